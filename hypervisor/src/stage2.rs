@@ -1,0 +1,295 @@
+//! Stage-2 translation tables of one VM: VMSAv8-64, 4 KiB granule, 39 bits of IPA.
+//!
+//! With 39 bits a walk starts at level 1 and needs one root table, so a look-up reads three descriptors at most. Source:
+//! DDI0487J.a, chapter D8 (VMSAv8-64): "Translation process" for the walk, "Translation table descriptor formats" for the
+//! descriptors, "Stage 2 memory region type and Cacheability attributes" for MemAttr.
+
+use mediator::address::{Ipa, PAGE_SIZE, Pa};
+use mediator::ports::Run;
+
+/// Bits of an IPA.
+pub const IPA_BITS: u32 = 39;
+
+/// Descriptors in a table.
+pub const ENTRIES: usize = 512;
+
+/// The first level of a walk.
+const ROOT_LEVEL: u32 = 1;
+/// The level whose descriptors are pages.
+const PAGE_LEVEL: u32 = 3;
+
+/// Bits 47..12: the address of a table or of a page.
+const ADDRESS_MASK: u64 = 0x0000_ffff_ffff_f000;
+const PA_END: u64 = 1 << 48;
+
+/// Bit 0: the descriptor means something.
+const VALID: u64 = 1 << 0;
+/// Bit 1: a table at levels 1 and 2, a page at level 3; clear for a block.
+const TABLE_OR_PAGE: u64 = 1 << 1;
+/// MemAttr 0b1111: normal memory, inner and outer write-back cacheable.
+const MEMORY_WRITE_BACK: u64 = 0b1111 << 2;
+/// S2AP 0b11: read and write.
+const READ_WRITE: u64 = 0b11 << 6;
+/// SH 0b11.
+const INNER_SHAREABLE: u64 = 0b11 << 8;
+/// AF: no fault at the first access.
+const ACCESSED: u64 = 1 << 10;
+
+/// What every leaf says. XN (bits 54 and 53) stays clear: a guest executes its own memory.
+const LEAF: u64 = VALID | MEMORY_WRITE_BACK | READ_WRITE | INNER_SHAREABLE | ACCESSED;
+
+/// VTCR_EL2.T0SZ: the size of the IPA space is 2^(64 − T0SZ).
+pub const VTCR_T0SZ: u64 = 64 - IPA_BITS as u64;
+/// VTCR_EL2.SL0 = 1: with the 4 KiB granule, walks start at level 1.
+pub const VTCR_SL0_LEVEL_1: u64 = 1 << 6;
+/// VTCR_EL2.IRGN0: walks are inner write-back, write-allocate cacheable.
+pub const VTCR_IRGN0_WRITE_BACK: u64 = 1 << 8;
+/// VTCR_EL2.ORGN0: the same for outer caches.
+pub const VTCR_ORGN0_WRITE_BACK: u64 = 1 << 10;
+/// VTCR_EL2.SH0: walks are inner shareable.
+pub const VTCR_SH0_INNER: u64 = 3 << 12;
+/// VTCR_EL2.TG0 = 0: 4 KiB granule.
+pub const VTCR_TG0_4K: u64 = 0 << 14;
+/// Where VTCR_EL2.PS, the size of physical addresses, stands.
+pub const VTCR_PS_SHIFT: u32 = 16;
+/// VTCR_EL2 bit 31 is RES1.
+pub const VTCR_RES1: u64 = 1 << 31;
+
+/// 48 bits, the most that descriptors of the 4 KiB granule can say without FEAT_LPA2.
+const PS_48_BITS: u64 = 0b101;
+
+/// The value of VTCR_EL2 (DDI0487J.a, chapter D19) for these tables; `pa_range` is ID_AA64MMFR0_EL1.PARange. VMIDs have
+/// 8 bits (VS = 0).
+#[must_use]
+pub const fn vtcr(pa_range: u64) -> u64 {
+    let pa_range = pa_range & 0xf;
+    let ps = if pa_range > PS_48_BITS {
+        PS_48_BITS
+    } else {
+        pa_range
+    };
+    VTCR_RES1
+        | ps << VTCR_PS_SHIFT
+        | VTCR_TG0_4K
+        | VTCR_SH0_INNER
+        | VTCR_ORGN0_WRITE_BACK
+        | VTCR_IRGN0_WRITE_BACK
+        | VTCR_SL0_LEVEL_1
+        | VTCR_T0SZ
+}
+
+/// The memory that tables lie in.
+pub trait TableMemory {
+    /// Takes 4 KiB of zeroes, aligned to 4 KiB.
+    fn allocate_table(&mut self) -> Option<Pa>;
+
+    /// Gives a table back.
+    fn free_table(&mut self, table: Pa);
+
+    /// Descriptor `index`, below [`ENTRIES`], of a table that was allocated here.
+    fn read(&self, table: Pa, index: usize) -> u64;
+
+    /// Sets descriptor `index`, below [`ENTRIES`], of a table that was allocated here, such that a walk that sees it also
+    /// sees what was written before.
+    fn write(&mut self, table: Pa, index: usize, descriptor: u64);
+}
+
+/// There is no memory left for tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfTables;
+
+/// Why a range was not mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapError {
+    /// An address or the length is no multiple of 4 KiB, or the length is zero.
+    Misaligned,
+    /// The range ends beyond 39 bits of IPA or 48 bits of PA.
+    OutOfRange,
+    /// A part of the range is mapped already. Nothing was changed.
+    Overlap,
+    /// There is no memory left for tables. A part of the range may be mapped.
+    OutOfTables,
+}
+
+impl From<OutOfTables> for MapError {
+    fn from(_: OutOfTables) -> Self {
+        Self::OutOfTables
+    }
+}
+
+/// The tables of one VM.
+///
+/// Mappings are only added: an invalid descriptor is in no TLB, so no invalidation is needed (DDI0487J.a, chapter D8, "TLB maintenance"). Dropping
+/// frees the tables; before that, no CPU may use them any more, and the VM's TLB entries must be gone.
+#[derive(Debug)]
+pub struct Stage2<M: TableMemory> {
+    memory: M,
+    root: Pa,
+}
+
+impl<M: TableMemory> Stage2<M> {
+    /// Tables that map nothing.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for the root table.
+    pub fn new(mut memory: M) -> Result<Self, OutOfTables> {
+        let root = memory.allocate_table().ok_or(OutOfTables)?;
+        Ok(Self { memory, root })
+    }
+
+    /// The root table, for VTTBR_EL2.BADDR.
+    #[must_use]
+    pub fn root(&self) -> Pa {
+        self.root
+    }
+
+    /// Maps `len` bytes from `ipa` on to those from `pa` on, as normal write-back inner shareable memory that the guest
+    /// reads, writes and executes, in blocks of 1 GiB and 2 MiB where both addresses allow it.
+    ///
+    /// # Errors
+    ///
+    /// See [`MapError`].
+    pub fn map(&mut self, ipa: Ipa, pa: Pa, len: u64) -> Result<(), MapError> {
+        let aligned = |value: u64| value.is_multiple_of(PAGE_SIZE);
+        if len == 0 || !aligned(ipa.0) || !aligned(pa.0) || !aligned(len) {
+            return Err(MapError::Misaligned);
+        }
+        let ends_within =
+            |start: u64, limit: u64| start.checked_add(len).is_some_and(|end| end <= limit);
+        if !ends_within(ipa.0, 1 << IPA_BITS) || !ends_within(pa.0, PA_END) {
+            return Err(MapError::OutOfRange);
+        }
+        if self.maps_any(self.root, ROOT_LEVEL, ipa.0, ipa.0 + len) {
+            return Err(MapError::Overlap);
+        }
+        let mut done = 0;
+        while done < len {
+            let (at, to) = (ipa.0 + done, pa.0 + done);
+            let level = leaf_level(at | to, len - done);
+            self.set_leaf(at, to, level)?;
+            done += entry_size(level);
+        }
+        Ok(())
+    }
+
+    /// The block or page that holds `ipa`.
+    #[must_use]
+    pub fn run(&self, ipa: Ipa) -> Option<Run> {
+        if ipa.0 >= 1 << IPA_BITS {
+            return None;
+        }
+        let mut table = self.root;
+        let mut level = ROOT_LEVEL;
+        loop {
+            let descriptor = self.memory.read(table, index(ipa.0, level));
+            if descriptor & VALID == 0 {
+                return None;
+            }
+            if let Some(next) = next_table(descriptor, level) {
+                table = next;
+                level += 1;
+                continue;
+            }
+            let len = entry_size(level);
+            return Some(Run {
+                ipa: Ipa(ipa.0 & !(len - 1)),
+                pa: Pa(descriptor & ADDRESS_MASK),
+                len,
+            });
+        }
+    }
+
+    /// Whether anything from `from` up to `to` is mapped by `table`, which is of `level` and covers `from`.
+    fn maps_any(&self, table: Pa, level: u32, from: u64, to: u64) -> bool {
+        let size = entry_size(level);
+        let mut at = from;
+        while at < to {
+            let entry_end = (at & !(size - 1)) + size;
+            let descriptor = self.memory.read(table, index(at, level));
+            let mapped = match next_table(descriptor, level) {
+                Some(next) => self.maps_any(next, level + 1, at, to.min(entry_end)),
+                None => descriptor & VALID != 0,
+            };
+            if mapped {
+                return true;
+            }
+            at = entry_end;
+        }
+        false
+    }
+
+    /// Writes one block or page descriptor of `level`, with the tables on the way to it. There is none for `ipa` yet.
+    fn set_leaf(&mut self, ipa: u64, pa: u64, level: u32) -> Result<(), OutOfTables> {
+        let mut table = self.root;
+        for upper in ROOT_LEVEL..level {
+            let index = index(ipa, upper);
+            let descriptor = self.memory.read(table, index);
+            table = match next_table(descriptor, upper) {
+                Some(next) => next,
+                None => {
+                    let next = self.memory.allocate_table().ok_or(OutOfTables)?;
+                    self.memory
+                        .write(table, index, next.0 | TABLE_OR_PAGE | VALID);
+                    next
+                }
+            };
+        }
+        let kind = if level == PAGE_LEVEL {
+            TABLE_OR_PAGE
+        } else {
+            0
+        };
+        self.memory
+            .write(table, index(ipa, level), pa | LEAF | kind);
+        Ok(())
+    }
+
+    /// Frees `table`, which is of `level`, and all tables below it.
+    fn free(&mut self, table: Pa, level: u32) {
+        if level < PAGE_LEVEL {
+            for index in 0..ENTRIES {
+                if let Some(next) = next_table(self.memory.read(table, index), level) {
+                    self.free(next, level + 1);
+                }
+            }
+        }
+        self.memory.free_table(table);
+    }
+}
+
+impl<M: TableMemory> Drop for Stage2<M> {
+    fn drop(&mut self) {
+        self.free(self.root, ROOT_LEVEL);
+    }
+}
+
+/// Bytes that a descriptor of `level` covers.
+const fn entry_size(level: u32) -> u64 {
+    PAGE_SIZE << (9 * (PAGE_LEVEL - level))
+}
+
+/// Which descriptor of a table of `level` serves `ipa`.
+const fn index(ipa: u64, level: u32) -> usize {
+    (ipa / entry_size(level)) as usize % ENTRIES
+}
+
+/// The table that a descriptor of `level` points to.
+const fn next_table(descriptor: u64, level: u32) -> Option<Pa> {
+    let table = VALID | TABLE_OR_PAGE;
+    if level < PAGE_LEVEL && descriptor & table == table {
+        Some(Pa(descriptor & ADDRESS_MASK))
+    } else {
+        None
+    }
+}
+
+/// The level of the largest block (or page) that `len` bytes fill, given all bits of both addresses.
+fn leaf_level(address_bits: u64, len: u64) -> u32 {
+    (ROOT_LEVEL..PAGE_LEVEL)
+        .find(|&level| address_bits.is_multiple_of(entry_size(level)) && len >= entry_size(level))
+        .unwrap_or(PAGE_LEVEL)
+}
+
+#[cfg(test)]
+mod tests;

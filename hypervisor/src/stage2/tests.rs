@@ -1,0 +1,252 @@
+use std::cell::Cell;
+use std::rc::Rc;
+
+use aarch64_paging::descriptor::{PhysicalAddress, Stage2Attributes};
+use aarch64_paging::paging::{Constraints, MemoryRegion, RootTable, Stage2 as Stage2Regime};
+use aarch64_paging::target::TargetAllocator;
+use proptest::prelude::*;
+
+use super::*;
+
+const BASE: u64 = 0x10_0000;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// Tables in a vector; `live` counts those not given back.
+struct Memory {
+    tables: Vec<[u64; ENTRIES]>,
+    limit: usize,
+    live: Rc<Cell<usize>>,
+}
+
+impl Memory {
+    fn new(limit: usize) -> Self {
+        Self {
+            tables: Vec::new(),
+            limit,
+            live: Rc::default(),
+        }
+    }
+}
+
+fn slot(table: Pa) -> usize {
+    ((table.0 - BASE) / PAGE_SIZE) as usize
+}
+
+impl TableMemory for Memory {
+    fn allocate_table(&mut self) -> Option<Pa> {
+        if self.tables.len() == self.limit {
+            return None;
+        }
+        let pa = BASE + PAGE_SIZE * self.tables.len() as u64;
+        self.tables.push([0; ENTRIES]);
+        self.live.set(self.live.get() + 1);
+        Some(Pa(pa))
+    }
+
+    fn free_table(&mut self, table: Pa) {
+        assert!(slot(table) < self.tables.len());
+        self.live.set(self.live.get() - 1);
+    }
+
+    fn read(&self, table: Pa, index: usize) -> u64 {
+        self.tables[slot(table)][index]
+    }
+
+    fn write(&mut self, table: Pa, index: usize, descriptor: u64) {
+        self.tables[slot(table)][index] = descriptor;
+    }
+}
+
+fn stage2() -> Stage2<Memory> {
+    Stage2::new(Memory::new(1000)).unwrap()
+}
+
+/// The same mappings made by aarch64-paging, as the bytes of all its tables.
+fn oracle(mappings: &[(u64, u64, u64)]) -> Vec<u8> {
+    let mut root = RootTable::new(TargetAllocator::new(BASE), 1, Stage2Regime);
+    let flags = Stage2Attributes::VALID
+        | Stage2Attributes::MEMATTR_NORMAL_OUTER_WB
+        | Stage2Attributes::MEMATTR_NORMAL_INNER_WB
+        | Stage2Attributes::S2AP_ACCESS_RW
+        | Stage2Attributes::SH_INNER
+        | Stage2Attributes::ACCESS_FLAG;
+    for &(ipa, pa, len) in mappings {
+        let region = MemoryRegion::new(ipa as usize, (ipa + len) as usize);
+        let pa = PhysicalAddress(pa as usize);
+        root.map_range(&region, pa, flags, Constraints::empty())
+            .unwrap();
+    }
+    root.translation().as_bytes()
+}
+
+fn bytes(stage2: &Stage2<Memory>) -> Vec<u8> {
+    let descriptors = stage2.memory.tables.iter().flatten();
+    descriptors
+        .flat_map(|descriptor| descriptor.to_le_bytes())
+        .collect()
+}
+
+#[test]
+fn tables_are_those_of_aarch64_paging() {
+    let mappings = [
+        (GIB, 0x8000_0000, GIB + 6 * MIB),
+        (3 * GIB, 0x4_0020_0000, 2 * GIB),
+        (0x3000, 0x5000_7000, 5 * PAGE_SIZE),
+        (511 * GIB, 255 * GIB, GIB),
+    ];
+    let mut stage2 = stage2();
+    for (ipa, pa, len) in mappings {
+        stage2.map(Ipa(ipa), Pa(pa), len).unwrap();
+    }
+    assert_eq!(bytes(&stage2), oracle(&mappings));
+}
+
+#[test]
+fn a_run_is_the_block_or_page() {
+    let mut stage2 = stage2();
+    stage2
+        .map(Ipa(GIB), Pa(2 * GIB), GIB + 2 * MIB + PAGE_SIZE)
+        .unwrap();
+    let run = |ipa| stage2.run(Ipa(ipa));
+    let whole = Run {
+        ipa: Ipa(GIB),
+        pa: Pa(2 * GIB),
+        len: GIB,
+    };
+    assert_eq!(run(GIB), Some(whole));
+    assert_eq!(run(2 * GIB - 1), Some(whole));
+    let block = Run {
+        ipa: Ipa(2 * GIB),
+        pa: Pa(3 * GIB),
+        len: 2 * MIB,
+    };
+    assert_eq!(run(2 * GIB + 0x1234), Some(block));
+    let page = Run {
+        ipa: Ipa(2 * GIB + 2 * MIB),
+        pa: Pa(3 * GIB + 2 * MIB),
+        len: PAGE_SIZE,
+    };
+    assert_eq!(run(2 * GIB + 2 * MIB + 8), Some(page));
+}
+
+#[test]
+fn what_is_not_mapped_has_no_run() {
+    let mut stage2 = stage2();
+    stage2
+        .map(Ipa(GIB + PAGE_SIZE), Pa(GIB), PAGE_SIZE)
+        .unwrap();
+    for ipa in [
+        0,
+        GIB,
+        GIB + 2 * PAGE_SIZE,
+        GIB + 2 * MIB,
+        1 << IPA_BITS,
+        (1 << IPA_BITS) + GIB + PAGE_SIZE,
+        u64::MAX,
+    ] {
+        assert_eq!(stage2.run(Ipa(ipa)), None, "{ipa:#x}");
+    }
+}
+
+#[test]
+fn misaligned_ranges_are_refused() {
+    let mut stage2 = stage2();
+    for (ipa, pa, len) in [
+        (1, 0, PAGE_SIZE),
+        (0, 0x800, PAGE_SIZE),
+        (0, 0, PAGE_SIZE + 1),
+        (0, 0, 0),
+    ] {
+        assert_eq!(stage2.map(Ipa(ipa), Pa(pa), len), Err(MapError::Misaligned));
+    }
+}
+
+#[test]
+fn ranges_beyond_the_address_sizes_are_refused() {
+    let mut stage2 = stage2();
+    let huge = !(PAGE_SIZE - 1);
+    for (ipa, pa, len) in [
+        (1 << IPA_BITS, 0, PAGE_SIZE),
+        (511 * GIB, 0, GIB + PAGE_SIZE),
+        (0, PA_END - PAGE_SIZE, 2 * PAGE_SIZE),
+        (PAGE_SIZE, 0, huge),
+        (huge, 0, PAGE_SIZE),
+        (0, huge, 2 * PAGE_SIZE),
+    ] {
+        assert_eq!(
+            stage2.map(Ipa(ipa), Pa(pa), len),
+            Err(MapError::OutOfRange),
+            "{ipa:#x}"
+        );
+    }
+}
+
+#[test]
+fn overlaps_are_refused_and_change_nothing() {
+    let mut stage2 = stage2();
+    stage2.map(Ipa(GIB), Pa(GIB), GIB).unwrap();
+    stage2.map(Ipa(4 * GIB), Pa(GIB), 2 * MIB).unwrap();
+    stage2.map(Ipa(5 * GIB + MIB), Pa(GIB), PAGE_SIZE).unwrap();
+    let before = bytes(&stage2);
+    for (ipa, len) in [
+        (GIB + 5 * MIB, PAGE_SIZE),
+        (GIB - PAGE_SIZE, 2 * PAGE_SIZE),
+        (3 * GIB, GIB + PAGE_SIZE),
+        (4 * GIB + MIB, 2 * MIB),
+        (5 * GIB, 2 * MIB),
+        (0, 511 * GIB),
+    ] {
+        assert_eq!(
+            stage2.map(Ipa(ipa), Pa(0), len),
+            Err(MapError::Overlap),
+            "{ipa:#x}"
+        );
+    }
+    assert_eq!(bytes(&stage2), before);
+}
+
+#[test]
+fn want_of_tables_is_reported() {
+    assert_eq!(Stage2::new(Memory::new(0)).err(), Some(OutOfTables));
+    let mut stage2 = Stage2::new(Memory::new(2)).unwrap();
+    assert_eq!(
+        stage2.map(Ipa(0), Pa(0), PAGE_SIZE),
+        Err(MapError::OutOfTables)
+    );
+    assert_eq!(stage2.map(Ipa(4 * MIB), Pa(0), 2 * MIB), Ok(()));
+}
+
+#[test]
+fn dropping_gives_all_tables_back() {
+    let memory = Memory::new(1000);
+    let live = memory.live.clone();
+    let mut stage2 = Stage2::new(memory).unwrap();
+    stage2
+        .map(Ipa(GIB - PAGE_SIZE), Pa(2 * GIB - PAGE_SIZE), 3 * GIB)
+        .unwrap();
+    assert!(live.get() > 4);
+    drop(stage2);
+    assert_eq!(live.get(), 0);
+}
+
+#[test]
+fn the_control_register_says_what_the_tables_are() {
+    // Cortex-A57: 44 bits of PA. T0SZ 25, SL0 1, write-back inner shareable walks.
+    assert_eq!(vtcr(4), 0x8004_3559);
+    assert_eq!(vtcr(6), 0x8005_3559, "52 bits are not offered");
+}
+
+proptest! {
+    #[test]
+    fn any_page_translates_as_mapped(start in 0u64..0x4_0000, skew in 0u64..0x400, pages in 1u64..0x8000, probe in 0u64..0x5_0000) {
+        let mut stage2 = stage2();
+        let (ipa, pa) = (start * PAGE_SIZE, (start + skew) * PAGE_SIZE);
+        stage2.map(Ipa(ipa), Pa(pa), pages * PAGE_SIZE).unwrap();
+        let address = Ipa(probe * PAGE_SIZE + 0x123);
+        let translated = stage2.run(address).and_then(|run| run.translate(address));
+        let expected = (start..start + pages).contains(&probe).then(|| Pa(address.0 - ipa + pa));
+        prop_assert_eq!(translated, expected);
+        prop_assert_eq!(bytes(&stage2), oracle(&[(ipa, pa, pages * PAGE_SIZE)]));
+    }
+}
