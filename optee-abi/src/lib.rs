@@ -1,1 +1,16 @@
-//! .
+//! OP-TEE's SMC and message ABI: numbers, layouts and parsing.
+//!
+//! Everything here comes from three headers of OP-TEE OS 4.5.0: `core/arch/arm/include/sm/optee_smc.h` ([`smc`],
+//! [`capabilities`]), `core/include/optee_msg.h` ([`message`], [`pagelist`]) and `core/include/optee_rpc_cmd.h`
+//! ([`rpc`]). What later versions added is marked with the version. Layouts are little endian and have no alignment, so
+//! that a message can be copied to and from bytes wherever it lies; parsing never panics.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod capabilities;
+pub mod message;
+pub mod pagelist;
+pub mod result;
+pub mod rpc;
+pub mod smc;

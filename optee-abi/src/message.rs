@@ -1,0 +1,554 @@
+//! Messages and their parameters (`struct optee_msg_arg`, `struct optee_msg_param`; `optee_msg.h`, OP-TEE 4.5.0).
+
+use core::mem::offset_of;
+
+use static_assertions::const_assert_eq;
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, Unaligned};
+
+/// Commands (`OPTEE_MSG_CMD_*`).
+pub mod command {
+    /// `OPTEE_MSG_CMD_OPEN_SESSION`
+    pub const OPEN_SESSION: u32 = 0;
+    /// `OPTEE_MSG_CMD_INVOKE_COMMAND`
+    pub const INVOKE_COMMAND: u32 = 1;
+    /// `OPTEE_MSG_CMD_CLOSE_SESSION`
+    pub const CLOSE_SESSION: u32 = 2;
+    /// `OPTEE_MSG_CMD_CANCEL`
+    pub const CANCEL: u32 = 3;
+    /// `OPTEE_MSG_CMD_REGISTER_SHM`
+    pub const REGISTER_SHM: u32 = 4;
+    /// `OPTEE_MSG_CMD_UNREGISTER_SHM`
+    pub const UNREGISTER_SHM: u32 = 5;
+    /// `OPTEE_MSG_CMD_DO_BOTTOM_HALF`
+    pub const DO_BOTTOM_HALF: u32 = 6;
+    /// `OPTEE_MSG_CMD_STOP_ASYNC_NOTIF`
+    pub const STOP_ASYNC_NOTIF: u32 = 7;
+}
+
+/// The most parameters a message may name (`OPTEE_MSG_MAX_NUM_PARAMS`): more do not fit a page.
+pub const PARAMETERS_MAX: u32 = 127;
+
+/// The most parameters that a [`Message`] holds: two meta parameters and the four of GlobalPlatform. Every message and
+/// RPC that OP-TEE serves or sends fits.
+pub const CAPACITY: usize = 6;
+
+/// Bytes of a message with `parameters` parameters (`OPTEE_MSG_GET_ARG_SIZE`).
+#[must_use]
+pub const fn size_with(parameters: usize) -> usize {
+    HEADER_SIZE + parameters * PARAMETER_SIZE
+}
+
+/// Bytes of a message without parameters.
+pub const HEADER_SIZE: usize = size_of::<Header>();
+/// Bytes of a parameter.
+pub const PARAMETER_SIZE: usize = size_of::<RawParameter>();
+
+/// `struct optee_msg_arg` without its parameters.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, Unaligned,
+)]
+#[repr(C)]
+struct Header {
+    command: U32,
+    function: U32,
+    session: U32,
+    cancel_id: U32,
+    pad: U32,
+    result: U32,
+    origin: U32,
+    parameters: U32,
+}
+
+const_assert_eq!(HEADER_SIZE, 32);
+const_assert_eq!(offset_of!(Header, session), 8);
+const_assert_eq!(offset_of!(Header, result), 20);
+const_assert_eq!(offset_of!(Header, origin), 24);
+const_assert_eq!(offset_of!(Header, parameters), 28);
+
+/// `struct optee_msg_param`: the attributes and the three words that all members of its union consist of.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, Unaligned,
+)]
+#[repr(C)]
+struct RawParameter {
+    attributes: U64,
+    words: [U64; 3],
+}
+
+const_assert_eq!(PARAMETER_SIZE, 32);
+const_assert_eq!(offset_of!(RawParameter, words), 8);
+
+/// Which way a parameter goes, as seen from whom the message is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// `*_INPUT`
+    Input,
+    /// `*_OUTPUT`
+    Output,
+    /// `*_INOUT`
+    InOut,
+}
+
+impl Direction {
+    /// Whether the parameter brings something back.
+    #[must_use]
+    pub const fn brings_back(self) -> bool {
+        matches!(self, Self::Output | Self::InOut)
+    }
+
+    const fn code(self) -> u64 {
+        match self {
+            Self::Input => 1,
+            Self::Output => 2,
+            Self::InOut => 3,
+        }
+    }
+}
+
+/// A parameter, parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parameter {
+    /// `OPTEE_MSG_ATTR_TYPE_NONE`
+    None,
+    /// `OPTEE_MSG_ATTR_TYPE_VALUE_*`
+    Value {
+        /// Which way it goes.
+        direction: Direction,
+        /// Whether it is for OP-TEE and not for the TA (`OPTEE_MSG_ATTR_META`).
+        meta: bool,
+        /// a, b and c.
+        words: [u64; 3],
+    },
+    /// `OPTEE_MSG_ATTR_TYPE_RMEM_*`: part of a registered buffer.
+    Registered {
+        /// Which way it goes.
+        direction: Direction,
+        /// Where the part starts in the buffer, in bytes.
+        offset: u64,
+        /// Bytes in the part.
+        size: u64,
+        /// Who the buffer is (`shm_ref`).
+        reference: u64,
+    },
+    /// `OPTEE_MSG_ATTR_TYPE_TMEM_*`: memory named for this message alone.
+    Temporary {
+        /// Which way it goes.
+        direction: Direction,
+        /// Whether `address` is that of a list of pages, with the offset into the first page in its low bits
+        /// (`OPTEE_MSG_ATTR_NONCONTIG`).
+        list: bool,
+        /// Where the memory or its list starts; 0 is a null reference.
+        address: u64,
+        /// Bytes of memory.
+        size: u64,
+        /// Who the memory is (`shm_ref`).
+        reference: u64,
+    },
+}
+
+/// Attributes that are no combination that the ABI defines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownAttributes(pub u64);
+
+impl core::fmt::Display for UnknownAttributes {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "parameter attributes {:#x} are not defined", self.0)
+    }
+}
+
+impl core::error::Error for UnknownAttributes {}
+
+const TYPE_MASK: u64 = 0xff;
+const META: u64 = 1 << 8;
+const NONCONTIG: u64 = 1 << 9;
+/// `OPTEE_MSG_ATTR_CACHE_MASK << OPTEE_MSG_ATTR_CACHE_SHIFT`: a hint for temporary memory that OP-TEE ignores.
+const CACHE: u64 = 7 << 16;
+const REGISTERED: u64 = 4;
+const TEMPORARY: u64 = 8;
+
+impl RawParameter {
+    fn parse(&self) -> Result<Parameter, UnknownAttributes> {
+        let attributes = self.attributes.get();
+        let kind = attributes & TYPE_MASK;
+        let flags = attributes & !TYPE_MASK;
+        let [a, b, c] = self.words.map(U64::get);
+        let unknown = UnknownAttributes(attributes);
+        let direction = match kind & 3 {
+            1 => Direction::Input,
+            2 => Direction::Output,
+            3 => Direction::InOut,
+            _ if attributes == 0 => return Ok(Parameter::None),
+            _ => return Err(unknown),
+        };
+        match kind & !3 {
+            0 if flags & !META == 0 => Ok(Parameter::Value {
+                direction,
+                meta: flags & META != 0,
+                words: [a, b, c],
+            }),
+            REGISTERED if flags == 0 => Ok(Parameter::Registered {
+                direction,
+                offset: a,
+                size: b,
+                reference: c,
+            }),
+            TEMPORARY if flags & !(NONCONTIG | CACHE) == 0 => Ok(Parameter::Temporary {
+                direction,
+                list: flags & NONCONTIG != 0,
+                address: a,
+                size: b,
+                reference: c,
+            }),
+            _ => Err(unknown),
+        }
+    }
+}
+
+impl From<Parameter> for RawParameter {
+    fn from(parameter: Parameter) -> Self {
+        let (attributes, words) = match parameter {
+            Parameter::None => (0, [0; 3]),
+            Parameter::Value {
+                direction,
+                meta,
+                words,
+            } => (direction.code() | if meta { META } else { 0 }, words),
+            Parameter::Registered {
+                direction,
+                offset,
+                size,
+                reference,
+            } => (REGISTERED | direction.code(), [offset, size, reference]),
+            Parameter::Temporary {
+                direction,
+                list,
+                address,
+                size,
+                reference,
+            } => (
+                TEMPORARY | direction.code() | if list { NONCONTIG } else { 0 },
+                [address, size, reference],
+            ),
+        };
+        Self {
+            attributes: U64::new(attributes),
+            words: words.map(U64::new),
+        }
+    }
+}
+
+/// A message names more parameters than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooManyParameters {
+    /// More than fit a page ([`PARAMETERS_MAX`]): no message at all.
+    ForAPage(u32),
+    /// More than any command takes ([`CAPACITY`]).
+    ForAnyCommand(u32),
+}
+
+impl core::fmt::Display for TooManyParameters {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::ForAPage(count) => write!(f, "{count} parameters do not fit a page"),
+            Self::ForAnyCommand(count) => write!(f, "no command takes {count} parameters"),
+        }
+    }
+}
+
+impl core::error::Error for TooManyParameters {}
+
+/// A message with room for [`CAPACITY`] parameters.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, Unaligned,
+)]
+#[repr(C)]
+pub struct Message {
+    header: Header,
+    parameters: [RawParameter; CAPACITY],
+}
+
+const_assert_eq!(size_of::<Message>(), 32 + 32 * CAPACITY);
+const_assert_eq!(offset_of!(Message, parameters), 32);
+
+impl Message {
+    /// A message for `command` with `parameters`, of which there are at most [`CAPACITY`]; what goes beyond is left out.
+    #[must_use]
+    pub fn new(command: u32, parameters: &[Parameter]) -> Self {
+        let mut message = Self::default();
+        message.header.command = U32::new(command);
+        for (raw, parameter) in message.parameters.iter_mut().zip(parameters) {
+            *raw = RawParameter::from(*parameter);
+        }
+        message.header.parameters = U32::new(parameters.len().min(CAPACITY) as u32);
+        message
+    }
+
+    /// Room for the header, to be filled with a copy.
+    pub fn header_bytes_mut(&mut self) -> &mut [u8] {
+        self.header.as_mut_bytes()
+    }
+
+    /// Room for as many parameters as `count` says, to be filled with a copy, once the header is there.
+    pub fn parameter_bytes_mut(&mut self, count: usize) -> &mut [u8] {
+        self.parameters
+            .get_mut(..count)
+            .unwrap_or_default()
+            .as_mut_bytes()
+    }
+
+    /// How many parameters the header claims to have.
+    ///
+    /// # Errors
+    ///
+    /// There are too many.
+    pub fn count(&self) -> Result<usize, TooManyParameters> {
+        match self.header.parameters.get() {
+            count if count > PARAMETERS_MAX => Err(TooManyParameters::ForAPage(count)),
+            count if count as usize > CAPACITY => Err(TooManyParameters::ForAnyCommand(count)),
+            count => Ok(count as usize),
+        }
+    }
+
+    /// The bytes of the message with its first `count` parameters.
+    #[must_use]
+    pub fn bytes(&self, count: usize) -> &[u8] {
+        let bytes = self.as_bytes();
+        bytes.get(..size_with(count)).unwrap_or(bytes)
+    }
+
+    /// Room for the bytes of a message with `count` parameters.
+    pub fn bytes_mut(&mut self, count: usize) -> &mut [u8] {
+        let length = size_with(count.min(CAPACITY));
+        &mut self.as_mut_bytes()[..length]
+    }
+
+    /// The parameter at `index`; those past the last are [`Parameter::None`].
+    ///
+    /// # Errors
+    ///
+    /// Its attributes are none that the ABI defines.
+    pub fn parameter(&self, index: usize) -> Result<Parameter, UnknownAttributes> {
+        self.parameters
+            .get(index)
+            .map_or(Ok(Parameter::None), RawParameter::parse)
+    }
+
+    /// Replaces the parameter at `index`, which is below [`CAPACITY`], else nothing happens.
+    pub fn set_parameter(&mut self, index: usize, parameter: Parameter) {
+        if let Some(raw) = self.parameters.get_mut(index) {
+            *raw = RawParameter::from(parameter);
+        }
+    }
+
+    /// The words of the parameter at `index` (a, b and c of a value), whatever its type.
+    #[must_use]
+    pub fn words(&self, index: usize) -> [u64; 3] {
+        self.parameters
+            .get(index)
+            .map_or([0; 3], |raw| raw.words.map(U64::get))
+    }
+
+    /// Replaces the words of the parameter at `index` and leaves its attributes.
+    pub fn set_words(&mut self, index: usize, words: [u64; 3]) {
+        if let Some(raw) = self.parameters.get_mut(index) {
+            raw.words = words.map(U64::new);
+        }
+    }
+
+    /// Replaces the size of the memory reference at `index`: it has the same place in all of them.
+    pub fn set_size(&mut self, index: usize, size: u64) {
+        if let Some(raw) = self.parameters.get_mut(index) {
+            raw.words[1] = U64::new(size);
+        }
+    }
+
+    /// `cmd`, one of [`command`] or of [`rpc`](crate::rpc).
+    #[must_use]
+    pub fn command(&self) -> u32 {
+        self.header.command.get()
+    }
+
+    /// `session`
+    #[must_use]
+    pub fn session(&self) -> u32 {
+        self.header.session.get()
+    }
+
+    /// Sets `session`.
+    pub fn set_session(&mut self, session: u32) {
+        self.header.session = U32::new(session);
+    }
+
+    /// `ret`, one of [`result`](crate::result)
+    #[must_use]
+    pub fn result(&self) -> u32 {
+        self.header.result.get()
+    }
+
+    /// `ret_origin`
+    #[must_use]
+    pub fn origin(&self) -> u32 {
+        self.header.origin.get()
+    }
+
+    /// Sets `ret` and `ret_origin`.
+    pub fn set_result(&mut self, result: u32, origin: u32) {
+        self.header.result = U32::new(result);
+        self.header.origin = U32::new(origin);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIRECTIONS: [Direction; 3] = [Direction::Input, Direction::Output, Direction::InOut];
+
+    fn raw(attributes: u64) -> RawParameter {
+        RawParameter {
+            attributes: U64::new(attributes),
+            words: [U64::new(1), U64::new(2), U64::new(3)],
+        }
+    }
+
+    #[test]
+    fn every_parameter_survives_the_way_through_bytes() {
+        for direction in DIRECTIONS {
+            for parameter in [
+                Parameter::None,
+                Parameter::Value {
+                    direction,
+                    meta: false,
+                    words: [1, 2, 3],
+                },
+                Parameter::Value {
+                    direction,
+                    meta: true,
+                    words: [1, 2, 3],
+                },
+                Parameter::Registered {
+                    direction,
+                    offset: 1,
+                    size: 2,
+                    reference: 3,
+                },
+                Parameter::Temporary {
+                    direction,
+                    list: false,
+                    address: 1,
+                    size: 2,
+                    reference: 3,
+                },
+                Parameter::Temporary {
+                    direction,
+                    list: true,
+                    address: 1,
+                    size: 2,
+                    reference: 3,
+                },
+            ] {
+                let message = Message::new(command::INVOKE_COMMAND, &[parameter]);
+                let mut copy = Message::default();
+                copy.bytes_mut(1).copy_from_slice(message.bytes(1));
+                assert_eq!(copy.count(), Ok(1));
+                assert_eq!(copy.parameter(0), Ok(parameter));
+            }
+        }
+    }
+
+    #[test]
+    fn attributes_have_the_values_of_the_header() {
+        let code = |parameter| RawParameter::from(parameter).attributes.get();
+        let direction = Direction::Output;
+        assert_eq!(
+            code(Parameter::Value {
+                direction,
+                meta: true,
+                words: [0; 3]
+            }),
+            0x102
+        );
+        assert_eq!(
+            code(Parameter::Registered {
+                direction,
+                offset: 0,
+                size: 0,
+                reference: 0
+            }),
+            0x6
+        );
+        let list = Parameter::Temporary {
+            direction,
+            list: true,
+            address: 0,
+            size: 0,
+            reference: 0,
+        };
+        assert_eq!(code(list), 0x20a);
+    }
+
+    #[test]
+    fn undefined_attributes_are_refused() {
+        for attributes in [
+            4,
+            8,
+            0xc,
+            0x11,
+            0x100,
+            0x105,
+            0x109,
+            0x205,
+            0x201,
+            0x401,
+            0x1_0001,
+            1 << 63,
+        ] {
+            assert_eq!(
+                raw(attributes).parse(),
+                Err(UnknownAttributes(attributes)),
+                "{attributes:#x}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_cache_hint_on_temporary_memory_is_ignored() {
+        assert!(matches!(
+            raw(0x1_0009).parse(),
+            Ok(Parameter::Temporary { address: 1, .. })
+        ));
+    }
+
+    #[test]
+    fn too_many_parameters_are_told_apart() {
+        let mut message = Message::default();
+        message.header.parameters = U32::new(6);
+        assert_eq!(message.count(), Ok(6));
+        message.header.parameters = U32::new(7);
+        assert_eq!(message.count(), Err(TooManyParameters::ForAnyCommand(7)));
+        message.header.parameters = U32::new(127);
+        assert_eq!(message.count(), Err(TooManyParameters::ForAnyCommand(127)));
+        message.header.parameters = U32::new(128);
+        assert_eq!(message.count(), Err(TooManyParameters::ForAPage(128)));
+    }
+
+    #[test]
+    fn sizes_stay_within_the_message() {
+        let mut message = Message::default();
+        assert_eq!(message.bytes(0).len(), 32);
+        assert_eq!(message.bytes(6).len(), 224);
+        assert_eq!(message.bytes(1000).len(), 224);
+        assert_eq!(message.bytes_mut(1000).len(), 224);
+        assert_eq!(message.parameter_bytes_mut(2).len(), 64);
+        assert_eq!(message.parameter_bytes_mut(7).len(), 0);
+        assert_eq!(message.parameter(6), Ok(Parameter::None));
+    }
+
+    #[test]
+    fn an_octet_string_lies_where_the_header_puts_it() {
+        let mut message = Message::new(command::OPEN_SESSION, &[Parameter::None]);
+        message.set_words(0, [0x0706_0504_0302_0100, 0, 0]);
+        assert_eq!(message.bytes(1)[40..48], [0, 1, 2, 3, 4, 5, 6, 7]);
+    }
+}
