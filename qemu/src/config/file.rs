@@ -1,0 +1,60 @@
+//! A machine description as it stands in its TOML file, before anything is checked but form.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::{Conduit, Size, Tee};
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct File {
+    #[serde(default)]
+    pub(super) machine: MachineTable,
+    #[serde(default)]
+    pub(super) guest: Vec<GuestTable>,
+}
+
+/// `[machine]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct MachineTable {
+    pub(super) cpu: Option<String>,
+    pub(super) cpus: Option<u32>,
+    pub(super) memory: Option<Size>,
+    pub(super) optee: Option<String>,
+    pub(super) firmware: Option<PathBuf>,
+    pub(super) hypervisor: Option<PathBuf>,
+    pub(super) log_level: Option<super::LogLevel>,
+}
+
+/// `[[guest]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct GuestTable {
+    pub(super) name: String,
+    pub(super) memory: Size,
+    pub(super) vcpus: Option<u32>,
+    pub(super) cpus: Option<Vec<u32>>,
+    pub(super) kernel: Option<PathBuf>,
+    pub(super) initramfs: Option<PathBuf>,
+    pub(super) command_line: Option<String>,
+    pub(super) command_line_extra: Option<String>,
+    #[serde(default)]
+    pub(super) tee: Tee,
+    #[serde(default)]
+    pub(super) tee_conduit: Conduit,
+    #[serde(default)]
+    pub(super) limits: LimitsTable,
+    pub(super) job: Option<String>,
+}
+
+/// `[guest.limits]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct LimitsTable {
+    pub(super) shm_buffer_max: Option<Size>,
+    pub(super) shm_buffers_max: Option<u32>,
+    pub(super) shm_total_max: Option<Size>,
+}
