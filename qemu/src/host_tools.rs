@@ -1,0 +1,273 @@
+//! Programs and files of the host that the work needs.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::process;
+use crate::progress::Progress;
+
+/// Something that a Debian package of the host brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tool {
+    /// A program's name, looked up in `PATH`, or an absolute path.
+    pub file: &'static str,
+    /// The Debian package that has it.
+    pub package: &'static str,
+}
+
+/// What running a machine needs.
+pub const MACHINE: &[Tool] = &[Tool {
+    file: "qemu-system-aarch64",
+    package: "qemu-system-arm",
+}];
+
+/// What getting Debian packages needs.
+pub const PACKAGES: &[Tool] = &[
+    Tool {
+        file: "apt-get",
+        package: "apt",
+    },
+    Tool {
+        file: "apt-cache",
+        package: "apt",
+    },
+    Tool {
+        file: KEYRING,
+        package: "debian-archive-keyring",
+    },
+];
+
+/// What building TF-A needs: the cross compiler for the firmware, the host's own compiler for TF-A's image tool.
+pub const FIRMWARE: &[Tool] = &[
+    Tool {
+        file: "aarch64-linux-gnu-gcc",
+        package: "gcc-aarch64-linux-gnu",
+    },
+    Tool {
+        file: "dpkg-source",
+        package: "dpkg-dev",
+    },
+    Tool {
+        file: "gcc",
+        package: "gcc",
+    },
+    Tool {
+        file: "make",
+        package: "make",
+    },
+    Tool {
+        file: "/usr/include/stdio.h",
+        package: "libc6-dev",
+    },
+];
+
+/// The keys that sign Debian's archive.
+pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// Sees to it that the host has all of `tools`: as root by installing what is missing.
+///
+/// # Errors
+///
+/// Something is missing and can't be installed. The message has the command that installs it.
+pub fn ensure(tools: &[Tool], progress: &Progress) -> Result<()> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let packages = missing(tools, &path);
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let names = packages.join(" ");
+    let by_hand = format!("apt-get update && apt-get install --no-install-recommends {names}");
+    if !rustix::process::geteuid().is_root() {
+        bail!("this machine lacks {names}. As root, run:\n    {by_hand}");
+    }
+    install(&packages, OsStr::new("apt-get"), progress).with_context(|| {
+        format!("{names} can't be installed. To try by hand, run:\n    {by_hand}")
+    })?;
+    let still = missing(tools, &path);
+    if !still.is_empty() {
+        bail!(
+            "{} was installed, and still something of it is missing",
+            still.join(" ")
+        );
+    }
+    Ok(())
+}
+
+/// The packages that bring what is missing, sorted, each once.
+fn missing(tools: &[Tool], path: &OsStr) -> Vec<&'static str> {
+    let mut packages: Vec<_> = tools
+        .iter()
+        .filter(|tool| !is_there(tool.file, path))
+        .map(|tool| tool.package)
+        .collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+fn is_there(file: &str, path: &OsStr) -> bool {
+    let file = Path::new(file);
+    // Joining an absolute path gives that path.
+    file.is_absolute() && file.is_file()
+        || std::env::split_paths(path).any(|folder| folder.join(file).is_file())
+}
+
+fn install(packages: &[&str], apt_get: &OsStr, progress: &Progress) -> Result<()> {
+    let step = progress.step(&format!("Installing {}", packages.join(" ")));
+    let run = |arguments: &[&str]| {
+        process::run(
+            Command::new(apt_get)
+                .env("DEBIAN_FRONTEND", "noninteractive")
+                .args([
+                    "-q",
+                    "-y",
+                    "-o",
+                    "APT::Status-Fd=1",
+                    "-o",
+                    "Dpkg::Use-Pty=0",
+                ])
+                .args(arguments),
+            |line| {
+                if let Some(percent) = apt_percent(line) {
+                    step.percent(percent);
+                }
+            },
+        )
+    };
+    let install = [&["install", "--no-install-recommends"], packages].concat();
+    // A fresh machine has no package lists and an old one has stale ones; others need no update.
+    if run(&install).is_err() {
+        run(&["update"])?;
+        run(&install)?;
+    }
+    step.done();
+    Ok(())
+}
+
+/// How far apt is, from a line that it writes to its status descriptor
+/// (apt, `README.progress-reporting`): `dlstatus:ITEM:PERCENT:TEXT` or `pmstatus:PACKAGE:PERCENT:TEXT`.
+pub(crate) fn apt_percent(line: &str) -> Option<u64> {
+    let mut fields = line.split(':');
+    if !matches!(fields.next(), Some("dlstatus" | "pmstatus")) {
+        return None;
+    }
+    // A package's name may have its architecture behind a further colon.
+    let percent = fields
+        .skip(1)
+        .take(2)
+        .find_map(|field| field.parse::<f64>().ok())?;
+    (0.0..=100.0).contains(&percent).then_some(percent as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::PathBuf;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const TOOLS: &[Tool] = &[
+        Tool {
+            file: "one",
+            package: "p-one",
+        },
+        Tool {
+            file: "two",
+            package: "p-both",
+        },
+        Tool {
+            file: "three",
+            package: "p-both",
+        },
+    ];
+
+    fn program(folder: &TempDir, name: &str, script: &str) -> PathBuf {
+        let path = folder.path().join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    #[test]
+    fn packages_of_missing_programs_are_named_once() {
+        let folder = TempDir::new().unwrap();
+        assert_eq!(
+            missing(TOOLS, folder.path().as_os_str()),
+            ["p-both", "p-one"]
+        );
+        program(&folder, "one", "");
+        assert_eq!(missing(TOOLS, folder.path().as_os_str()), ["p-both"]);
+    }
+
+    #[test]
+    fn absolute_path_needs_no_search_path() {
+        let folder = TempDir::new().unwrap();
+        assert!(is_there("/bin/sh", folder.path().as_os_str()));
+        assert!(!is_there("/no/such/file", folder.path().as_os_str()));
+    }
+
+    #[test]
+    fn host_that_has_all_is_left_alone() {
+        ensure(
+            &[Tool {
+                file: "sh",
+                package: "dash",
+            }],
+            &Progress::silent(),
+        )
+        .unwrap();
+    }
+
+    #[test]
+    fn lists_are_updated_only_if_installing_fails() {
+        let folder = TempDir::new().unwrap();
+        let log = folder.path().join("log");
+        let apt = program(
+            &folder,
+            "apt-get",
+            &format!(
+                "case \" $* \" in *' update '*) echo update >>{log}; touch {log}.lists;; \
+                 *) echo install >>{log}; [ -e {log}.lists ];; esac",
+                log = log.display()
+            ),
+        );
+        install(&["p"], apt.as_os_str(), &Progress::silent()).unwrap();
+        assert_eq!(
+            fs::read_to_string(&log).unwrap(),
+            "install\nupdate\ninstall\n"
+        );
+        install(&["p"], apt.as_os_str(), &Progress::silent()).unwrap();
+        assert_eq!(
+            fs::read_to_string(&log).unwrap(),
+            "install\nupdate\ninstall\ninstall\n"
+        );
+    }
+
+    #[test]
+    fn failed_installation_says_why() {
+        let folder = TempDir::new().unwrap();
+        let apt = program(&folder, "apt-get", "echo 'E: no network' >&2; exit 100");
+        let error = install(&["p"], apt.as_os_str(), &Progress::silent())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("E: no network"), "{error}");
+    }
+
+    #[test]
+    fn percent_is_read_from_status_lines() {
+        assert_eq!(
+            apt_percent("dlstatus:2:12.1929:Retrieving file 2 of 2"),
+            Some(12)
+        );
+        assert_eq!(apt_percent("pmstatus:libc6:amd64:40.0:Unpacking"), Some(40));
+        assert_eq!(apt_percent("Get:1 some file"), None);
+        assert_eq!(apt_percent("dlstatus:1:nan:x"), None);
+        assert_eq!(apt_percent("dlstatus"), None);
+    }
+}
