@@ -1,0 +1,233 @@
+//! The virtual GICv3 of one VM (IHI0069H): distributor, a redistributor for each vCPU, and what goes into list registers.
+//!
+//! The guest sees affinity routing alone, one security state (GICD_CTLR.DS = 1), no LPIs, 16 SGIs and 16 PPIs for each
+//! vCPU and 64 SPIs. The MPIDR of vCPU n is Aff0 = n. The CPU interface is the hardware's virtual one.
+//!
+//! While a vCPU runs, the guest acknowledges and ends interrupts in the list registers without an exit, so what is known
+//! here about an interrupt in a list register can be old. [`VirtualGic::sync`] brings both sides together. The hypervisor
+//! calls it
+//!
+//! - before it enters a vCPU for which [`VirtualGic::needs_sync`] says so,
+//! - on every maintenance interrupt,
+//! - before it serves an access to the distributor or a redistributor, and before it asks [`VirtualGic::has_pending`].
+//!
+//! [`VirtualGic::save`] takes its place when the vCPU leaves the CPU.
+
+mod bank;
+mod delivery;
+mod distributor;
+mod list_register;
+mod redistributor;
+mod registers;
+
+use core::ops::BitOr;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use spin::Mutex;
+
+use delivery::State;
+pub use list_register::{ListRegisters, MAX_LIST_REGISTERS};
+
+/// Bytes of the distributor's frame.
+pub const DISTRIBUTOR_SIZE: u64 = 0x1_0000;
+/// Bytes of a vCPU's redistributor: the RD frame, then the SGI frame.
+pub const REDISTRIBUTOR_STRIDE: u64 = 0x2_0000;
+
+/// The most vCPUs of a VM, as [`Kicks`] and the target list of an SGI can name them without a range selector.
+pub const MAX_VCPUS: usize = 16;
+/// The first INTID of an SPI.
+pub const FIRST_SPI: u32 = 32;
+/// SPIs of a VM.
+pub const SPIS: u32 = 64;
+
+/// Bit n: vCPU n has something new for its list registers. If it runs, interrupt its CPU, so that it comes by
+/// [`VirtualGic::sync`]; if it sleeps, see whether it should wake up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Kicks(pub u32);
+
+impl Kicks {
+    /// Nobody.
+    pub const NONE: Self = Self(0);
+
+    /// One vCPU.
+    pub const fn one(vcpu: usize) -> Self {
+        Self(1 << vcpu)
+    }
+
+    /// The vCPUs named, in ascending order.
+    pub fn vcpus(self) -> impl Iterator<Item = usize> {
+        ones(u64::from(self.0))
+    }
+}
+
+impl BitOr for Kicks {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl Extend<Self> for Kicks {
+    fn extend<T: IntoIterator<Item = Self>>(&mut self, kicks: T) {
+        for kick in kicks {
+            self.0 |= kick.0;
+        }
+    }
+}
+
+/// The positions of the bits set in `bits`, in ascending order.
+fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let n = bits.trailing_zeros();
+        if n == u64::BITS {
+            return None;
+        }
+        bits &= bits - 1;
+        Some(n as usize)
+    })
+}
+
+/// The virtual GIC of one VM.
+///
+/// Its lock is taken for a short time in every method but [`needs_sync`](Self::needs_sync); no other lock is taken
+/// inside. An index of a vCPU that is not below the number given to [`new`](Self::new) is a defect of the caller and
+/// panics.
+#[derive(Debug)]
+pub struct VirtualGic {
+    state: Mutex<State>,
+    /// Bit n: vCPU n must come by `sync`. Changes with the lock held only.
+    attention: AtomicU32,
+}
+
+impl VirtualGic {
+    /// The state after reset, for `vcpus` vCPUs (at most [`MAX_VCPUS`]) on CPUs with `list_registers` list registers
+    /// (ICH_VTR_EL2.ListRegs + 1).
+    #[must_use]
+    pub fn new(vcpus: usize, list_registers: usize) -> Self {
+        Self {
+            state: Mutex::new(State::new(vcpus, list_registers)),
+            attention: AtomicU32::new(0),
+        }
+    }
+
+    /// A read of `bytes` bytes at `offset` in the distributor.
+    ///
+    /// Where the answer depends on another vCPU's list registers, that vCPU will sync at its next exit: a guest that polls
+    /// gets to see the change.
+    pub fn distributor_read(&self, offset: u64, bytes: usize) -> u64 {
+        let state = self.state.lock();
+        let stale = state.distributor_stale(offset, bytes);
+        self.attention.fetch_or(stale.0, Ordering::Release);
+        state.distributor_read(offset, bytes)
+    }
+
+    /// A write of `bytes` bytes at `offset` in the distributor.
+    pub fn distributor_write(&self, offset: u64, bytes: usize, value: u64) -> Kicks {
+        self.change(|state| state.distributor_write(offset, bytes, value))
+    }
+
+    /// A read of `bytes` bytes at `offset` in the redistributor of `vcpu`.
+    /// Other vCPUs' list registers are dealt with as in [`distributor_read`](Self::distributor_read).
+    pub fn redistributor_read(&self, vcpu: usize, offset: u64, bytes: usize) -> u64 {
+        let state = self.state.lock();
+        let stale = state.redistributor_stale(vcpu, offset, bytes);
+        self.attention.fetch_or(stale.0, Ordering::Release);
+        state.redistributor_read(vcpu, offset, bytes)
+    }
+
+    /// A write of `bytes` bytes at `offset` in the redistributor of `vcpu`.
+    pub fn redistributor_write(&self, vcpu: usize, offset: u64, bytes: usize, value: u64) -> Kicks {
+        self.change(|state| state.redistributor_write(vcpu, offset, bytes, value))
+    }
+
+    /// A write to ICC_SGI1R_EL1 by vCPU `sender`.
+    pub fn send_sgi(&self, sender: usize, icc_sgi1r: u64) -> Kicks {
+        self.change(|state| state.send_sgi(sender, icc_sgi1r))
+    }
+
+    /// Sets the level of the input of an SPI. INTIDs that are none are ignored.
+    pub fn set_spi_level(&self, intid: u32, asserted: bool) -> Kicks {
+        self.change(|state| state.set_spi_level(intid, asserted))
+    }
+
+    /// An edge at the input of an SPI. INTIDs that are none are ignored.
+    pub fn pulse_spi(&self, intid: u32) -> Kicks {
+        self.change(|state| state.pulse_spi(intid))
+    }
+
+    /// The physical PPI `intid` fired for `vcpu`, was acknowledged and is active. The guest gets it as a hardware
+    /// interrupt: its deactivation deactivates the physical one.
+    pub fn raise_hardware_ppi(&self, vcpu: usize, intid: u32) -> Kicks {
+        self.change(|state| state.raise_hardware_ppi(vcpu, intid))
+    }
+
+    /// Whether a hardware PPI of `vcpu` is pending or active. If so, the physical one has to be active when the vCPU comes
+    /// to a CPU, else inactive. Exact after [`save`](Self::save).
+    pub fn hardware_ppi_in_flight(&self, vcpu: usize, intid: u32) -> bool {
+        self.state.lock().hardware_ppi_in_flight(vcpu, intid)
+    }
+
+    /// Whether `vcpu` must come by [`sync`](Self::sync) before it is entered. Takes no lock.
+    #[inline]
+    pub fn needs_sync(&self, vcpu: usize) -> bool {
+        self.attention.load(Ordering::Acquire) & Kicks::one(vcpu).0 != 0
+    }
+
+    /// Reads back what the guest did with the list registers of `vcpu`, which is on this CPU, and fills them anew, the
+    /// most urgent first. Asks for the underflow maintenance interrupt when more wait than fit.
+    ///
+    /// The kicks are for other vCPUs, to which an SPI moved.
+    pub fn sync<L: ListRegisters>(&self, vcpu: usize, lrs: &mut L) -> Kicks {
+        let mut state = self.state.lock();
+        self.attention
+            .fetch_and(!Kicks::one(vcpu).0, Ordering::Relaxed);
+        let kicks = state.collect(vcpu, lrs);
+        self.attention.fetch_or(kicks.0, Ordering::Release);
+        state.fill(vcpu, lrs);
+        kicks
+    }
+
+    /// Reads back all and empties the list registers: `vcpu` leaves this CPU. It needs [`sync`](Self::sync) when it comes
+    /// back.
+    ///
+    /// The kicks are for other vCPUs, to which an SPI moved.
+    pub fn save<L: ListRegisters>(&self, vcpu: usize, lrs: &mut L) -> Kicks {
+        let mut state = self.state.lock();
+        let kicks = state.collect(vcpu, lrs);
+        state.clear(vcpu, lrs);
+        let flags = kicks | Kicks::one(vcpu);
+        self.attention.fetch_or(flags.0, Ordering::Release);
+        kicks
+    }
+
+    /// Whether an interrupt is pending for `vcpu` that is enabled, as its group is, and not active. Exact after
+    /// [`sync`](Self::sync) or [`save`](Self::save); knows nothing of the guest's priority mask.
+    pub fn has_pending(&self, vcpu: usize) -> bool {
+        self.state.lock().has_pending(vcpu)
+    }
+
+    /// The VM restarts: everything is as after [`new`](Self::new). No vCPU may be on a CPU.
+    pub fn reset(&self) {
+        let mut state = self.state.lock();
+        state.reset();
+        self.attention.store(0, Ordering::Release);
+    }
+
+    /// `vcpu` is powered up anew: its SGIs, PPIs and redistributor are as after reset. It may not be on a CPU.
+    pub fn reset_vcpu(&self, vcpu: usize) {
+        self.state.lock().reset_vcpu(vcpu);
+    }
+
+    /// Applies a change and leaves a flag for each vCPU that it concerns.
+    fn change(&self, change: impl FnOnce(&mut State) -> Kicks) -> Kicks {
+        let mut state = self.state.lock();
+        let kicks = change(&mut state);
+        self.attention.fetch_or(kicks.0, Ordering::Release);
+        kicks
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+use super::*;
+
+#[test]
+fn the_guest_deactivates_the_physical_interrupt() {
+    let gic = gic(1);
+    let mut cpu = Cpu::default();
+    assert_eq!(gic.raise_hardware_ppi(0, TIMER), Kicks(1));
+    assert!(gic.hardware_ppi_in_flight(0, TIMER) && gic.has_pending(0));
+    sync(&gic, 0, &mut cpu);
+    assert_ne!(cpu.lr(TIMER) & HW, 0);
+    assert_eq!(cpu.serve(), [TIMER]);
+    assert_eq!(cpu.deactivated, [TIMER]);
+    let _ = gic.save(0, &mut cpu);
+    assert!(!gic.hardware_ppi_in_flight(0, TIMER));
+}
+
+#[test]
+fn it_stays_in_flight_across_a_change_of_vcpus() {
+    let gic = gic(1);
+    let mut cpu = Cpu::default();
+    let _ = gic.raise_hardware_ppi(0, TIMER);
+    let _ = gic.save(0, &mut cpu);
+    assert!(gic.hardware_ppi_in_flight(0, TIMER), "pending");
+    sync(&gic, 0, &mut cpu);
+    let _ = cpu.acknowledge();
+    let _ = gic.save(0, &mut cpu);
+    assert!(gic.hardware_ppi_in_flight(0, TIMER), "active");
+    sync(&gic, 0, &mut cpu);
+    assert_eq!(cpu.lr(TIMER) & (HW | ACTIVE | PENDING), HW | ACTIVE);
+    cpu.end(TIMER);
+    assert_eq!(cpu.deactivated, [TIMER]);
+}
+
+#[test]
+fn it_can_fire_again_before_the_end_was_seen() {
+    let gic = gic(1);
+    let mut cpu = Cpu::default();
+    let _ = gic.raise_hardware_ppi(0, TIMER);
+    for _ in 0..3 {
+        sync(&gic, 0, &mut cpu);
+        assert_eq!(cpu.serve(), [TIMER]);
+        let _ = gic.raise_hardware_ppi(0, TIMER);
+    }
+    assert_eq!(cpu.deactivated, [TIMER; 3]);
+}
+
+#[test]
+fn clearing_its_pending_state_has_no_effect() {
+    let gic = gic(1);
+    let mut cpu = Cpu::default();
+    let _ = gic.raise_hardware_ppi(0, TIMER);
+    let _ = gic.redistributor_write(0, SGI_FRAME + ICPENDR, 4, 1 << TIMER);
+    sync(&gic, 0, &mut cpu);
+    let _ = gic.redistributor_write(0, SGI_FRAME + ICPENDR, 4, 1 << TIMER);
+    sync(&gic, 0, &mut cpu);
+    assert_eq!(cpu.serve(), [TIMER]);
+}
+
+#[test]
+fn clearing_its_active_state_frees_the_physical_interrupt() {
+    let gic = gic(1);
+    let mut cpu = Cpu::default();
+    let _ = gic.raise_hardware_ppi(0, TIMER);
+    sync(&gic, 0, &mut cpu);
+    let _ = cpu.acknowledge();
+    let _ = gic.redistributor_write(0, SGI_FRAME + ICACTIVER, 4, 1 << TIMER);
+    sync(&gic, 0, &mut cpu);
+    assert_eq!(cpu.in_use(), []);
+    assert_eq!(cpu.deactivated, [TIMER]);
+    assert!(!gic.hardware_ppi_in_flight(0, TIMER));
+}
+
+#[test]
+fn clearing_its_active_state_from_afar_does_too() {
+    let gic = gic(2);
+    let mut cpu = Cpu::default();
+    let _ = gic.raise_hardware_ppi(0, TIMER);
+    sync(&gic, 0, &mut cpu);
+    let _ = cpu.acknowledge();
+    let _ = gic.save(0, &mut cpu);
+    let _ = gic.redistributor_write(0, SGI_FRAME + ICACTIVER, 4, 1 << TIMER);
+    assert!(!gic.hardware_ppi_in_flight(0, TIMER));
+    sync(&gic, 0, &mut cpu);
+    assert_eq!(cpu.in_use(), []);
+    assert_eq!(cpu.deactivated, [TIMER]);
+}
+
+#[test]
+fn disabled_it_stays_in_flight_and_out_of_the_list_registers() {
+    let gic = gic(1);
+    let mut cpu = Cpu::default();
+    let _ = gic.redistributor_write(0, SGI_FRAME + ICENABLER, 4, 1 << TIMER);
+    let _ = gic.raise_hardware_ppi(0, TIMER);
+    sync(&gic, 0, &mut cpu);
+    assert_eq!(cpu.in_use(), []);
+    assert!(gic.hardware_ppi_in_flight(0, TIMER) && !gic.has_pending(0));
+}
