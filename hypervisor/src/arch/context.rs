@@ -1,0 +1,178 @@
+//! Entering a guest and coming back: the vectors and the registers they save.
+//!
+//! [`Context::run`] looks like a call: it loads the guest's registers and returns when an exception brings the CPU back
+//! to EL2. The vectors for exceptions of EL2 itself end in a panic.
+
+use core::arch::global_asm;
+use core::mem::offset_of;
+
+/// The registers of a vCPU that every exit saves.
+#[repr(C)]
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// x0 to x30.
+    pub x: [u64; 31],
+    /// The guest's program counter (ELR_EL2).
+    pub pc: u64,
+    /// The guest's PSTATE (SPSR_EL2).
+    pub pstate: u64,
+}
+
+const _: () = assert!(offset_of!(Context, x) == 0, "the assembly below indexes x from the start");
+const _: () = assert!(offset_of!(Context, pstate) == offset_of!(Context, pc) + 8, "pc and pstate go in pairs");
+
+/// PSTATE of a CPU that starts: EL1 with SP_EL1, all interrupts masked (DDI0487 C5.2.19).
+const PSTATE_START: u64 = 0b1111 << 6 | 0b0101;
+
+/// Why the guest left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// A synchronous exception: ESR_EL2 tells which.
+    Synchronous,
+    /// A physical interrupt waits.
+    Interrupt,
+    /// An SError.
+    SystemError,
+}
+
+impl Context {
+    /// A CPU that starts at `pc` with `argument` in x0.
+    #[must_use]
+    pub fn start(pc: u64, argument: u64) -> Self {
+        let mut x = [0; 31];
+        x[0] = argument;
+        Self { x, pc, pstate: PSTATE_START }
+    }
+
+    /// Runs the guest until something brings the CPU back to EL2.
+    ///
+    /// # Safety
+    ///
+    /// This CPU's EL1 registers, HCR_EL2 and VTTBR_EL2 are those of the guest that this context belongs to, so that all
+    /// it can reach is its own.
+    pub unsafe fn run(&mut self) -> Exit {
+        unsafe extern "C" {
+            fn enter_guest(context: *mut Context) -> u64;
+        }
+        // SAFETY: `enter_guest` keeps the registers that the procedure call standard asks for and writes to the context
+        // alone; the caller vouches for what the guest can do meanwhile.
+        match unsafe { enter_guest(self) } {
+            EXIT_SYNCHRONOUS => Exit::Synchronous,
+            EXIT_INTERRUPT => Exit::Interrupt,
+            _ => Exit::SystemError,
+        }
+    }
+}
+
+const EXIT_SYNCHRONOUS: u64 = 0;
+const EXIT_INTERRUPT: u64 = 1;
+const EXIT_SYSTEM_ERROR: u64 = 2;
+
+extern "C" fn exception_in_el2(vector: u64) -> ! {
+    let (esr, far, pc) = (super::registers::esr(), super::registers::far(), super::registers::read!("elr_el2"));
+    panic!("exception in EL2: vector {vector:#x}, ESR {esr:#x}, FAR {far:#x}, PC {pc:#x}");
+}
+
+global_asm!(
+    ".macro from_el2 offset",
+    ".balign 0x80",
+    "mov x0, #\\offset",
+    "b {exception_in_el2}",
+    ".endm",
+    ".macro from_guest kind",
+    ".balign 0x80",
+    "stp x0, x1, [sp, #-16]!",
+    "mov x0, #\\kind",
+    "b leave_guest",
+    ".endm",
+    ".pushsection .text.vectors, \"ax\"",
+    ".balign 0x800",
+    ".global vectors",
+    "vectors:",
+    "from_el2 0x000",
+    "from_el2 0x080",
+    "from_el2 0x100",
+    "from_el2 0x180",
+    "from_el2 0x200",
+    "from_el2 0x280",
+    "from_el2 0x300",
+    "from_el2 0x380",
+    "from_guest {synchronous}",
+    "from_guest {interrupt}",
+    "from_guest {interrupt}",
+    "from_guest {system_error}",
+    "from_el2 0x600",
+    "from_el2 0x680",
+    "from_el2 0x700",
+    "from_el2 0x780",
+    // x0 = the exit's kind, and what enter_guest returns; the guest's x0 and x1 lie on the stack.
+    "leave_guest:",
+    "mrs x1, tpidr_el2",
+    "stp x2, x3, [x1, #16]",
+    "stp x4, x5, [x1, #32]",
+    "stp x6, x7, [x1, #48]",
+    "stp x8, x9, [x1, #64]",
+    "stp x10, x11, [x1, #80]",
+    "stp x12, x13, [x1, #96]",
+    "stp x14, x15, [x1, #112]",
+    "stp x16, x17, [x1, #128]",
+    "stp x18, x19, [x1, #144]",
+    "stp x20, x21, [x1, #160]",
+    "stp x22, x23, [x1, #176]",
+    "stp x24, x25, [x1, #192]",
+    "stp x26, x27, [x1, #208]",
+    "stp x28, x29, [x1, #224]",
+    "str x30, [x1, #240]",
+    "ldp x2, x3, [sp], #16",
+    "stp x2, x3, [x1]",
+    "mrs x2, elr_el2",
+    "mrs x3, spsr_el2",
+    "stp x2, x3, [x1, #{pc}]",
+    "ldp x19, x20, [sp]",
+    "ldp x21, x22, [sp, #16]",
+    "ldp x23, x24, [sp, #32]",
+    "ldp x25, x26, [sp, #48]",
+    "ldp x27, x28, [sp, #64]",
+    "ldp x29, x30, [sp, #80]",
+    "add sp, sp, #96",
+    "ret",
+    ".global enter_guest",
+    "enter_guest:",
+    "sub sp, sp, #96",
+    "stp x19, x20, [sp]",
+    "stp x21, x22, [sp, #16]",
+    "stp x23, x24, [sp, #32]",
+    "stp x25, x26, [sp, #48]",
+    "stp x27, x28, [sp, #64]",
+    "stp x29, x30, [sp, #80]",
+    "msr tpidr_el2, x0",
+    "ldp x1, x2, [x0, #{pc}]",
+    "msr elr_el2, x1",
+    "msr spsr_el2, x2",
+    "ldp x2, x3, [x0, #16]",
+    "ldp x4, x5, [x0, #32]",
+    "ldp x6, x7, [x0, #48]",
+    "ldp x8, x9, [x0, #64]",
+    "ldp x10, x11, [x0, #80]",
+    "ldp x12, x13, [x0, #96]",
+    "ldp x14, x15, [x0, #112]",
+    "ldp x16, x17, [x0, #128]",
+    "ldp x18, x19, [x0, #144]",
+    "ldp x20, x21, [x0, #160]",
+    "ldp x22, x23, [x0, #176]",
+    "ldp x24, x25, [x0, #192]",
+    "ldp x26, x27, [x0, #208]",
+    "ldp x28, x29, [x0, #224]",
+    "ldr x30, [x0, #240]",
+    "ldp x0, x1, [x0]",
+    "eret",
+    // Nothing is to be speculated past the ERET.
+    "dsb nsh",
+    "isb",
+    ".popsection",
+    exception_in_el2 = sym exception_in_el2,
+    synchronous = const EXIT_SYNCHRONOUS,
+    interrupt = const EXIT_INTERRUPT,
+    system_error = const EXIT_SYSTEM_ERROR,
+    pc = const offset_of!(Context, pc),
+);

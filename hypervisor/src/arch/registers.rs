@@ -1,0 +1,84 @@
+//! Reads and writes of system registers by name, for those that no crate serves.
+
+/// Reads a system register that has no side effect when read. The register's name is a string literal.
+macro_rules! read {
+    ($name:expr) => {{
+        let value: u64;
+        // SAFETY: reading the registers named in this crate changes nothing that Rust code relies on.
+        unsafe {
+            core::arch::asm!(concat!("mrs {}, ", $name), out(reg) value, options(nostack, preserves_flags));
+        }
+        value
+    }};
+}
+
+/// Writes a system register. The caller's `unsafe` vouches that the value keeps EL2's own execution intact.
+macro_rules! write {
+    ($name:expr, $value:expr) => {{
+        let value: u64 = $value;
+        core::arch::asm!(concat!("msr ", $name, ", {}"), in(reg) value, options(nostack, preserves_flags));
+    }};
+}
+
+pub(crate) use {read, write};
+
+/// What the trapped exception says (ESR_EL2).
+#[must_use]
+pub fn esr() -> u64 {
+    read!("esr_el2")
+}
+
+/// The virtual address of the fault (FAR_EL2).
+#[must_use]
+pub fn far() -> u64 {
+    read!("far_el2")
+}
+
+/// The page of the IPA that faulted in stage 2 (HPFAR_EL2, DDI0487 D24.2.64), in bytes.
+#[must_use]
+pub fn faulting_ipa_page() -> u64 {
+    (read!("hpfar_el2") & 0x0000_0fff_ffff_fff0) << 8
+}
+
+/// The affinity fields of this CPU's MPIDR_EL1.
+#[must_use]
+pub fn affinity() -> u64 {
+    read!("mpidr_el1") & 0xff_00ff_ffff
+}
+
+/// Whether interrupts of any kind wait on this CPU (ISR_EL1).
+#[must_use]
+pub fn interrupt_pending() -> bool {
+    read!("isr_el1") != 0
+}
+
+/// Stops this CPU until an interrupt is pending; interrupts stay masked.
+pub fn wait_for_interrupt() {
+    // SAFETY: the barrier and WFI change no state; masked interrupts end the wait too.
+    unsafe { core::arch::asm!("dsb sy", "wfi", options(nostack, preserves_flags)) }
+}
+
+macro_rules! id_registers {
+    ($crm:expr, $op2:expr, $($m:literal)*) => {
+        match $crm {
+            $($m => match $op2 {
+                0 => read!(concat!("s3_0_c0_c", $m, "_0")),
+                1 => read!(concat!("s3_0_c0_c", $m, "_1")),
+                2 => read!(concat!("s3_0_c0_c", $m, "_2")),
+                3 => read!(concat!("s3_0_c0_c", $m, "_3")),
+                4 => read!(concat!("s3_0_c0_c", $m, "_4")),
+                5 => read!(concat!("s3_0_c0_c", $m, "_5")),
+                6 => read!(concat!("s3_0_c0_c", $m, "_6")),
+                7 => read!(concat!("s3_0_c0_c", $m, "_7")),
+                _ => 0,
+            },)*
+            _ => 0,
+        }
+    };
+}
+
+/// The CPU's own ID register with op0 = 3, op1 = 0, CRn = 0 and these; zero for CRm outside 1 to 7.
+#[must_use]
+pub fn id_register(crm: u8, op2: u8) -> u64 {
+    id_registers!(crm, op2, 1 2 3 4 5 6 7)
+}

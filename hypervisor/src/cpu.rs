@@ -1,0 +1,174 @@
+//! The run loop of a physical CPU: pick a vCPU, run it, serve what it left for.
+
+use crate::arch::context::Exit;
+use crate::arch::gic::{self, Interrupt};
+use crate::arch::{registers, timer};
+use crate::description::MAX_VCPUS_PER_CPU;
+use crate::scheduler::{Readiness, Turns};
+use crate::services::{self, Conduit};
+use crate::syndrome::{self, SystemRegisterAccess, Trap};
+use crate::vcpu::Vcpu;
+use crate::vm::After;
+use crate::{id_registers, mmio};
+use alloc::format;
+use alloc::vec::Vec;
+use heapless::Vec as FixedVec;
+
+/// Time slices a second, for vCPUs that share a CPU.
+const SLICES_PER_SECOND: u64 = 100;
+
+/// What a vCPU does after an exit was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It goes on.
+    Resume,
+    /// Look at all vCPUs of this CPU again.
+    Reschedule,
+}
+
+/// A physical CPU and its vCPUs.
+pub struct Cpu {
+    number: usize,
+    vcpus: Vec<Vcpu>,
+    turns: Turns,
+    /// Whose registers are in the CPU.
+    loaded: Option<usize>,
+}
+
+impl Cpu {
+    /// CPU `number` with the vCPUs that are pinned to it.
+    pub fn new(number: usize, vcpus: Vec<Vcpu>) -> Self {
+        Self { number, vcpus, turns: Turns::new(timer::frequency() / SLICES_PER_SECOND), loaded: None }
+    }
+
+    /// Runs vCPUs, and idles where none can run.
+    pub fn run(mut self) -> ! {
+        loop {
+            if let Some(current) = self.schedule() {
+                while self.run_once(current) == Next::Resume {}
+            } else {
+                registers::wait_for_interrupt();
+                self.take_interrupts(None);
+            }
+        }
+    }
+
+    /// Looks at all vCPUs, and loads the one whose turn it is.
+    fn schedule(&mut self) -> Option<usize> {
+        // A vCPU that gives way is saved before it is looked at, so that its interrupts and timer are seen.
+        let mut readiness = FixedVec::<Readiness, MAX_VCPUS_PER_CPU>::new();
+        if let Some(loaded) = self.loaded.filter(|&n| !self.vcpus[n].keeps_cpu()) {
+            self.vcpus[loaded].save(self.number);
+            self.loaded = None;
+        }
+        for (n, vcpu) in self.vcpus.iter_mut().enumerate() {
+            let fits = readiness.push(vcpu.look(self.loaded == Some(n)));
+            debug_assert!(fits.is_ok(), "the description bounds the vCPUs of a CPU");
+        }
+        let decision = self.turns.decide(timer::now(), &readiness);
+        timer::set_deadline(decision.until);
+        if decision.run != self.loaded {
+            if let Some(loaded) = self.loaded.take() {
+                self.vcpus[loaded].save(self.number);
+            }
+            if let Some(next) = decision.run {
+                self.vcpus[next].load(self.number);
+            }
+            self.loaded = decision.run;
+        }
+        decision.run
+    }
+
+    /// Enters vCPU `current` and serves its exit.
+    fn run_once(&mut self, current: usize) -> Next {
+        let vcpu = &mut self.vcpus[current];
+        match vcpu.run(self.number) {
+            Exit::Synchronous => serve_trap(vcpu, self.number),
+            Exit::Interrupt => self.take_interrupts(Some(current)),
+            Exit::SystemError => {
+                vcpu.vm.stop(After::Off, Some("SError"));
+                Next::Reschedule
+            }
+        }
+    }
+
+    /// Takes all interrupts that wait.
+    fn take_interrupts(&mut self, current: Option<usize>) -> Next {
+        let mut next = Next::Resume;
+        while let Some(interrupt) = gic::acknowledge() {
+            match (interrupt, current) {
+                (Interrupt::VirtualTimer, Some(n)) => {
+                    let vcpu = &self.vcpus[n];
+                    // It is this CPU's own vCPU: the flag it raises is looked at before it is entered.
+                    let _ = vcpu.vm.gic.raise_hardware_ppi(vcpu.index, timer::VIRTUAL_TIMER);
+                }
+                (Interrupt::VirtualTimer, None) => gic::deactivate_ppi(self.number, timer::VIRTUAL_TIMER),
+                (Interrupt::Maintenance, Some(n)) => {
+                    self.vcpus[n].sync_interrupts(self.number);
+                    gic::maintenance_done();
+                }
+                (Interrupt::Maintenance, None) => gic::maintenance_done(),
+                (Interrupt::Kick | Interrupt::HypervisorTimer, _) => next = Next::Reschedule,
+                (Interrupt::Shared(intid), _) => log::warn!("interrupt {intid} is nobody's"),
+            }
+        }
+        next
+    }
+}
+
+/// Serves a synchronous exception of a vCPU that is loaded into CPU number `cpu`.
+fn serve_trap(vcpu: &mut Vcpu, cpu: usize) -> Next {
+    match syndrome::decode(registers::esr()) {
+        Trap::Smc(immediate) => {
+            vcpu.skip_instruction();
+            services::call(vcpu, Conduit::Smc, immediate)
+        }
+        Trap::Hvc(immediate) => services::call(vcpu, Conduit::Hvc, immediate),
+        Trap::WaitForInterrupt => {
+            vcpu.skip_instruction();
+            vcpu.wait();
+            Next::Reschedule
+        }
+        Trap::DataAbort(abort) => mmio::serve(vcpu, cpu, abort),
+        Trap::SystemRegister(access) => serve_system_register(vcpu, access),
+        Trap::InstructionAbort => {
+            let ipa = registers::faulting_ipa_page();
+            stop(vcpu, &format!("it jumped to IPA {ipa:#x}, which is not its memory"))
+        }
+        Trap::Other(class) => {
+            let pc = vcpu.context.pc;
+            stop(vcpu, &format!("exception class {class:#x} at PC {pc:#x}"))
+        }
+    }
+}
+
+/// Stops the VM because of what this vCPU did.
+pub fn stop(vcpu: &Vcpu, reason: &str) -> Next {
+    vcpu.vm.stop(After::Off, Some(&format!("vCPU {}: {reason}", vcpu.index)));
+    Next::Reschedule
+}
+
+/// ICC_SGI1R_EL1, ICC_ASGI1R_EL1 and ICC_SGI0R_EL1: (op1, CRn, CRm, op2) is (0, 12, 11, 5 to 7).
+const SGI1R: u8 = 5;
+
+fn serve_system_register(vcpu: &mut Vcpu, access: SystemRegisterAccess) -> Next {
+    let register = access.register;
+    let encoding = (register.op0, register.op1, register.crn, register.crm);
+    if id_registers::is_id_register(register) {
+        let own = registers::id_register(register.crm, register.op2);
+        if access.read {
+            vcpu.set_register(access.transfer, id_registers::for_guest(register.crm, register.op2, own));
+        }
+    } else if encoding == (3, 0, 12, 11) && (SGI1R..=7).contains(&register.op2) && !access.read {
+        // Groups 0 and 1 of the other security state are not the guest's.
+        if register.op2 == SGI1R {
+            let kicks = vcpu.vm.gic.send_sgi(vcpu.index, vcpu.register(access.transfer));
+            vcpu.vm.deliver(kicks, vcpu.index);
+        }
+    } else if access.read {
+        // Debug, performance monitors, ACTLR_EL1 and the physical timer read as zero, writes are ignored: a guest has none of them.
+        vcpu.set_register(access.transfer, 0);
+    }
+    vcpu.skip_instruction();
+    Next::Resume
+}

@@ -1,0 +1,48 @@
+//! What the whole machine has: its CPUs and its VMs.
+
+use crate::arch::gic;
+use crate::arch::secure_monitor::SecureMonitor;
+use crate::vm::Vm;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use spin::Once;
+
+/// CPUs and VMs, fixed once the first CPU has read the device tree.
+pub struct Machine {
+    /// Affinity of each CPU, by number.
+    pub cpus: Vec<u64>,
+    /// All VMs.
+    pub vms: Vec<&'static Vm>,
+    /// How many of them are not off.
+    running: AtomicUsize,
+}
+
+static MACHINE: Once<Machine> = Once::new();
+
+impl Machine {
+    /// Sets the machine's parts. All VMs count as running until [`Machine::vm_is_off`].
+    pub fn set(cpus: Vec<u64>, vms: Vec<&'static Vm>) -> &'static Self {
+        let running = AtomicUsize::new(vms.len());
+        MACHINE.call_once(|| Self { cpus, vms, running })
+    }
+
+    /// The machine.
+    pub fn get() -> &'static Self {
+        MACHINE.get().expect("Machine::set comes before any VM or second CPU runs")
+    }
+
+    /// Tells CPU number `cpu` to look at its vCPUs.
+    pub fn kick(&self, cpu: usize) {
+        if let Some(&affinity) = self.cpus.get(cpu) {
+            gic::kick(affinity);
+        }
+    }
+
+    /// Takes note that one more VM is off for good. With the last one the machine goes off.
+    pub fn vm_is_off(&self) {
+        if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            log::info!("all guests are off");
+            SecureMonitor.system_off();
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Loads and stores of guests outside of their memory: their emulated devices.
+
+use crate::arch::registers;
+use crate::cpu::{self, Next};
+use crate::guest_tree::GuestLayout;
+use crate::syndrome::DataAbort;
+use crate::vcpu::Vcpu;
+use crate::vgic::{DISTRIBUTOR_SIZE, REDISTRIBUTOR_STRIDE};
+use alloc::format;
+use mediator::address::{Ipa, PAGE_SIZE};
+
+/// A device of a guest, and where in it an access goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Device {
+    Distributor(u64),
+    Redistributor(usize, u64),
+    Uart(u64),
+}
+
+fn device_at(ipa: u64, vcpus: usize) -> Option<Device> {
+    let inside = |Ipa(start): Ipa, size: u64| ipa.checked_sub(start).filter(|&offset| offset < size);
+    if let Some(offset) = inside(GuestLayout::UART, PAGE_SIZE) {
+        Some(Device::Uart(offset))
+    } else if let Some(offset) = inside(GuestLayout::REDISTRIBUTORS, vcpus as u64 * REDISTRIBUTOR_STRIDE) {
+        Some(Device::Redistributor((offset / REDISTRIBUTOR_STRIDE) as usize, offset % REDISTRIBUTOR_STRIDE))
+    } else {
+        inside(GuestLayout::DISTRIBUTOR, DISTRIBUTOR_SIZE).map(Device::Distributor)
+    }
+}
+
+/// Serves an access that stage 2 stopped, of a vCPU that is loaded into CPU number `cpu`.
+pub fn serve(vcpu: &mut Vcpu, cpu: usize, abort: DataAbort) -> Next {
+    let ipa = registers::faulting_ipa_page() | registers::far() & (PAGE_SIZE - 1);
+    let direction = if abort.write { "wrote to" } else { "read from" };
+    let Some(device) = device_at(ipa, vcpu.vm.description.vcpu_cpus.len()).filter(|_| abort.translation) else {
+        let pc = vcpu.context.pc;
+        return cpu::stop(vcpu, &format!("it {direction} IPA {ipa:#x}, which it does not have (PC {pc:#x})"));
+    };
+    let Some(access) = abort.access else {
+        let pc = vcpu.context.pc;
+        return cpu::stop(
+            vcpu,
+            &format!("it {direction} a device at IPA {ipa:#x} in a way that can't be emulated (PC {pc:#x})"),
+        );
+    };
+    let vm = vcpu.vm;
+    if !matches!(device, Device::Uart(_)) {
+        // What the guest did with its interrupts meanwhile is in the list registers.
+        vcpu.sync_interrupts(cpu);
+    }
+    if abort.write {
+        let value = access.truncate(vcpu.register(access.transfer));
+        match device {
+            Device::Uart(offset) => vm.uart_write(vcpu.index, offset, value as u32),
+            Device::Distributor(offset) => {
+                vm.deliver(vm.gic.distributor_write(offset, access.bytes, value), vcpu.index);
+            }
+            Device::Redistributor(owner, offset) => {
+                vm.deliver(vm.gic.redistributor_write(owner, offset, access.bytes, value), vcpu.index);
+            }
+        }
+    } else {
+        let value = match device {
+            Device::Uart(offset) => u64::from(vm.uart_read(vcpu.index, offset)),
+            Device::Distributor(offset) => vm.gic.distributor_read(offset, access.bytes),
+            Device::Redistributor(owner, offset) => vm.gic.redistributor_read(owner, offset, access.bytes),
+        };
+        vcpu.set_register(access.transfer, access.extend(value));
+    }
+    vcpu.skip_instruction();
+    Next::Resume
+}

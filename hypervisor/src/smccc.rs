@@ -1,0 +1,86 @@
+//! The SMC Calling Convention: what a function identifier says (DEN0028G, §2.5).
+
+/// "The function is not known or not supported" (§7.1), and what a refused call returns.
+pub const NOT_SUPPORTED: u64 = -1_i64 as u64;
+
+/// A function identifier, W0 of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FunctionId(pub u32);
+
+/// Who answers a call (§2.5, bits 29 to 24).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// SMCCC_VERSION and what the CPU's errata need.
+    Architecture,
+    /// CPU services of the CPU's designer.
+    Cpu,
+    /// The silicon partner.
+    Sip,
+    /// The maker of the machine.
+    Oem,
+    /// PSCI, TRNG and the like.
+    StandardSecure,
+    /// The standard hypervisor services.
+    StandardHypervisor,
+    /// This hypervisor's own.
+    VendorHypervisor,
+    /// Trusted applications.
+    TrustedApplication,
+    /// A trusted OS.
+    TrustedOs,
+    /// Nobody: reserved.
+    Reserved,
+}
+
+impl FunctionId {
+    /// The call's owner.
+    #[must_use]
+    pub const fn owner(self) -> Owner {
+        match self.0 >> 24 & 0x3f {
+            0 => Owner::Architecture,
+            1 => Owner::Cpu,
+            2 => Owner::Sip,
+            3 => Owner::Oem,
+            4 => Owner::StandardSecure,
+            5 => Owner::StandardHypervisor,
+            6 => Owner::VendorHypervisor,
+            48..=49 => Owner::TrustedApplication,
+            50..=63 => Owner::TrustedOs,
+            _ => Owner::Reserved,
+        }
+    }
+
+    /// Whether the call is fast (atomic) rather than yielding.
+    #[must_use]
+    pub const fn is_fast(self) -> bool {
+        self.0 >> 31 == 1
+    }
+
+    /// Whether the call uses 64-bit registers.
+    #[must_use]
+    pub const fn is_64_bit(self) -> bool {
+        self.0 >> 30 & 1 == 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_name_their_owner() {
+        assert_eq!(FunctionId(0x8000_0000).owner(), Owner::Architecture);
+        assert_eq!(FunctionId(0xc400_0003).owner(), Owner::StandardSecure);
+        assert_eq!(FunctionId(0x8600_ff01).owner(), Owner::VendorHypervisor);
+        assert_eq!(FunctionId(0xb200_0009).owner(), Owner::TrustedOs);
+        assert_eq!(FunctionId(0x3200_0004).owner(), Owner::TrustedOs);
+        assert_eq!(FunctionId(0xbf00_ff01).owner(), Owner::TrustedOs);
+        assert_eq!(FunctionId(0x9000_0000).owner(), Owner::Reserved);
+    }
+
+    #[test]
+    fn identifiers_tell_fast_from_yielding_and_32_from_64() {
+        assert!(FunctionId(0xc400_0003).is_fast() && FunctionId(0xc400_0003).is_64_bit());
+        assert!(!FunctionId(0x3200_0004).is_fast() && !FunctionId(0x3200_0004).is_64_bit());
+    }
+}

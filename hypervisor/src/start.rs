@@ -1,0 +1,145 @@
+//! From the firmware's device tree to running guests.
+
+#![expect(unsafe_code, reason = "hands each part of the machine, once, to the module that drives it from then on")]
+
+use crate::arch::boot::{self, STACK_SIZE, SecondaryStart};
+use crate::arch::guest_ram::GuestRam;
+use crate::arch::secure_monitor::SecureMonitor;
+use crate::arch::uart::PhysicalUart;
+use crate::arch::{gic, heap, memory, paging, registers, system_registers};
+use crate::cpu::Cpu;
+use crate::description::{self, Range};
+use crate::frames::Frames;
+use crate::machine::Machine;
+use crate::vcpu::Vcpu;
+use crate::vm::Vm;
+use crate::{console, tee};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use mediator::address::{PAGE_SIZE, Pa};
+
+/// The most that the firmware's device tree may have, in bytes.
+const DEVICE_TREE_MAX: u64 = 1 << 20;
+
+/// The first CPU, on the constant map that `arch::boot` starts with.
+pub fn primary(device_tree: u64) -> ! {
+    // SAFETY: the first thing that is done, once.
+    unsafe { heap::init() };
+    let device_tree = Pa(device_tree);
+    // SAFETY: the firmware left its tree there and runs no more; nothing of ours lies there.
+    let tree = unsafe { memory::device_tree(device_tree, DEVICE_TREE_MAX) };
+    let (region_start, region_len) = paging::image().region();
+    let machine = match description::parse(tree, Range { start: region_start, len: region_len }) {
+        Ok(machine) => machine,
+        Err(error) => {
+            early_console(tree);
+            panic!("the machine's device tree can't be used: {error}");
+        }
+    };
+
+    let memory_ranges: Vec<_> = machine.memory.iter().map(|range| (range.start, range.len)).collect();
+    let devices = [
+        (machine.gicd, 0x1_0000),
+        (machine.gicr.start, machine.gicr.len),
+        (machine.uart, PAGE_SIZE),
+    ];
+    let root = paging::enter(&memory_ranges, &devices).expect("the device tree's ranges can be mapped");
+
+    // SAFETY: the device tree says that these devices are there, and `enter` mapped them; nobody drives them yet.
+    unsafe {
+        if let Some(uart) = PhysicalUart::new(machine.uart) {
+            console::init(uart, machine.log_level);
+        }
+        gic::init(machine.gicd, machine.gicr.start, machine.cpus.len());
+    }
+    log::info!("{} {} on {} CPUs", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), machine.cpus.len());
+    tee::probe();
+
+    let mut free = Frames::new();
+    for range in &machine.memory {
+        free.add(range.start, range.len);
+    }
+    free.reserve(device_tree, DEVICE_TREE_MAX);
+    free.reserve(region_start, region_len);
+    for guest in &machine.guests {
+        for module in core::iter::once(&guest.kernel).chain(&guest.ramdisk) {
+            free.reserve(module.pa, module.len);
+        }
+    }
+    let vms = machine
+        .guests
+        .into_iter()
+        .zip(1..)
+        .map(|(guest, id)| {
+            // SAFETY: `free` knows all memory, less what is in use; it is mapped.
+            let ram = unsafe { GuestRam::allocate(&mut free, guest.memory) };
+            let ram = ram.unwrap_or_else(|| {
+                let (name, mib, free) = (&guest.name, guest.memory >> 20, free.free_bytes() >> 20);
+                panic!("{name}: {mib} MiB of memory can't be had, {free} MiB are free")
+            });
+            &*Box::leak(Box::new(Vm::new(id, guest, Box::leak(Box::new(ram)))))
+        })
+        .collect();
+    let machine = Machine::set(machine.cpus, vms);
+
+    init_cpu(0);
+    start_other_cpus(machine, root);
+    for vm in &machine.vms {
+        if let Err(reason) = vm.start() {
+            log::error!("{}: stopped: {reason}", vm.name());
+            machine.vm_is_off();
+        }
+    }
+    run(machine, 0)
+}
+
+/// Another CPU, on the hypervisor's own tables.
+pub fn secondary(number: usize) -> ! {
+    init_cpu(number);
+    run(Machine::get(), number)
+}
+
+fn init_cpu(number: usize) {
+    system_registers::init_cpu();
+    gic::init_cpu(number);
+}
+
+fn start_other_cpus(machine: &Machine, root: u64) {
+    for (number, &affinity) in machine.cpus.iter().enumerate() {
+        if affinity == registers::affinity() {
+            assert!(number == 0, "the firmware starts the first CPU of the device tree");
+            continue;
+        }
+        let stack = Vec::leak(alloc::vec![0; STACK_SIZE]);
+        let start = Box::leak(Box::new(SecondaryStart::new(stack, root, number)));
+        if let Err(code) = SecureMonitor.cpu_on(affinity, boot::secondary_entry(), start.publish()) {
+            panic!("CPU {number} does not start: PSCI says {code}");
+        }
+    }
+}
+
+/// Runs the vCPUs that are pinned to CPU `number`.
+fn run(machine: &Machine, number: usize) -> ! {
+    let pinned = |vm: &Vm| vm.description.vcpu_cpus.iter().filter(|&&cpu| cpu == number).count();
+    let shares_cpu = machine.vms.iter().map(|vm| pinned(vm)).sum::<usize>() > 1;
+    let mut vcpus = Vec::new();
+    for &vm in &machine.vms {
+        let shares_vmid = pinned(vm) > 1;
+        for (index, &cpu) in vm.description.vcpu_cpus.iter().enumerate() {
+            if cpu == number {
+                vcpus.push(Vcpu::new(vm, index, shares_cpu, shares_vmid));
+            }
+        }
+    }
+    Cpu::new(number, vcpus).run()
+}
+
+/// Finds the console of a tree that can't be used otherwise, so that the reason gets out.
+fn early_console(tree: &[u8]) {
+    if let Some(uart) = description::console(tree) {
+        // SAFETY: the constant map covers devices in the first GiB, where the tree says that a PL011 is.
+        if let Some(uart) = unsafe { PhysicalUart::new(uart) } {
+            console::init(uart, log::LevelFilter::Info);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Gives VMs their TEE: the mediators that were compiled in, and the ports through which they reach the machine.
+
+use crate::arch::guest_ram::GuestRam;
+use crate::arch::registers;
+use crate::description::{TeeChoice, VmDescription};
+use alloc::string::String;
+use alloc::sync::Arc;
+use mediator::Tee;
+use mediator::ports::InterruptProbe;
+
+/// Asks whether an interrupt waits on the CPU that asks.
+#[derive(Clone, Copy, Debug)]
+pub struct ThisCpu;
+
+impl InterruptProbe for ThisCpu {
+    fn interrupt_pending(&self) -> bool {
+        registers::interrupt_pending()
+    }
+}
+
+/// Asks the secure world, once at boot, what is there.
+pub fn probe() {
+    #[cfg(feature = "optee")]
+    optee::probe();
+}
+
+/// Makes a VM's partition of the TEE that its description names.
+///
+/// # Errors
+///
+/// A line that says why there is none.
+pub fn create(
+    vmid: u16,
+    description: &VmDescription,
+    ram: &'static GuestRam,
+) -> Result<Option<Arc<dyn Tee>>, String> {
+    match description.tee {
+        TeeChoice::None => Ok(None),
+        #[cfg(feature = "optee")]
+        TeeChoice::Optee => optee::create(vmid, description, ram).map(Some),
+        #[cfg(not(feature = "optee"))]
+        TeeChoice::Optee => {
+            let _ = (vmid, ram);
+            Err(String::from("this hypervisor was built without a mediator for OP-TEE"))
+        }
+    }
+}
+
+#[cfg(feature = "optee")]
+mod optee {
+    use super::{Arc, GuestRam, String, Tee, ThisCpu, VmDescription};
+    use crate::arch::memory::ShadowPages;
+    use crate::arch::secure_monitor::SecureMonitor;
+    use alloc::format;
+    use mediator::optee::{ClientId, Limits, Optee};
+    use mediator::ports::Ports;
+    use spin::Once;
+
+    /// OP-TEE, where the secure world has one that serves several guests.
+    static OPTEE: Once<Optee> = Once::new();
+
+    pub(super) fn probe() {
+        match Optee::probe(&SecureMonitor) {
+            Ok(optee) => {
+                log::info!("OP-TEE {} serves the guests", optee.revision());
+                OPTEE.call_once(|| optee);
+            }
+            Err(error) => log::warn!("no OP-TEE for guests: {error}"),
+        }
+    }
+
+    pub(super) fn create(
+        vmid: u16,
+        description: &VmDescription,
+        ram: &'static GuestRam,
+    ) -> Result<Arc<dyn Tee>, String> {
+        let optee = OPTEE.get().ok_or_else(|| String::from("there is no OP-TEE"))?;
+        let client = ClientId::new(vmid).ok_or_else(|| format!("{vmid} is no client ID"))?;
+        let limits = Limits {
+            buffer_bytes_max: description.shm_limits.buffer_bytes_max,
+            buffers_max: description.shm_limits.buffers_max,
+            total_bytes_max: description.shm_limits.total_bytes_max,
+            ..Limits::default()
+        };
+        let pages = optee.shadow_pages(&limits);
+        let shadow = ShadowPages::allocate(pages).ok_or_else(|| format!("no memory for {pages} shadow pages"))?;
+        let ports = Ports { world: SecureMonitor, memory: ram, shadow, interrupts: ThisCpu };
+        let partition = optee.create_partition(client, limits, ports).map_err(|error| format!("{error}"))?;
+        Ok(Arc::new(partition))
+    }
+}

@@ -1,0 +1,170 @@
+//! A vCPU, as the CPU it is pinned to knows it.
+
+#![expect(unsafe_code, reason = "vouches that a CPU holds the registers of the vCPU that it enters")]
+
+use crate::arch::context::{Context, Exit};
+use crate::arch::list_registers::CpuListRegisters;
+use crate::arch::system_registers::{self, SystemRegisters};
+use crate::arch::{gic, memory, timer};
+use crate::scheduler::Readiness;
+use crate::vm::Vm;
+use alloc::sync::Arc;
+use mediator::Tee;
+
+/// A vCPU. Only the CPU it is pinned to touches it.
+pub struct Vcpu {
+    /// The VM it belongs to.
+    pub vm: &'static Vm,
+    /// Its number in the VM.
+    pub index: usize,
+    /// The registers that every exit saves.
+    pub context: Context,
+    /// The VM's TEE, if it has one; held from the vCPU's start to its stop.
+    pub tee: Option<Arc<dyn Tee>>,
+    system: SystemRegisters,
+    /// On, and not taken for stopped.
+    on: bool,
+    /// Waits for an interrupt.
+    waiting: bool,
+    /// Whether other vCPUs are pinned to the same CPU, and whether one of them belongs to the same VM.
+    shares_cpu: bool,
+    shares_vmid: bool,
+    /// Whether the CPU may hold translations of an earlier life.
+    stale_translations: bool,
+}
+
+impl Vcpu {
+    /// vCPU number `index` of `vm`, off.
+    pub fn new(vm: &'static Vm, index: usize, shares_cpu: bool, shares_vmid: bool) -> Self {
+        Self {
+            vm,
+            index,
+            context: Context::start(0, 0),
+            tee: None,
+            system: SystemRegisters::start(index, 0),
+            on: false,
+            waiting: false,
+            shares_cpu,
+            shares_vmid,
+            stale_translations: false,
+        }
+    }
+
+    /// Whether a loaded vCPU may stay in the CPU: it is on, does not wait and its VM is not about to stop.
+    pub fn keeps_cpu(&self) -> bool {
+        self.on && !self.waiting && !self.vm.is_stopping()
+    }
+
+    /// Follows what was asked of the vCPU since it was last looked at, and tells what it is up to now.
+    ///
+    /// A loaded vCPU whose VM was asked to stop a moment ago is still ready: whoever asked has kicked this CPU, which
+    /// saves the vCPU and looks again.
+    pub fn look(&mut self, loaded: bool) -> Readiness {
+        if loaded {
+            return Readiness::Ready;
+        }
+        if self.vm.is_stopping() {
+            self.stop();
+            self.vm.vcpu_stopped(self.index);
+        }
+        if !self.on {
+            let Some((entry, argument)) = self.vm.take_start(self.index) else { return Readiness::Off };
+            self.start(entry, argument);
+        }
+        if self.waiting && !self.vm.gic.has_pending(self.index) {
+            return Readiness::Waiting(self.system.timer_deadline());
+        }
+        self.waiting = false;
+        Readiness::Ready
+    }
+
+    fn start(&mut self, entry: u64, argument: u64) {
+        self.vm.gic.reset_vcpu(self.index);
+        self.context = Context::start(entry, argument);
+        self.system = SystemRegisters::start(self.index, self.vm.counter_offset());
+        self.tee = self.vm.tee();
+        self.on = true;
+        self.waiting = false;
+        self.stale_translations = true;
+    }
+
+    /// The vCPU waits for an interrupt.
+    pub fn wait(&mut self) {
+        self.waiting = true;
+    }
+
+    /// The vCPU turns itself off (PSCI CPU_OFF).
+    pub fn turn_off(&mut self) {
+        self.stop();
+        self.vm.cpu_off(self.index);
+    }
+
+    fn stop(&mut self) {
+        self.on = false;
+        self.waiting = false;
+        self.tee = None;
+    }
+
+    /// Puts the vCPU's registers into this CPU, which is number `cpu`.
+    pub fn load(&mut self, cpu: usize) {
+        if self.vm.gic.hardware_ppi_in_flight(self.index, timer::VIRTUAL_TIMER) {
+            gic::activate_virtual_timer(cpu);
+        }
+        // SAFETY: the run loop enters this vCPU next; the VM's tables live as long as the machine, and VMIDs are
+        // numbers of VMs.
+        unsafe {
+            self.system.load();
+            system_registers::confine(self.vm.ram.root(), self.vm.id, self.shares_cpu);
+        }
+        if core::mem::take(&mut self.stale_translations) || self.shares_vmid {
+            memory::invalidate_own_guest_translations();
+        }
+    }
+
+    /// Takes the vCPU's registers out of this CPU, which is number `cpu`.
+    pub fn save(&mut self, cpu: usize) {
+        let kicks = self.vm.gic.save(self.index, &mut list_registers(cpu));
+        self.vm.deliver(kicks, self.index);
+        self.system.save();
+        timer::disable_virtual();
+        gic::deactivate_ppi(cpu, timer::VIRTUAL_TIMER);
+    }
+
+    /// Runs the vCPU, which is loaded into this CPU, number `cpu`, until it leaves.
+    pub fn run(&mut self, cpu: usize) -> Exit {
+        if self.vm.gic.needs_sync(self.index) {
+            self.sync_interrupts(cpu);
+        }
+        // SAFETY: `load` put this vCPU's registers into this CPU, and none have been since.
+        unsafe { self.context.run() }
+    }
+
+    /// Brings list registers and interrupt controller in line.
+    pub fn sync_interrupts(&mut self, cpu: usize) {
+        let kicks = self.vm.gic.sync(self.index, &mut list_registers(cpu));
+        self.vm.deliver(kicks, self.index);
+    }
+
+    /// The value of general-purpose register `n`; 31 is XZR.
+    pub fn register(&self, n: usize) -> u64 {
+        self.context.x.get(n).copied().unwrap_or(0)
+    }
+
+    /// Sets general-purpose register `n`; 31 is XZR.
+    pub fn set_register(&mut self, n: usize, value: u64) {
+        if let Some(register) = self.context.x.get_mut(n) {
+            *register = value;
+        }
+    }
+
+    /// Moves the PC behind the instruction that trapped; A64 instructions have four bytes.
+    pub fn skip_instruction(&mut self) {
+        self.context.pc = self.context.pc.wrapping_add(4);
+    }
+}
+
+/// The list registers of this CPU, number `cpu`.
+fn list_registers(cpu: usize) -> CpuListRegisters {
+    // SAFETY: used between `load` and the end of `save` only.
+    unsafe { CpuListRegisters::of_this_cpu(cpu) }
+}

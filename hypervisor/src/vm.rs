@@ -1,0 +1,319 @@
+//! One VM: what it has, and its life from start to stop.
+//!
+//! A VM stops in two steps: someone asks ([`Vm::stop`]), then each CPU that runs vCPUs of it lets go of them
+//! ([`Vm::vcpu_stopped`]). The CPU that lets go of the last one takes the VM apart, and starts it again where a restart
+//! was asked for.
+
+use crate::arch::guest_ram::GuestRam;
+use crate::arch::{list_registers, memory, timer};
+use crate::console;
+use crate::description::VmDescription;
+use crate::guest_image;
+use crate::guest_tree::{self, GuestLayout};
+use crate::line_buffer::LineBuffer;
+use crate::machine::Machine;
+use crate::tee;
+use crate::vgic::{Kicks, VirtualGic};
+use crate::vpl011::VirtualPl011;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use arm_psci::ErrorCode;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use mediator::Tee;
+use mediator::address::Ipa;
+use mediator::ports::GuestMemory;
+use spin::Mutex;
+
+/// A VM. All of it may be used from any CPU.
+pub struct Vm {
+    /// VMID and client ID at the TEE; not 0.
+    pub id: u16,
+    /// What the machine's description says of it.
+    pub description: VmDescription,
+    /// Its memory.
+    pub ram: &'static GuestRam,
+    /// Its interrupt controller.
+    pub gic: VirtualGic,
+    uart: Mutex<VirtualPl011>,
+    line: Mutex<LineBuffer>,
+    power: Mutex<Power>,
+    /// Whether [`Power::life`] is `Stopping`; readable without the lock.
+    stopping: AtomicBool,
+    tee: Mutex<Option<Arc<dyn Tee>>>,
+    /// The physical counter at the VM's start, which its virtual counter is counted from.
+    counter_offset: AtomicU64,
+}
+
+struct Power {
+    life: Life,
+    vcpus: Vec<VcpuPower>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Off,
+    Running,
+    Stopping(After),
+}
+
+/// What comes after a VM has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// It stays off.
+    Off,
+    /// It starts again.
+    Restart,
+}
+
+/// The power state of a vCPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VcpuPower {
+    /// Off.
+    Off,
+    /// Asked to start here, with this in x0.
+    Starting {
+        /// Where it starts.
+        entry: u64,
+        /// What x0 holds.
+        argument: u64,
+    },
+    /// On.
+    On,
+}
+
+impl Vm {
+    /// A VM that is off.
+    pub fn new(id: u16, description: VmDescription, ram: &'static GuestRam) -> Self {
+        let vcpus = description.vcpu_cpus.len();
+        Self {
+            id,
+            ram,
+            gic: VirtualGic::new(vcpus, list_registers::count()),
+            uart: Mutex::new(VirtualPl011::new()),
+            line: Mutex::new(LineBuffer::new()),
+            power: Mutex::new(Power { life: Life::Off, vcpus: alloc::vec![VcpuPower::Off; vcpus] }),
+            stopping: AtomicBool::new(false),
+            tee: Mutex::new(None),
+            counter_offset: AtomicU64::new(0),
+            description,
+        }
+    }
+
+    /// The VM's name.
+    pub fn name(&self) -> &str {
+        &self.description.name
+    }
+
+    /// The physical counter at the VM's start.
+    pub fn counter_offset(&self) -> u64 {
+        self.counter_offset.load(Ordering::Relaxed)
+    }
+
+    /// The VM's side of its TEE, if it has one.
+    pub fn tee(&self) -> Option<Arc<dyn Tee>> {
+        self.tee.lock().clone()
+    }
+
+    /// Fills the VM's memory with its image, and lets its first vCPU start.
+    ///
+    /// # Errors
+    ///
+    /// A line that says what does not fit.
+    pub fn start(&self) -> Result<(), String> {
+        let entry = self.load_image()?;
+        self.gic.reset();
+        *self.uart.lock() = VirtualPl011::new();
+        self.counter_offset.store(timer::now(), Ordering::Relaxed);
+        let tee = tee::create(self.id, &self.description, self.ram)?;
+        *self.tee.lock() = tee;
+
+        let mut power = self.power.lock();
+        power.life = Life::Running;
+        self.stopping.store(false, Ordering::Release);
+        power.vcpus[0] = VcpuPower::Starting { entry: entry.kernel.0, argument: entry.device_tree.0 };
+        drop(power);
+        log::info!(
+            "{}: started, {} MiB, {} vCPUs on CPUs {}, tee {}",
+            self.name(),
+            self.ram.len() >> 20,
+            self.description.vcpu_cpus.len(),
+            self.description.vcpu_cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            self.description.tee,
+        );
+        self.kick_vcpu(0);
+        Ok(())
+    }
+
+    fn load_image(&self) -> Result<guest_image::Placement, String> {
+        let description = &self.description;
+        let kernel = memory::module(description.kernel);
+        let ramdisk = description.ramdisk.map(memory::module);
+        let ramdisk_len = ramdisk.map_or(0, |bytes| bytes.len() as u64);
+        let placement = guest_image::place(kernel, ramdisk_len, self.ram.len())
+            .ok_or_else(|| String::from("kernel and RAM disk do not fit into its memory"))?;
+        let tree = guest_tree::build(description, ramdisk.map(|bytes| (placement.ramdisk, bytes.len() as u64)))
+            .map_err(|error| alloc::format!("its device tree can't be made: {error}"))?;
+
+        self.ram.clear();
+        let fits = |_| String::from("its image reaches beyond its memory");
+        self.ram.store(placement.kernel, kernel).map_err(fits)?;
+        if let Some(bytes) = ramdisk {
+            self.ram.store(placement.ramdisk, bytes).map_err(fits)?;
+        }
+        self.ram.store(placement.device_tree, &tree).map_err(fits)?;
+        memory::invalidate_instruction_caches();
+        Ok(placement)
+    }
+
+    /// Asks for vCPU `target` to start (PSCI CPU_ON, DEN0022F.b §5.1.4).
+    ///
+    /// # Errors
+    ///
+    /// As the specification has them: no such vCPU, on or starting already, an entry outside of memory.
+    pub fn cpu_on(&self, target: usize, entry: u64, argument: u64) -> Result<(), ErrorCode> {
+        let mut power = self.power.lock();
+        let state = power.vcpus.get_mut(target).ok_or(ErrorCode::InvalidParameters)?;
+        match state {
+            VcpuPower::On => return Err(ErrorCode::AlreadyOn),
+            VcpuPower::Starting { .. } => return Err(ErrorCode::OnPending),
+            VcpuPower::Off => {}
+        }
+        if entry % 4 != 0 || self.ram.run(Ipa(entry)).is_err() {
+            return Err(ErrorCode::InvalidAddress);
+        }
+        *state = VcpuPower::Starting { entry, argument };
+        drop(power);
+        self.kick_vcpu(target);
+        Ok(())
+    }
+
+    /// The power state of vCPU `target`, if there is one.
+    pub fn vcpu_power(&self, target: usize) -> Option<VcpuPower> {
+        self.power.lock().vcpus.get(target).copied()
+    }
+
+    /// If vCPU `index` was asked to start, takes note that it does and gives entry and argument.
+    pub fn take_start(&self, index: usize) -> Option<(u64, u64)> {
+        let mut power = self.power.lock();
+        if power.life != Life::Running {
+            return None;
+        }
+        let VcpuPower::Starting { entry, argument } = power.vcpus[index] else { return None };
+        power.vcpus[index] = VcpuPower::On;
+        Some((entry, argument))
+    }
+
+    /// Takes note that vCPU `index` turned itself off. A VM whose vCPUs are all off is stopped.
+    pub fn cpu_off(&self, index: usize) {
+        let mut power = self.power.lock();
+        power.vcpus[index] = VcpuPower::Off;
+        let nobody_left = power.vcpus.iter().all(|&vcpu| vcpu == VcpuPower::Off);
+        drop(power);
+        if nobody_left {
+            self.stop(After::Off, Some("all its vCPUs are off"));
+        }
+    }
+
+    /// Asks for the VM to stop; `reason` is given where it did not ask for it itself. Of several requests the first one
+    /// counts.
+    pub fn stop(&self, after: After, reason: Option<&str>) {
+        let mut power = self.power.lock();
+        if power.life != Life::Running {
+            return;
+        }
+        power.life = Life::Stopping(after);
+        self.stopping.store(true, Ordering::Release);
+        drop(power);
+        if let Some(reason) = reason {
+            log::error!("{}: stopped: {reason}", self.name());
+        }
+        for index in 0..self.description.vcpu_cpus.len() {
+            self.kick_vcpu(index);
+        }
+    }
+
+    /// Whether the VM is about to stop, so that its vCPUs must not run.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Takes note that vCPU `index` will not run any more in this life of the VM. With the last one the VM is taken
+    /// apart.
+    pub fn vcpu_stopped(&self, index: usize) {
+        let mut power = self.power.lock();
+        power.vcpus[index] = VcpuPower::Off;
+        let Life::Stopping(after) = power.life else { return };
+        if power.vcpus.iter().any(|&vcpu| vcpu != VcpuPower::Off) {
+            return;
+        }
+        power.life = Life::Off;
+        drop(power);
+        self.take_apart();
+        match after {
+            After::Off => {
+                log::info!("{}: off", self.name());
+                Machine::get().vm_is_off();
+            }
+            After::Restart => {
+                log::info!("{}: reset", self.name());
+                if let Err(reason) = self.start() {
+                    log::error!("{}: stopped: {reason}", self.name());
+                    Machine::get().vm_is_off();
+                }
+            }
+        }
+    }
+
+    fn take_apart(&self) {
+        if let Some(piece) = self.line.lock().flush() {
+            console::write_piece(self.name(), &piece);
+        }
+        if let Some(tee) = self.tee.lock().take() {
+            tee.destroy();
+        }
+        let pinned = self.ram.pinned();
+        if pinned != 0 {
+            log::error!("{}: {pinned} pages are still known to the secure world", self.name());
+        }
+    }
+
+    fn kick_vcpu(&self, index: usize) {
+        if let Some(&cpu) = self.description.vcpu_cpus.get(index) {
+            Machine::get().kick(cpu);
+        }
+    }
+
+    /// Has the CPUs look at the vCPUs for which the interrupt controller has something new; `own` is the vCPU that the
+    /// caller is about to enter, which needs no telling.
+    pub fn deliver(&self, kicks: Kicks, own: usize) {
+        for index in kicks.vcpus().filter(|&index| index != own) {
+            self.kick_vcpu(index);
+        }
+    }
+
+    /// vCPU `own` reads a register of the VM's UART.
+    pub fn uart_read(&self, own: usize, offset: u64) -> u32 {
+        let mut uart = self.uart.lock();
+        let value = uart.read(offset);
+        let asserted = uart.interrupt_asserted();
+        drop(uart);
+        self.deliver(self.gic.set_spi_level(GuestLayout::UART_INTID, asserted), own);
+        value
+    }
+
+    /// vCPU `own` writes a register of the VM's UART.
+    pub fn uart_write(&self, own: usize, offset: u64, value: u32) {
+        let mut uart = self.uart.lock();
+        let byte = uart.write(offset, value);
+        let asserted = uart.interrupt_asserted();
+        drop(uart);
+        if let Some(byte) = byte {
+            let piece = self.line.lock().push(byte);
+            if let Some(piece) = piece {
+                console::write_piece(self.name(), &piece);
+            }
+        }
+        self.deliver(self.gic.set_spi_level(GuestLayout::UART_INTID, asserted), own);
+    }
+}
