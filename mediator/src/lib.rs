@@ -9,6 +9,7 @@
 extern crate alloc;
 
 pub mod address;
+pub mod optee;
 pub mod ports;
 
 /// x0 to x17 of a call: the registers that may carry arguments and results (SMCCC, DEN0028, §3).

@@ -1,0 +1,32 @@
+//! The mediator for OP-TEE: each guest believes that OP-TEE is its own.
+//!
+//! A call of a guest goes through these modules:
+//!
+//! * [`partition`] takes the call: it answers fast calls itself and finds a slot for yielding ones;
+//! * `entry` copies the message, checks it and makes the message that OP-TEE gets;
+//! * `list` translates the lists of pages that describe shared buffers;
+//! * `engine` enters OP-TEE and does what a return asks for, step by step;
+//! * `rpc` carries what OP-TEE asks of the guest, and the answers;
+//! * `call` is what the mediator remembers of a call between two of its returns to the guest.
+//!
+//! `buffers` knows the shared buffers, `pool` the pages for translated lists, `place` where in guest memory a message
+//! lies. No lock is held while OP-TEE runs, and nothing is allocated after a partition was created.
+
+mod buffers;
+mod call;
+mod engine;
+mod entry;
+mod limits;
+mod list;
+mod partition;
+mod place;
+mod pool;
+mod probe;
+mod rpc;
+mod slots;
+mod stats;
+
+pub use limits::{ClientId, Limits};
+pub use partition::{CreateError, Partition};
+pub use probe::{Optee, ProbeError, Revision};
+pub use stats::{Calls, Stats};

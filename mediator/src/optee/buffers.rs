@@ -1,0 +1,556 @@
+//! The shared buffers of a guest.
+//!
+//! A guest knows a buffer by a cookie of its own choice, the secure world by a handle that is minted here. A handle is
+//! never used twice (its generation has 32 bits), so a call can name only what the guest shares at that moment.
+//!
+//! Pages are counted here, once for each buffer, from before OP-TEE learns of them until after it forgot them; the caller
+//! pins and unpins as many as these functions say.
+
+use alloc::vec::Vec;
+
+use hashbrown::HashTable;
+use optee_abi::pagelist::PAGE_SIZE;
+use spin::Mutex;
+
+use super::limits::Limits;
+use super::partition::NoHeap;
+use super::place::{Extents, Place};
+
+/// What stands for a buffer on the secure side (`shm_ref`): index and generation. Never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Handle(u64);
+
+impl Handle {
+    /// The mediator's own buffer, which holds the messages. No guest cookie stands for it.
+    pub(super) const MESSAGES: Self = Self(0xffff_ffff);
+
+    fn mint(index: u32, generation: u32) -> Self {
+        Self((u64::from(generation) << 32) | (u64::from(index) + 1))
+    }
+
+    fn index(self) -> Option<usize> {
+        usize::try_from((self.0 & 0xffff_ffff).checked_sub(1)?).ok()
+    }
+
+    /// The number that OP-TEE gets to see.
+    pub(super) fn get(self) -> u64 {
+        self.0
+    }
+
+    /// Takes a number that OP-TEE names for a handle; whether it is one, each use checks.
+    pub(super) fn claimed(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+/// How a buffer came to be shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// By a message to register it.
+    Registered,
+    /// By a memory reference for one call. Its cookie is no name: the guest can't refer to it again.
+    Temporary,
+    /// By the guest's answer to OP-TEE's request for memory.
+    Rpc,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Free,
+    /// OP-TEE is about to learn of it; nothing can refer to it yet.
+    Announced,
+    Shared,
+    /// OP-TEE is about to forget it; no new call can refer to it, but one that does already can go on.
+    Released,
+}
+
+#[derive(Debug)]
+struct Buffer {
+    kind: Kind,
+    state: State,
+    generation: u32,
+    next_free: u32,
+    cookie: u64,
+    pages: u64,
+    /// Where the buffer starts in its first page.
+    offset: u64,
+    extents: Extents,
+}
+
+/// Why a buffer can't be shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReserveError {
+    /// The cookie stands for another buffer.
+    CookieInUse,
+    /// It is more than this guest may share.
+    Limit,
+}
+
+/// Why a reference to a registered buffer can't be followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReferenceError {
+    /// There is no such buffer.
+    Unknown,
+    /// It goes beyond the end of the buffer.
+    OutOfBounds,
+}
+
+#[derive(Debug)]
+pub(super) struct Buffers {
+    table: Mutex<Table>,
+    pages_max: u64,
+    bytes_max: u64,
+    registered_max: u32,
+}
+
+#[derive(Debug)]
+struct Table {
+    slab: Vec<Buffer>,
+    free: u32,
+    by_cookie: HashTable<u32>,
+    used: u32,
+    registered: u32,
+    pages: u64,
+}
+
+const END: u32 = u32::MAX;
+
+/// Spreads a cookie over the bits that the hash table looks at.
+///
+/// The guest chooses its cookies and the hash has no secret, so a guest can make all of them collide. That costs the
+/// guest alone: the table is its own, and has at most as many entries as its limits allow.
+fn hash(cookie: u64) -> u64 {
+    // The golden ratio in 64 bits; folding brings the well-mixed upper half down.
+    let product = u128::from(cookie) * 0x9e37_79b9_7f4a_7c15;
+    (product as u64) ^ ((product >> 64) as u64)
+}
+
+impl Table {
+    fn by_handle(&mut self, handle: Handle) -> Option<&mut Buffer> {
+        let index = handle.index()?;
+        let buffer = self.slab.get_mut(index)?;
+        let alive = buffer.state != State::Free && u64::from(buffer.generation) == handle.0 >> 32;
+        alive.then_some(buffer)
+    }
+
+    fn find(&self, cookie: u64) -> Option<u32> {
+        let slab = &self.slab;
+        let is = |index: &u32| {
+            slab.get(*index as usize)
+                .is_some_and(|buffer| buffer.cookie == cookie)
+        };
+        self.by_cookie.find(hash(cookie), is).copied()
+    }
+
+    /// The registered buffer that `cookie` stands for and that calls may refer to.
+    fn shared(&mut self, cookie: u64) -> Option<(u32, &mut Buffer)> {
+        let index = self.find(cookie)?;
+        let buffer = self.slab.get_mut(index as usize)?;
+        let usable = buffer.kind == Kind::Registered && buffer.state == State::Shared;
+        usable.then_some((index, buffer))
+    }
+
+    fn forget_cookie(&mut self, index: u32, cookie: u64) {
+        if let Ok(entry) = self
+            .by_cookie
+            .find_entry(hash(cookie), |found| *found == index)
+        {
+            entry.remove();
+        }
+    }
+}
+
+impl Buffers {
+    /// Room for as many buffers as `limits` allow to be registered, and for `others` besides.
+    pub(super) fn new(limits: &Limits, others: u32) -> Result<Self, NoHeap> {
+        let capacity = limits.buffers_max.saturating_add(others).min(END - 1);
+        let mut slab = Vec::new();
+        slab.try_reserve_exact(capacity as usize)
+            .map_err(|_| NoHeap)?;
+        slab.extend((0..capacity).map(|index| Buffer {
+            kind: Kind::Temporary,
+            state: State::Free,
+            generation: 0,
+            next_free: if index + 1 < capacity { index + 1 } else { END },
+            cookie: 0,
+            pages: 0,
+            offset: 0,
+            extents: Extents::default(),
+        }));
+        // Twice the entries: then the table is never more than half full, and cleans itself up in place where it would
+        // else grow in the middle of a call.
+        let mut by_cookie = HashTable::new();
+        by_cookie
+            .try_reserve(2 * capacity as usize, |_| 0)
+            .map_err(|_| NoHeap)?;
+        Ok(Self {
+            table: Mutex::new(Table {
+                slab,
+                free: if capacity == 0 { END } else { 0 },
+                by_cookie,
+                used: 0,
+                registered: 0,
+                pages: 0,
+            }),
+            pages_max: limits.total_bytes_max / PAGE_SIZE,
+            bytes_max: limits.buffer_bytes_max,
+            registered_max: limits.buffers_max,
+        })
+    }
+
+    /// Sets a buffer of `bytes` bytes in `pages` pages apart, of which OP-TEE does not know yet. It starts `offset` bytes
+    /// into its first page.
+    ///
+    /// The caller pins the pages next.
+    pub(super) fn reserve(
+        &self,
+        kind: Kind,
+        cookie: u64,
+        offset: u64,
+        bytes: u64,
+        pages: u64,
+    ) -> Result<Handle, ReserveError> {
+        let mut table = self.table.lock();
+        let table = &mut *table;
+        if kind != Kind::Temporary && table.find(cookie).is_some() {
+            return Err(ReserveError::CookieInUse);
+        }
+        let total = table.pages.checked_add(pages).ok_or(ReserveError::Limit)?;
+        if bytes > self.bytes_max
+            || total > self.pages_max
+            || (kind == Kind::Registered && table.registered >= self.registered_max)
+        {
+            return Err(ReserveError::Limit);
+        }
+        let index = table.free;
+        let buffer = table
+            .slab
+            .get_mut(index as usize)
+            .ok_or(ReserveError::Limit)?;
+        table.free = buffer.next_free;
+        table.used += 1;
+        table.pages = total;
+        table.registered += u32::from(kind == Kind::Registered);
+        *buffer = Buffer {
+            kind,
+            state: State::Announced,
+            generation: buffer.generation.wrapping_add(1),
+            next_free: END,
+            cookie,
+            pages,
+            offset,
+            extents: Extents::default(),
+        };
+        let handle = Handle::mint(index, buffer.generation);
+        if kind != Kind::Temporary {
+            let slab = &table.slab;
+            let rehash =
+                |index: &u32| hash(slab.get(*index as usize).map_or(0, |buffer| buffer.cookie));
+            table.by_cookie.insert_unique(hash(cookie), index, rehash);
+        }
+        Ok(handle)
+    }
+
+    /// Remembers where in guest memory the buffer lies.
+    pub(super) fn describe(&self, handle: Handle, extents: &Extents) {
+        if let Some(buffer) = self.table.lock().by_handle(handle) {
+            buffer.extents = *extents;
+        }
+    }
+
+    /// OP-TEE knows the buffer now: calls can refer to it.
+    pub(super) fn commit(&self, handle: Handle) {
+        if let Some(buffer) = self.table.lock().by_handle(handle) {
+            buffer.state = State::Shared;
+        }
+    }
+
+    /// OP-TEE does not know the buffer, or not any more. Gives the number of pages that the caller unpins.
+    #[must_use]
+    pub(super) fn remove(&self, handle: Handle) -> u64 {
+        let mut table = self.table.lock();
+        let table = &mut *table;
+        let Some(index) = handle.index() else {
+            return 0;
+        };
+        let Some(buffer) = table.by_handle(handle) else {
+            return 0;
+        };
+        let (kind, cookie, pages) = (buffer.kind, buffer.cookie, buffer.pages);
+        let index = index as u32;
+        buffer.state = State::Free;
+        let before = core::mem::replace(&mut table.free, index);
+        if let Some(buffer) = table.slab.get_mut(index as usize) {
+            buffer.next_free = before;
+        }
+        table.used -= 1;
+        table.pages -= pages;
+        if kind == Kind::Registered {
+            table.registered -= 1;
+        }
+        // The cookie of an RPC buffer is gone already where the guest was told to free it.
+        table.forget_cookie(index, cookie);
+        pages
+    }
+
+    /// Follows a guest's reference to `size` bytes from `offset` on of a registered buffer.
+    ///
+    /// The bounds are those of OP-TEE (`mobj_reg_shm_alloc`, 4.5.0): a buffer reaches to the end of its last page.
+    pub(super) fn refer(
+        &self,
+        cookie: u64,
+        offset: u64,
+        size: u64,
+    ) -> Result<Handle, ReferenceError> {
+        let mut table = self.table.lock();
+        let (index, buffer) = table.shared(cookie).ok_or(ReferenceError::Unknown)?;
+        if !within(buffer, offset, size) {
+            return Err(ReferenceError::OutOfBounds);
+        }
+        Ok(Handle::mint(index, buffer.generation))
+    }
+
+    /// Follows OP-TEE's reference to `size` bytes from `offset` on of a buffer, and gives the guest's cookie.
+    pub(super) fn cookie(&self, handle: Handle, offset: u64, size: u64) -> Option<u64> {
+        let mut table = self.table.lock();
+        let buffer = table.by_handle(handle)?;
+        (buffer.state != State::Announced && within(buffer, offset, size)).then_some(buffer.cookie)
+    }
+
+    /// Where up to `len` bytes from `offset` on of a registered buffer lie in guest memory.
+    pub(super) fn place(&self, cookie: u64, offset: u64, len: usize) -> Option<Place> {
+        let mut table = self.table.lock();
+        let (_, buffer) = table.shared(cookie)?;
+        buffer
+            .extents
+            .place(buffer.offset.checked_add(offset)?, len)
+    }
+
+    /// The guest wants a registered buffer back: from now on no call can refer to it.
+    pub(super) fn release(&self, cookie: u64) -> Option<Handle> {
+        let mut table = self.table.lock();
+        let (index, buffer) = table.shared(cookie)?;
+        buffer.state = State::Released;
+        Some(Handle::mint(index, buffer.generation))
+    }
+
+    /// OP-TEE did not give the buffer back: it is shared as before.
+    pub(super) fn keep(&self, handle: Handle) {
+        if let Some(buffer) = self.table.lock().by_handle(handle) {
+            buffer.state = State::Shared;
+        }
+    }
+
+    /// OP-TEE wants the guest to free a buffer that it had asked for. Gives the cookie, which stands for nothing from now
+    /// on: the guest may use it anew as soon as it was told.
+    pub(super) fn free(&self, handle: Handle) -> Option<u64> {
+        let mut table = self.table.lock();
+        let table = &mut *table;
+        let buffer = table.by_handle(handle)?;
+        if buffer.kind != Kind::Rpc || buffer.state != State::Shared {
+            return None;
+        }
+        buffer.state = State::Released;
+        let cookie = buffer.cookie;
+        table.forget_cookie(handle.index()? as u32, cookie);
+        Some(cookie)
+    }
+
+    /// Forgets all buffers and gives the number of pages that the caller unpins.
+    #[must_use]
+    pub(super) fn clear(&self) -> u64 {
+        let mut table = self.table.lock();
+        let table = &mut *table;
+        table.by_cookie.clear();
+        table.free = END;
+        for (index, buffer) in table.slab.iter_mut().enumerate().rev() {
+            buffer.state = State::Free;
+            buffer.next_free = core::mem::replace(&mut table.free, index as u32);
+        }
+        table.used = 0;
+        table.registered = 0;
+        core::mem::take(&mut table.pages)
+    }
+
+    /// How many buffers there are, and how many pages they have.
+    pub(super) fn held(&self) -> (u32, u64) {
+        let table = self.table.lock();
+        (table.used, table.pages)
+    }
+}
+
+fn within(buffer: &Buffer, offset: u64, size: u64) -> bool {
+    let end = offset.checked_add(size);
+    let bytes = buffer.pages * PAGE_SIZE - buffer.offset;
+    end.is_some_and(|end| end <= bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn buffers() -> Buffers {
+        let limits = Limits {
+            buffer_bytes_max: 16 * PAGE_SIZE,
+            buffers_max: 3,
+            total_bytes_max: 20 * PAGE_SIZE,
+        };
+        Buffers::new(&limits, 2).unwrap()
+    }
+
+    fn shared(buffers: &Buffers, kind: Kind, cookie: u64, pages: u64) -> Handle {
+        let handle = buffers
+            .reserve(kind, cookie, 0, pages * PAGE_SIZE, pages)
+            .unwrap();
+        buffers.commit(handle);
+        handle
+    }
+
+    #[test]
+    fn references_are_bounded_by_the_last_page() {
+        let buffers = buffers();
+        let handle = buffers.reserve(Kind::Registered, 7, 0x10, 100, 1).unwrap();
+        assert_eq!(
+            buffers.refer(7, 0, 1),
+            Err(ReferenceError::Unknown),
+            "OP-TEE does not know it yet"
+        );
+        buffers.commit(handle);
+        assert_eq!(buffers.refer(7, 0, 0xff0), Ok(handle));
+        assert_eq!(buffers.refer(7, 1, 0xff0), Err(ReferenceError::OutOfBounds));
+        assert_eq!(
+            buffers.refer(7, u64::MAX, 2),
+            Err(ReferenceError::OutOfBounds)
+        );
+        assert_eq!(buffers.refer(8, 0, 1), Err(ReferenceError::Unknown));
+        assert_eq!(buffers.cookie(handle, 0, 0xff0), Some(7));
+        assert_eq!(buffers.cookie(handle, 0, 0xff1), None);
+    }
+
+    #[test]
+    fn a_cookie_stands_for_one_buffer() {
+        let buffers = buffers();
+        let handle = shared(&buffers, Kind::Registered, 7, 1);
+        let again = |kind| buffers.reserve(kind, 7, 0, 1, 1);
+        assert_eq!(again(Kind::Registered), Err(ReserveError::CookieInUse));
+        assert_eq!(again(Kind::Rpc), Err(ReserveError::CookieInUse));
+        assert!(
+            again(Kind::Temporary).is_ok(),
+            "the cookie of temporary memory is no name"
+        );
+        assert_eq!(buffers.refer(7, 0, 1), Ok(handle));
+    }
+
+    #[test]
+    fn limits_hold_and_come_back() {
+        let buffers = buffers();
+        assert_eq!(
+            buffers.reserve(Kind::Rpc, 1, 0, 16 * PAGE_SIZE + 1, 17),
+            Err(ReserveError::Limit)
+        );
+        let big = shared(&buffers, Kind::Rpc, 1, 16);
+        assert_eq!(
+            buffers.reserve(Kind::Registered, 2, 0, 1, 5),
+            Err(ReserveError::Limit)
+        );
+        assert_eq!(
+            buffers.reserve(Kind::Registered, 2, 0, 1, u64::MAX),
+            Err(ReserveError::Limit)
+        );
+        assert_eq!(buffers.remove(big), 16);
+        assert_eq!(buffers.remove(big), 0);
+        for cookie in 0..3 {
+            shared(&buffers, Kind::Registered, cookie, 1);
+        }
+        assert_eq!(
+            buffers.reserve(Kind::Registered, 3, 0, 1, 1),
+            Err(ReserveError::Limit)
+        );
+        shared(&buffers, Kind::Temporary, 3, 1);
+        shared(&buffers, Kind::Temporary, 4, 1);
+        assert_eq!(
+            buffers.reserve(Kind::Temporary, 5, 0, 1, 1),
+            Err(ReserveError::Limit)
+        );
+        assert_eq!(buffers.held(), (5, 5));
+        assert_eq!(buffers.clear(), 5);
+        assert_eq!(buffers.held(), (0, 0));
+        shared(&buffers, Kind::Registered, 3, 1);
+    }
+
+    #[test]
+    fn a_handle_dies_with_its_buffer() {
+        let buffers = buffers();
+        let old = shared(&buffers, Kind::Registered, 7, 1);
+        assert_eq!(buffers.remove(old), 1);
+        let new = shared(&buffers, Kind::Registered, 7, 1);
+        assert_ne!(old, new);
+        assert_eq!(buffers.cookie(old, 0, 1), None);
+        assert_eq!(buffers.cookie(new, 0, 1), Some(7));
+        assert_eq!(buffers.cookie(Handle::MESSAGES, 0, 1), None);
+        assert_eq!(buffers.cookie(Handle::claimed(0), 0, 1), None);
+    }
+
+    #[test]
+    fn a_released_buffer_takes_no_new_references() {
+        let buffers = buffers();
+        let handle = shared(&buffers, Kind::Registered, 7, 1);
+        assert_eq!(buffers.release(7), Some(handle));
+        assert_eq!(buffers.release(7), None);
+        assert_eq!(buffers.refer(7, 0, 1), Err(ReferenceError::Unknown));
+        assert_eq!(
+            buffers.cookie(handle, 0, 1),
+            Some(7),
+            "a call that refers to it can go on"
+        );
+        assert_eq!(
+            buffers.reserve(Kind::Registered, 7, 0, 1, 1),
+            Err(ReserveError::CookieInUse)
+        );
+        buffers.keep(handle);
+        assert_eq!(buffers.refer(7, 0, 1), Ok(handle));
+    }
+
+    #[test]
+    fn the_cookie_of_a_freed_rpc_buffer_can_be_used_at_once() {
+        let buffers = buffers();
+        let registered = shared(&buffers, Kind::Registered, 6, 1);
+        assert_eq!(
+            buffers.free(registered),
+            None,
+            "OP-TEE frees only what it had asked for"
+        );
+        let old = shared(&buffers, Kind::Rpc, 7, 1);
+        assert_eq!(
+            buffers.refer(7, 0, 1),
+            Err(ReferenceError::Unknown),
+            "no guest call names RPC memory"
+        );
+        assert_eq!(buffers.release(7), None);
+        assert_eq!(buffers.free(old), Some(7));
+        assert_eq!(buffers.free(old), None);
+        let new = shared(&buffers, Kind::Registered, 7, 1);
+        assert_eq!(buffers.remove(old), 1);
+        assert_eq!(
+            buffers.refer(7, 0, 1),
+            Ok(new),
+            "the end of the old one does not touch the new one"
+        );
+    }
+
+    #[test]
+    fn colliding_cookies_are_told_apart() {
+        let limits = Limits {
+            buffers_max: 300,
+            ..Limits::default()
+        };
+        let buffers = Buffers::new(&limits, 0).unwrap();
+        let cookie = |index: u64| 0xffff_0000_1234_0000 + index * 0x80;
+        let handles: Vec<_> = (0..300)
+            .map(|index| shared(&buffers, Kind::Registered, cookie(index), 1))
+            .collect();
+        for (index, handle) in handles.iter().enumerate() {
+            assert_eq!(buffers.refer(cookie(index as u64), 0, 1), Ok(*handle));
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What the mediator remembers of a call between two of its returns to the guest.
+
+use alloc::boxed::Box;
+
+use optee_abi::message::{CAPACITY, Message};
+use optee_abi::smc::status;
+
+use super::buffers::Handle;
+use super::list::{Translation, Words};
+use super::place::Place;
+use super::pool::Chain;
+
+/// A yielding call. It lives in a slot that is made once and used for one call after the other.
+#[derive(Debug)]
+pub(super) struct Call {
+    /// The slot.
+    pub(super) index: usize,
+    /// Counts the thread IDs of this slot.
+    pub(super) generation: u32,
+    /// What the guest was asked to do, while the call is parked.
+    pub(super) waiting: Waiting,
+    /// What OP-TEE is doing.
+    pub(super) stage: Stage,
+
+    /// The guest's message, as copied once; what comes back goes in here.
+    pub(super) message: Message,
+    /// How many parameters of it are to be looked at.
+    pub(super) count: usize,
+    /// Where the guest has it.
+    pub(super) place: Place,
+    /// Where the guest has room for RPCs.
+    pub(super) argument: Argument,
+    /// What stands for the memory of each parameter on the secure side.
+    pub(super) handles: [Option<Handle>; CAPACITY],
+    /// A bit for each parameter that is temporary memory.
+    pub(super) temporary: u8,
+    /// A bit for each of them that OP-TEE knows.
+    pub(super) shared: u8,
+    /// What the guest gets in a0 in the end.
+    pub(super) status: u32,
+
+    /// The thread of OP-TEE that is suspended.
+    pub(super) thread: u64,
+    /// How many parameters the message has that OP-TEE was given: the RPC argument follows it.
+    pub(super) sent_count: usize,
+    /// What OP-TEE asked for, as copied once.
+    pub(super) request: Message,
+    /// How many parameters that has.
+    pub(super) request_count: usize,
+    /// The same as the guest gets it.
+    pub(super) command: Message,
+
+    /// A translation under way.
+    pub(super) translation: Option<Translation>,
+    /// The copy that it works on.
+    pub(super) words: Box<Words>,
+    /// Lists that OP-TEE may still be reading.
+    pub(super) lists: Chain,
+    /// A buffer that OP-TEE may still be about to forget.
+    pub(super) forgetting: Option<Handle>,
+    /// An RPC argument that the guest left with the mediator.
+    pub(super) cached: Option<Allocated>,
+}
+
+/// What the guest was asked to do for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// Nothing: the call is not parked.
+    Nothing,
+    /// To take an interrupt that OP-TEE saw.
+    Interrupt,
+    /// To take an interrupt that the mediator saw, then to let it go on.
+    Pause(Paused),
+    /// To do what OP-TEE commands.
+    Command,
+    /// To provide memory for an RPC argument.
+    ArgumentAlloc,
+    /// To free that memory; the call is over then.
+    ArgumentFree,
+    /// To free that memory, because it is none; OP-TEE gets an error then.
+    BadArgumentFree,
+    /// To free a buffer that OP-TEE had asked for and that could not be used; OP-TEE gets an error then.
+    RefusedFree,
+}
+
+/// What the mediator stopped at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Paused {
+    /// A translation.
+    Translation,
+    /// OP-TEE had no thread; these registers are for another try.
+    Enter([u64; 8]),
+}
+
+/// What OP-TEE is doing for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Registering the temporary memory of this parameter.
+    Share(usize),
+    /// What the guest's message says.
+    Message,
+    /// Unregistering the temporary memory of this parameter.
+    Unshare(usize),
+}
+
+/// Where a guest has room for RPCs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Argument {
+    /// Behind its message.
+    Follows(Place),
+    /// Where it said when it was asked.
+    Allocated(Allocated),
+    /// It was not asked yet.
+    Missing,
+}
+
+/// Memory that a guest provided for an RPC argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Allocated {
+    pub(super) place: Place,
+    pub(super) cookie: u64,
+}
+
+impl Call {
+    /// The call of the slot `index`, not under way.
+    pub(super) fn new(index: usize) -> Self {
+        Self {
+            index,
+            generation: 0,
+            waiting: Waiting::Nothing,
+            stage: Stage::Message,
+            message: Message::default(),
+            count: 0,
+            place: Place::contiguous(crate::address::Ipa(0), 0),
+            argument: Argument::Missing,
+            handles: [None; CAPACITY],
+            temporary: 0,
+            shared: 0,
+            status: status::OK,
+            thread: 0,
+            sent_count: 0,
+            request: Message::default(),
+            request_count: 0,
+            command: Message::default(),
+            translation: None,
+            words: Box::new([0; _]),
+            lists: Chain::new(),
+            forgetting: None,
+            cached: None,
+        }
+    }
+
+    /// Makes the slot ready for another call.
+    pub(super) fn begin(&mut self) {
+        self.waiting = Waiting::Nothing;
+        self.stage = Stage::Message;
+        self.count = 0;
+        self.argument = Argument::Missing;
+        self.handles = [None; CAPACITY];
+        self.temporary = 0;
+        self.shared = 0;
+        self.status = status::OK;
+    }
+}

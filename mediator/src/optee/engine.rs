@@ -1,0 +1,291 @@
+//! The steps of a yielding call: translating, entering OP-TEE, and doing what its return asks for.
+//!
+//! A message takes one entry into OP-TEE, and two more for each parameter that is temporary memory: the memory is
+//! registered before and unregistered after. Each entry can come back for the guest to do something, and goes on when
+//! the guest returns.
+
+use alloc::boxed::Box;
+use core::sync::atomic::Ordering;
+
+use optee_abi::message::{Direction, Message, Parameter, command};
+use optee_abi::result;
+use optee_abi::smc::{self, Returned, RpcFunction, status};
+
+use super::call::{Argument, Call, Paused, Stage, Waiting};
+use super::entry::{slot, unregister_message};
+use super::list::{Progress, Purpose, TranslateError};
+use super::partition::Partition;
+use crate::CallRegisters;
+use crate::ports::{GuestMemory, InterruptProbe, SecureWorld, ShadowMemory};
+
+/// What comes next for a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// Its translation goes on.
+    Translate,
+    /// OP-TEE is entered with these registers.
+    Enter([u64; 8]),
+    /// The guest is asked for this, with these values of a1 and a2. What its return means is noted in the call.
+    Ask(RpcFunction, [u64; 2]),
+    /// It is over, with this in a0.
+    Finished(u32),
+}
+
+impl<W, M, S, I> Partition<W, M, S, I>
+where
+    W: SecureWorld,
+    M: GuestMemory,
+    S: ShadowMemory,
+    I: InterruptProbe,
+{
+    /// Goes on with a call until the guest is needed or it is over.
+    pub(super) fn drive(&self, mut call: Box<Call>, mut flow: Flow, registers: &mut CallRegisters) {
+        loop {
+            flow = match flow {
+                Flow::Translate => self.translate(&mut call),
+                Flow::Enter(registers) => self.enter(&mut call, registers),
+                Flow::Ask(function, [a1, a2]) => {
+                    let id = self.slots.park(call);
+                    registers[0] = u64::from(function.a0());
+                    registers[1] = a1;
+                    registers[2] = a2;
+                    registers[3] = u64::from(id);
+                    return;
+                }
+                Flow::Finished(status) => {
+                    self.slots.release(call);
+                    registers[0] = u64::from(status);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The guest returns from what it was asked for.
+    pub(super) fn resume(&self, call: &mut Call, registers: &CallRegisters) -> Flow {
+        match core::mem::replace(&mut call.waiting, Waiting::Nothing) {
+            Waiting::Nothing => Flow::Finished(status::ERESUME),
+            Waiting::Interrupt => self.back_to_optee(call),
+            Waiting::Pause(Paused::Translation) => Flow::Translate,
+            Waiting::Pause(Paused::Enter(registers)) => Flow::Enter(registers),
+            Waiting::Command => self.take_reply(call),
+            Waiting::ArgumentAlloc => {
+                let address = smc::join(registers[1], registers[2]);
+                let cookie = smc::join(registers[4], registers[5]);
+                self.take_argument(call, address, cookie)
+            }
+            Waiting::ArgumentFree => Flow::Finished(call.status),
+            Waiting::BadArgumentFree | Waiting::RefusedFree => {
+                self.answer(call, result::OUT_OF_MEMORY)
+            }
+        }
+    }
+
+    /// Enters OP-TEE again where a thread of it is suspended.
+    pub(super) fn back_to_optee(&self, call: &Call) -> Flow {
+        Flow::Enter(self.yielding(smc::RETURN_FROM_RPC, [0, 0], call.thread))
+    }
+
+    fn translate(&self, call: &mut Call) -> Flow {
+        let Some(mut translation) = call.translation.take() else {
+            return self.settle(call);
+        };
+        match translation.advance(&mut call.words, &self.ports, &self.pool, &self.counters) {
+            Ok(Progress::Complete) => {
+                let handle = translation.handle;
+                let list = Parameter::Temporary {
+                    direction: Direction::Output,
+                    list: true,
+                    address: translation.address(&self.ports.shadow),
+                    size: translation.size,
+                    reference: handle.get(),
+                };
+                if translation.purpose == Purpose::Register {
+                    self.buffers.describe(handle, &translation.extents);
+                }
+                call.lists = translation.list;
+                match translation.purpose {
+                    Purpose::Register => call.handles[0] = Some(handle),
+                    Purpose::Temporary(index) => call.handles[index] = Some(handle),
+                    Purpose::RpcAlloc => return self.answer_with_memory(call, handle, list),
+                }
+                self.send(call, &Message::new(command::REGISTER_SHM, &[list]), 1)
+            }
+            Ok(Progress::Interrupted) => {
+                call.translation = Some(translation);
+                self.pause(call, Paused::Translation)
+            }
+            Err(error) => {
+                self.pool.give_back(&mut translation.list);
+                self.forget(translation.handle);
+                match (translation.purpose, error) {
+                    (Purpose::RpcAlloc, _) => self.free_refused(call),
+                    (_, TranslateError::BadList) => self.fail(call, result::BAD_PARAMETERS),
+                    (_, TranslateError::NoShadowPage) => self.fail(call, result::OUT_OF_MEMORY),
+                }
+            }
+        }
+    }
+
+    /// Lets the guest take an interrupt and then come back to what was stopped.
+    fn pause(&self, call: &mut Call, at: Paused) -> Flow {
+        self.counters.pauses.add(1);
+        call.waiting = Waiting::Pause(at);
+        Flow::Ask(RpcFunction::ForeignInterrupt, [0, 0])
+    }
+
+    fn enter(&self, call: &mut Call, registers: [u64; 8]) -> Flow {
+        let [a0, _, _, thread, ..] = self.ports.world.smc(registers);
+        let returned = Returned::from_a0(a0 as u32);
+        match returned {
+            Returned::Rpc(RpcFunction::ForeignInterrupt) => {
+                self.counters.foreign_interrupts.add(1);
+                call.thread = thread;
+                call.waiting = Waiting::Interrupt;
+                return Flow::Ask(RpcFunction::ForeignInterrupt, [0, 0]);
+            }
+            // A slot is free only when OP-TEE's thread is, so this comes only where another guest's calls are in the way.
+            // The guest may have no call that it could wait for, so it tries again instead.
+            Returned::Done(status::ETHREAD_LIMIT) => {
+                return self.pause(call, Paused::Enter(registers));
+            }
+            _ => {}
+        }
+        // OP-TEE has gone on since it was given lists or was told that a buffer is free, other than to an interrupt.
+        self.pool.give_back(&mut call.lists);
+        if let Some(handle) = call.forgetting.take() {
+            self.forget(handle);
+        }
+        match returned {
+            Returned::Rpc(function) => {
+                call.thread = thread;
+                match function {
+                    RpcFunction::Command => self.take_request(call),
+                    // OP-TEE has its RPC argument in the slot and asks for none (get_rpc_arg, thread_optee_smc.c, 4.5.0).
+                    // Zeros are the answer that there is no memory; what it asks else has no answer.
+                    _ => self.back_to_optee(call),
+                }
+            }
+            Returned::Done(status) => self.returned(call, status),
+        }
+    }
+
+    /// OP-TEE is done with what it was last sent.
+    fn returned(&self, call: &mut Call, status: u32) -> Flow {
+        let (page, offset) = slot(call.index);
+        let mut reply = Message::default();
+        let stage = call.stage;
+        let count = if stage == Stage::Message {
+            call.count
+        } else {
+            0
+        };
+        self.ports.shadow.read(page, offset, reply.bytes_mut(count));
+        let done = status == status::OK && reply.result() == result::SUCCESS;
+        match stage {
+            Stage::Share(index) => {
+                let Some(handle) = call.handles[index] else {
+                    return self.fail(call, result::GENERIC);
+                };
+                if done {
+                    self.buffers.commit(handle);
+                    call.shared |= 1 << index;
+                    return self.proceed(call);
+                }
+                call.handles[index] = None;
+                self.forget(handle);
+                self.fail(call, result::OUT_OF_MEMORY)
+            }
+            Stage::Message => {
+                call.status = status;
+                match (call.message.command(), call.handles[0]) {
+                    (command::REGISTER_SHM, Some(handle)) if done => self.buffers.commit(handle),
+                    (command::REGISTER_SHM, Some(handle)) => self.forget(handle),
+                    (command::UNREGISTER_SHM, Some(handle)) if done => self.forget(handle),
+                    (command::UNREGISTER_SHM, Some(handle)) => self.buffers.keep(handle),
+                    _ => {}
+                }
+                take_results(&mut call.message, call.count, &reply);
+                self.settle(call)
+            }
+            Stage::Unshare(index) => {
+                // Memory that OP-TEE does not let go of stays pinned until the partition ends.
+                if done && let Some(handle) = call.handles[index].take() {
+                    self.forget(handle);
+                }
+                self.settle(call)
+            }
+        }
+    }
+
+    /// The message comes back with an error, and OP-TEE does not get it.
+    pub(super) fn fail(&self, call: &mut Call, result: u32) -> Flow {
+        self.counters.refused.add(1);
+        call.message.set_result(result, result::ORIGIN_COMMS);
+        if call.message.command() == command::OPEN_SESSION {
+            call.message.set_session(0);
+        }
+        self.settle(call)
+    }
+
+    /// Takes temporary memory back from OP-TEE that it still knows, then ends the call.
+    fn settle(&self, call: &mut Call) -> Flow {
+        while call.shared != 0 {
+            let index = call.shared.trailing_zeros() as usize;
+            call.shared &= call.shared - 1;
+            if let Some(handle) = call.handles[index] {
+                call.stage = Stage::Unshare(index);
+                return self.send(call, &unregister_message(handle), 1);
+            }
+        }
+        if call.status == status::OK {
+            let bytes = call.message.bytes(call.count);
+            self.counters.bytes_copied.add(bytes.len() as u64);
+            if call.place.write(&self.ports.memory, bytes).is_err() {
+                call.status = status::EBADADDR;
+            }
+        }
+        self.complete(call)
+    }
+
+    /// Ends the call. Memory that the guest provided for RPCs goes back to it, unless it lets the mediator keep it.
+    pub(super) fn complete(&self, call: &mut Call) -> Flow {
+        if let Argument::Allocated(argument) =
+            core::mem::replace(&mut call.argument, Argument::Missing)
+        {
+            if self.shm_cache.load(Ordering::Relaxed) {
+                call.cached = Some(argument);
+            } else {
+                call.waiting = Waiting::ArgumentFree;
+                return Flow::Ask(RpcFunction::Free, smc::split(argument.cookie));
+            }
+        }
+        Flow::Finished(call.status)
+    }
+}
+
+/// Takes over what a message brings back, field by field, each as the message itself says: values that go out, sizes of
+/// memory that goes out, the result, and the session that was opened.
+fn take_results(message: &mut Message, count: usize, reply: &Message) {
+    message.set_result(reply.result(), reply.origin());
+    if message.command() == command::OPEN_SESSION {
+        message.set_session(reply.session());
+    }
+    if message.command() == command::REGISTER_SHM {
+        // Its parameter says where the buffer is, and OP-TEE was told otherwise than the guest believes.
+        return;
+    }
+    for index in 0..count {
+        match message.parameter(index) {
+            Ok(Parameter::Value { direction, .. }) if direction.brings_back() => {
+                message.set_words(index, reply.words(index));
+            }
+            Ok(
+                Parameter::Registered { direction, .. } | Parameter::Temporary { direction, .. },
+            ) if direction.brings_back() => {
+                message.set_size(index, reply.words(index)[1]);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! A new yielding call: copying the guest's message, checking it, and making the one that OP-TEE gets.
+
+use optee_abi::message::{Direction, Message, Parameter, TooManyParameters, command, size_with};
+use optee_abi::pagelist::{PAGE_SIZE, pages_spanned};
+use optee_abi::result;
+use optee_abi::smc::{self, status};
+
+use super::buffers::{Handle, Kind, ReferenceError, ReserveError};
+use super::call::{Argument, Call, Stage};
+use super::engine::Flow;
+use super::list::{Purpose, Source, Translation};
+use super::partition::Partition;
+use super::place::Place;
+use super::slots::{MESSAGE_PAGE_SLOTS, SLOT_BYTES};
+use crate::CallRegisters;
+use crate::address::Ipa;
+use crate::ports::{GuestMemory, InterruptProbe, SecureWorld, ShadowMemory};
+
+impl<W, M, S, I> Partition<W, M, S, I>
+where
+    W: SecureWorld,
+    M: GuestMemory,
+    S: ShadowMemory,
+    I: InterruptProbe,
+{
+    /// Begins the call that a guest makes with `function`, one of the three that carry a message.
+    pub(super) fn begin(&self, call: &mut Call, function: u32, registers: &CallRegisters) -> Flow {
+        call.begin();
+        let named = smc::join(registers[1], registers[2]);
+        let rpc_size = size_with(self.optee.rpc_parameters);
+        let place = match function {
+            smc::CALL_WITH_REGD_ARG => {
+                let offset = u64::from(registers[3] as u32);
+                self.buffers
+                    .place(named, offset, SLOT_BYTES)
+                    .filter(|place| place.is_aligned(8))
+            }
+            // OP-TEE takes only whole pages, too (std_entry_with_parg, thread_optee_smc.c, 4.5.0).
+            _ if Ipa(named).is_aligned(PAGE_SIZE) => {
+                Some(Place::contiguous(Ipa(named), PAGE_SIZE as usize))
+            }
+            _ => None,
+        };
+        let Some(place) = place else {
+            return self.refuse_call(status::EBADADDR);
+        };
+        let Ok(count) = self.copy_message(call, &place) else {
+            return self.refuse_call(status::EBADADDR);
+        };
+        let Some(count) = count else {
+            call.place = place;
+            return self.fail(call, result::BAD_PARAMETERS);
+        };
+        let Some(own) = place.part(0, size_with(count)) else {
+            return self.refuse_call(status::EBADADDR);
+        };
+        call.place = own;
+        call.count = count;
+        if function != smc::CALL_WITH_ARG {
+            match place.part(size_with(count), rpc_size) {
+                Some(rpc) => call.argument = Argument::Follows(rpc),
+                None => return self.refuse_call(status::EBADADDR),
+            }
+        } else if let Some(cached) = call.cached.take() {
+            call.argument = Argument::Allocated(cached);
+        }
+        let command = call.message.command();
+        self.counters.message(command);
+        match command {
+            command::OPEN_SESSION
+            | command::INVOKE_COMMAND
+            | command::CLOSE_SESSION
+            | command::CANCEL
+            | command::DO_BOTTOM_HALF
+            | command::STOP_ASYNC_NOTIF => self.check_parameters(call),
+            command::REGISTER_SHM => self.register(call),
+            command::UNREGISTER_SHM => self.unregister(call),
+            // As OP-TEE says to commands that it does not know.
+            _ => {
+                call.status = status::EBADCMD;
+                self.counters.refused.add(1);
+                self.complete(call)
+            }
+        }
+    }
+
+    /// Refuses a call that did not get as far as a message.
+    fn refuse_call(&self, status: u32) -> Flow {
+        self.counters.refused.add(1);
+        Flow::Finished(status)
+    }
+
+    /// Copies the guest's message, the one time that it is read: first the header, then as many parameters as it says.
+    /// `None` if they are more than any command takes.
+    fn copy_message(&self, call: &mut Call, place: &Place) -> Result<Option<usize>, ()> {
+        let memory = &self.ports.memory;
+        let header = call.message.header_bytes_mut();
+        let header_size = header.len();
+        place.read(memory, header).map_err(|_| ())?;
+        let count = match call.message.count() {
+            Ok(count) => count,
+            Err(TooManyParameters::ForAnyCommand(_)) => return Ok(None),
+            Err(TooManyParameters::ForAPage(_)) => return Err(()),
+        };
+        if count > 0 {
+            let bytes = call.message.parameter_bytes_mut(count);
+            let parameters = place.part(header_size, bytes.len()).ok_or(())?;
+            parameters.read(memory, bytes).map_err(|_| ())?;
+        }
+        self.counters.bytes_copied.add(size_with(count) as u64);
+        Ok(Some(count))
+    }
+
+    /// Checks the parameters of a message for a TA and finds what they refer to.
+    fn check_parameters(&self, call: &mut Call) -> Flow {
+        for index in 0..call.count {
+            match call.message.parameter(index) {
+                Ok(
+                    Parameter::None
+                    | Parameter::Value { .. }
+                    | Parameter::Temporary { address: 0, .. },
+                ) => {}
+                Ok(Parameter::Registered {
+                    offset,
+                    size,
+                    reference,
+                    ..
+                }) => {
+                    match self.buffers.refer(reference, offset, size) {
+                        Ok(handle) => call.handles[index] = Some(handle),
+                        // As OP-TEE says (set_rmem_param, core/tee/entry_std.c, 4.5.0).
+                        Err(ReferenceError::Unknown) => {
+                            return self.fail(call, result::BAD_PARAMETERS);
+                        }
+                        Err(ReferenceError::OutOfBounds) => {
+                            return self.fail(call, result::SECURITY);
+                        }
+                    }
+                }
+                Ok(Parameter::Temporary { .. }) => call.temporary |= 1 << index,
+                Err(_) => return self.fail(call, result::BAD_PARAMETERS),
+            }
+        }
+        self.proceed(call)
+    }
+
+    /// Shares what temporary memory is not shared yet, then sends the message.
+    ///
+    /// Temporary memory is registered with OP-TEE for the time of the call: OP-TEE up to 4.10 takes lists of pages as
+    /// parameters but never drops its reference to them (`cleanup_shm_refs` compares attributes without masking them).
+    pub(super) fn proceed(&self, call: &mut Call) -> Flow {
+        let left = call.temporary & !call.shared;
+        if left != 0 {
+            return self.share(call, left.trailing_zeros() as usize);
+        }
+        let mut message = call.message;
+        for index in 0..call.count {
+            let parameter = match (message.parameter(index), call.handles[index]) {
+                (
+                    Ok(Parameter::Registered {
+                        direction,
+                        offset,
+                        size,
+                        ..
+                    }),
+                    Some(handle),
+                ) => Parameter::Registered {
+                    direction,
+                    offset,
+                    size,
+                    reference: handle.get(),
+                },
+                (
+                    Ok(Parameter::Temporary {
+                        direction, size, ..
+                    }),
+                    Some(handle),
+                ) => Parameter::Registered {
+                    direction,
+                    offset: 0,
+                    size,
+                    reference: handle.get(),
+                },
+                (
+                    Ok(Parameter::Temporary {
+                        direction, size, ..
+                    }),
+                    None,
+                ) => Parameter::Temporary {
+                    direction,
+                    list: false,
+                    address: 0,
+                    size,
+                    reference: 0,
+                },
+                (Ok(value @ Parameter::Value { .. }), _) => value,
+                _ => Parameter::None,
+            };
+            message.set_parameter(index, parameter);
+        }
+        call.stage = Stage::Message;
+        self.send(call, &message, call.count)
+    }
+
+    /// Begins to share the temporary memory of the parameter at `index`.
+    fn share(&self, call: &mut Call, index: usize) -> Flow {
+        call.stage = Stage::Share(index);
+        let Ok(Parameter::Temporary {
+            list,
+            address,
+            size,
+            reference,
+            ..
+        }) = call.message.parameter(index)
+        else {
+            return self.fail(call, result::BAD_PARAMETERS);
+        };
+        // A reference to no bytes at some address is no null reference, and OP-TEE knows no buffer without a page.
+        let buffer = Memory {
+            list,
+            address,
+            size: size.max(1),
+            reference,
+        };
+        match self.announce(call, Purpose::Temporary(index), buffer) {
+            Ok(()) => Flow::Translate,
+            Err(reason) => self.fail(call, reason.result()),
+        }
+    }
+
+    /// The guest registers a buffer.
+    fn register(&self, call: &mut Call) -> Flow {
+        let Ok(Parameter::Temporary {
+            list,
+            address,
+            size,
+            reference,
+            ..
+        }) = call.message.parameter(0)
+        else {
+            return self.fail(call, result::BAD_PARAMETERS);
+        };
+        if call.count != 1 || address == 0 || size == 0 {
+            return self.fail(call, result::BAD_PARAMETERS);
+        }
+        let buffer = Memory {
+            list,
+            address,
+            size,
+            reference,
+        };
+        match self.announce(call, Purpose::Register, buffer) {
+            Ok(()) => Flow::Translate,
+            Err(reason) => self.fail(call, reason.result()),
+        }
+    }
+
+    /// The guest takes a buffer back. OP-TEE waits until no call refers to it any more.
+    fn unregister(&self, call: &mut Call) -> Flow {
+        let handle = match call.message.parameter(0) {
+            Ok(Parameter::Registered { reference, .. }) if call.count == 1 => {
+                self.buffers.release(reference)
+            }
+            _ => None,
+        };
+        let Some(handle) = handle else {
+            return self.fail(call, result::BAD_PARAMETERS);
+        };
+        call.handles[0] = Some(handle);
+        self.send(call, &unregister_message(handle), 1)
+    }
+
+    /// Counts and pins the pages of a buffer that OP-TEE is about to learn of, and gets its translation ready.
+    pub(super) fn announce(
+        &self,
+        call: &mut Call,
+        purpose: Purpose,
+        buffer: Memory,
+    ) -> Result<(), Refused> {
+        let Memory {
+            list,
+            address,
+            size,
+            reference,
+        } = buffer;
+        let start = Ipa(address);
+        let offset = start.page_offset();
+        let pages = pages_spanned(offset, size).ok_or(Refused::Malformed)?;
+        let kind = match purpose {
+            Purpose::Register => Kind::Registered,
+            Purpose::Temporary(_) => Kind::Temporary,
+            Purpose::RpcAlloc => Kind::Rpc,
+        };
+        let handle = self
+            .buffers
+            .reserve(kind, reference, offset, size, pages)
+            .map_err(|reason| match reason {
+                ReserveError::CookieInUse => Refused::CookieInUse,
+                ReserveError::Limit => Refused::Limit,
+            })?;
+        self.ports.memory.pin(pages);
+        let source = if list {
+            Source::List(start.page())
+        } else {
+            Source::Contiguous(start.page())
+        };
+        call.translation = Some(Translation::new(
+            purpose, handle, source, offset, size, pages,
+        ));
+        Ok(())
+    }
+
+    /// OP-TEE does not know a buffer, or not any more.
+    pub(super) fn forget(&self, handle: Handle) {
+        self.ports.memory.unpin(self.buffers.remove(handle));
+    }
+
+    /// Writes a message with `count` parameters to the call's slot and enters OP-TEE with it.
+    pub(super) fn send(&self, call: &mut Call, message: &Message, count: usize) -> Flow {
+        let (page, offset) = slot(call.index);
+        self.ports.shadow.write(page, offset, message.bytes(count));
+        call.sent_count = count;
+        let offset = (call.index * SLOT_BYTES) as u64;
+        let handle = smc::split(Handle::MESSAGES.get());
+        Flow::Enter(self.yielding(smc::CALL_WITH_REGD_ARG, handle, offset))
+    }
+}
+
+/// The shadow page and the offset in it where the message of a slot lies.
+pub(super) const fn slot(index: usize) -> (usize, usize) {
+    (
+        index / MESSAGE_PAGE_SLOTS,
+        index % MESSAGE_PAGE_SLOTS * SLOT_BYTES,
+    )
+}
+
+/// The message that takes a buffer back.
+pub(super) fn unregister_message(handle: Handle) -> Message {
+    let buffer = Parameter::Registered {
+        direction: Direction::Input,
+        offset: 0,
+        size: 0,
+        reference: handle.get(),
+    };
+    Message::new(command::UNREGISTER_SHM, &[buffer])
+}
+
+/// Memory as a guest names it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Memory {
+    /// Whether `address` is that of a list of its pages.
+    pub(super) list: bool,
+    pub(super) address: u64,
+    pub(super) size: u64,
+    pub(super) reference: u64,
+}
+
+/// Why memory can't be shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// Its size is none.
+    Malformed,
+    /// Its cookie stands for another buffer.
+    CookieInUse,
+    /// It is more than the guest may share.
+    Limit,
+}
+
+impl Refused {
+    /// What the message comes back with.
+    pub(super) fn result(self) -> u32 {
+        match self {
+            Self::Malformed | Self::CookieInUse => result::BAD_PARAMETERS,
+            Self::Limit => result::OUT_OF_MEMORY,
+        }
+    }
+}

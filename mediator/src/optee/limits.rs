@@ -1,0 +1,52 @@
+//! What one guest may use up.
+
+use core::num::NonZeroU16;
+
+use optee_abi::pagelist::{PAGE_SIZE, list_pages};
+
+/// How much of what is shared a guest may have. All of it is set apart when the partition is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest shared buffer, in bytes.
+    pub buffer_bytes_max: u64,
+    /// How many buffers can be registered at once.
+    pub buffers_max: u32,
+    /// The sum of all shared buffers in bytes, each counted in whole pages; temporary ones and those that OP-TEE asked
+    /// for count as well.
+    pub total_bytes_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            buffer_bytes_max: 64 << 20,
+            buffers_max: 1024,
+            total_bytes_max: 256 << 20,
+        }
+    }
+}
+
+impl Limits {
+    /// Pages of the longest list, for a largest buffer that starts in the middle of a page.
+    pub(super) fn list_pages_max(&self) -> u64 {
+        list_pages((self.buffer_bytes_max / PAGE_SIZE).saturating_add(2))
+    }
+}
+
+/// Who calls, as OP-TEE sees it in a7: the VMID of the guest. 0 is the hypervisor and no guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientId(NonZeroU16);
+
+impl ClientId {
+    /// The client ID of a guest; `None` for 0.
+    #[must_use]
+    pub fn new(vmid: u16) -> Option<Self> {
+        NonZeroU16::new(vmid).map(Self)
+    }
+
+    /// The number in a7.
+    #[must_use]
+    pub fn get(self) -> u16 {
+        self.0.get()
+    }
+}

@@ -1,0 +1,255 @@
+//! Translating the pages of a buffer into a list that OP-TEE can read.
+//!
+//! The guest's list is copied a page at a time; each address is checked and replaced in the copy, and the copy goes to a
+//! shadow page as a whole. Translation can stop after any stretch of entries and go on from the same copy.
+
+use optee_abi::pagelist::{ENTRIES, LINK, PAGE_SIZE, WORDS};
+use zerocopy::IntoBytes;
+
+use super::buffers::Handle;
+use super::place::Extents;
+use super::pool::{Chain, Pool};
+use super::stats::Counters;
+use crate::address::{Ipa, Pa};
+use crate::ports::{GuestMemory, InterruptProbe, Ports, Run, SecureWorld, ShadowMemory};
+
+/// How many entries are translated before the next look for an interrupt.
+const STRETCH: usize = 64;
+
+/// What a list is for, hence what follows once it is translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The guest's message registers the buffer.
+    Register,
+    /// The parameter with this index is temporary memory.
+    Temporary(usize),
+    /// The guest answered OP-TEE's request for memory.
+    RpcAlloc,
+}
+
+/// Where the addresses of the pages come from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Source {
+    /// A list of the guest whose next page is here.
+    List(Ipa),
+    /// The buffer is contiguous, and its next page is here.
+    Contiguous(Ipa),
+}
+
+/// The words of one page of a list.
+pub(super) type Words = [u64; WORDS];
+
+/// A translation under way.
+#[derive(Debug)]
+pub(super) struct Translation {
+    pub(super) purpose: Purpose,
+    pub(super) handle: Handle,
+    /// Size of the buffer in bytes, and where it starts in its first page.
+    pub(super) size: u64,
+    pub(super) offset: u64,
+    pub(super) extents: Extents,
+    /// The shadow pages with the translated list.
+    pub(super) list: Chain,
+    source: Source,
+    /// Entries that are not loaded yet.
+    left: u64,
+    /// Entries that are loaded, and how many of them are translated.
+    loaded: usize,
+    translated: usize,
+    run: Run,
+}
+
+/// How far a translation got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// All is translated.
+    Complete,
+    /// An interrupt is pending; call again once the guest had the chance to take it.
+    Interrupted,
+}
+
+/// Why a buffer can't be translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TranslateError {
+    /// The list or one of its pages is not memory of the guest, or is not aligned.
+    BadList,
+    /// The VM's shadow pages are all in use.
+    NoShadowPage,
+}
+
+impl Translation {
+    /// A translation of `pages` entries from `source`.
+    pub(super) fn new(
+        purpose: Purpose,
+        handle: Handle,
+        source: Source,
+        offset: u64,
+        size: u64,
+        pages: u64,
+    ) -> Self {
+        Self {
+            purpose,
+            handle,
+            size,
+            offset,
+            extents: Extents::default(),
+            list: Chain::new(),
+            source,
+            left: pages,
+            loaded: 0,
+            translated: 0,
+            run: Run {
+                ipa: Ipa(0),
+                pa: Pa(0),
+                len: 0,
+            },
+        }
+    }
+
+    /// Translates until all is done or an interrupt is pending. `words` holds the copy of the list's present page
+    /// between calls.
+    pub(super) fn advance<W, M, S, I>(
+        &mut self,
+        words: &mut Words,
+        ports: &Ports<W, M, S, I>,
+        pool: &Pool,
+        counters: &Counters,
+    ) -> Result<Progress, TranslateError>
+    where
+        W: SecureWorld,
+        M: GuestMemory,
+        S: ShadowMemory,
+        I: InterruptProbe,
+    {
+        loop {
+            if self.translated == self.loaded {
+                if self.loaded > 0 {
+                    self.store(words, &ports.shadow, pool)?;
+                }
+                if self.left == 0 {
+                    return Ok(Progress::Complete);
+                }
+                if self.loaded == 0 {
+                    pool.take(&mut self.list)
+                        .ok_or(TranslateError::NoShadowPage)?;
+                }
+                self.load(words, &ports.memory, counters)?;
+            }
+            let end = self.loaded.min(self.translated + STRETCH);
+            self.translate(words, end, &ports.memory)?;
+            counters
+                .entries_translated
+                .add((end - self.translated) as u64);
+            self.translated = end;
+            let finished = self.left == 0 && self.translated == self.loaded;
+            if !finished && ports.interrupts.interrupt_pending() {
+                return Ok(Progress::Interrupted);
+            }
+        }
+    }
+
+    /// Loads the next page of the list. Its link is followed only where there is more to come: Linux leaves a stray link
+    /// at the end of a list that fills its last page.
+    fn load<M: GuestMemory>(
+        &mut self,
+        words: &mut Words,
+        memory: &M,
+        counters: &Counters,
+    ) -> Result<(), TranslateError> {
+        let count = self.left.min(ENTRIES as u64);
+        self.left -= count;
+        self.loaded = count as usize;
+        self.translated = 0;
+        match self.source {
+            Source::List(page) => {
+                let needed = if self.left == 0 { self.loaded } else { WORDS };
+                let bytes = words.get_mut(..needed).unwrap_or_default().as_mut_bytes();
+                memory
+                    .read(page, bytes)
+                    .map_err(|_| TranslateError::BadList)?;
+                counters.bytes_copied.add(bytes.len() as u64);
+                if self.left > 0 {
+                    let link = Ipa(words[LINK]);
+                    if !link.is_aligned(PAGE_SIZE) {
+                        return Err(TranslateError::BadList);
+                    }
+                    self.source = Source::List(link);
+                }
+            }
+            Source::Contiguous(first) => {
+                let mut next = first;
+                for word in words.iter_mut().take(self.loaded) {
+                    *word = next.0;
+                    next = next.checked_add(PAGE_SIZE).ok_or(TranslateError::BadList)?;
+                }
+                self.source = Source::Contiguous(next);
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces the addresses up to `end` in the copy by physical ones.
+    fn translate<M: GuestMemory>(
+        &mut self,
+        words: &mut Words,
+        end: usize,
+        memory: &M,
+    ) -> Result<(), TranslateError> {
+        let remember = self.purpose == Purpose::Register;
+        for word in words.get_mut(self.translated..end).unwrap_or_default() {
+            let page = Ipa(*word);
+            if !page.is_aligned(PAGE_SIZE) {
+                return Err(TranslateError::BadList);
+            }
+            let pa = match page_in(&self.run, page) {
+                Some(pa) => pa,
+                None => {
+                    self.run = memory.run(page).map_err(|_| TranslateError::BadList)?;
+                    page_in(&self.run, page).ok_or(TranslateError::BadList)?
+                }
+            };
+            if remember {
+                self.extents.push(page.0);
+            }
+            *word = pa.0;
+        }
+        Ok(())
+    }
+
+    /// Writes the translated page to the last shadow page, linked to a new one if there is more to come.
+    fn store<S: ShadowMemory>(
+        &mut self,
+        words: &mut Words,
+        shadow: &S,
+        pool: &Pool,
+    ) -> Result<(), TranslateError> {
+        let target = self.list.last().ok_or(TranslateError::NoShadowPage)?;
+        let used = if self.left > 0 {
+            let next = pool
+                .take(&mut self.list)
+                .ok_or(TranslateError::NoShadowPage)?;
+            words[LINK] = shadow.pa(next).0;
+            WORDS
+        } else {
+            self.loaded
+        };
+        shadow.write(target, 0, words.get(..used).unwrap_or_default().as_bytes());
+        Ok(())
+    }
+
+    /// What goes into `buf_ptr`: where the translated list starts, and the offset into the first page.
+    pub(super) fn address<S: ShadowMemory>(&self, shadow: &S) -> u64 {
+        self.list.first().map_or(0, |page| shadow.pa(page).0) | self.offset
+    }
+}
+
+/// The physical address of a whole page that `run` holds.
+fn page_in(run: &Run, page: Ipa) -> Option<Pa> {
+    let offset = page.0.checked_sub(run.ipa.0)?;
+    let end = offset.checked_add(PAGE_SIZE)?;
+    if end > run.len {
+        return None;
+    }
+    let pa = run.pa.checked_add(offset)?;
+    pa.is_aligned(PAGE_SIZE).then_some(pa)
+}

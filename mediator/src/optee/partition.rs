@@ -1,0 +1,419 @@
+//! One guest's OP-TEE: creation and end, fast calls, and the way into yielding ones.
+
+use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use optee_abi::capabilities::{self, Capabilities};
+use optee_abi::message::{Message, Parameter, command};
+use optee_abi::pagelist::{LINK, PAGE_SIZE};
+use optee_abi::smc::{self, Returned, status};
+use optee_abi::{message::Direction, result};
+
+use super::buffers::{Buffers, Handle};
+use super::limits::{ClientId, Limits};
+use super::pool::{Chain, Pool};
+use super::probe::Optee;
+use super::slots::Slots;
+use super::stats::{Counters, Stats};
+use crate::ports::{GuestMemory, InterruptProbe, Ports, SecureWorld, ShadowMemory};
+use crate::{CallRegisters, Tee};
+
+/// Buffers that a call can share besides registered ones: temporary memory and memory for RPCs.
+const OTHER_BUFFERS: usize = 16;
+
+/// How often OP-TEE may stop for an interrupt while a partition is created. It does so only where one is pending, and
+/// the port takes it.
+const INTERRUPTS_MAX: u32 = 100_000;
+
+/// What the mediator passes on to guests, where OP-TEE has it. The others are for the hypervisor, or not carried:
+/// reserved memory is not the guest's, and asynchronous notifications share one interrupt.
+const OFFERED: Capabilities = Capabilities(
+    Capabilities::UNREGISTERED_SHM.0
+        | Capabilities::DYNAMIC_SHM.0
+        | Capabilities::MEMREF_NULL.0
+        | Capabilities::RPC_ARG.0
+        | Capabilities::RPMB_PROBE.0,
+);
+
+/// How many functions a guest can call with effect: what [`smc::CALLS_COUNT`] says.
+const GUEST_FUNCTIONS: u64 = 13;
+
+/// The heap of the hypervisor has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NoHeap;
+
+/// Why a guest can't have OP-TEE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CreateError {
+    /// OP-TEE has room for no other guest.
+    NoRoom,
+    /// OP-TEE refused the guest with another return code than that.
+    Refused(u32),
+    /// There are fewer shadow pages than [`Optee::shadow_pages`] says.
+    ShadowPages {
+        /// How many it takes.
+        needed: usize,
+        /// How many there are.
+        present: usize,
+    },
+    /// The hypervisor's heap has no room for the tables.
+    OutOfMemory,
+    /// OP-TEE did not register the memory for messages.
+    Register {
+        /// a0 of the call.
+        status: u32,
+        /// What the message came back with.
+        result: u32,
+    },
+    /// OP-TEE was interrupted without end.
+    Interrupted,
+}
+
+impl fmt::Display for CreateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRoom => write!(
+                f,
+                "OP-TEE has no room for another guest (CFG_VIRT_GUEST_COUNT)"
+            ),
+            Self::Refused(code) => write!(f, "OP-TEE refused the guest with {code:#x}"),
+            Self::ShadowPages { needed, present } => {
+                write!(
+                    f,
+                    "the guest's calls take {needed} shadow pages, and there are {present}"
+                )
+            }
+            Self::OutOfMemory => write!(
+                f,
+                "the heap has no room for the tables of the guest's buffers"
+            ),
+            Self::Register { status, result } => {
+                write!(
+                    f,
+                    "OP-TEE did not register the memory for messages: {status:#x}, result {result:#x}"
+                )
+            }
+            Self::Interrupted => write!(f, "OP-TEE did not get done for interrupts"),
+        }
+    }
+}
+
+impl core::error::Error for CreateError {}
+
+impl From<NoHeap> for CreateError {
+    fn from(_: NoHeap) -> Self {
+        Self::OutOfMemory
+    }
+}
+
+/// One guest's OP-TEE.
+#[derive(Debug)]
+pub struct Partition<W, M, S, I> {
+    pub(super) optee: Optee,
+    pub(super) client: ClientId,
+    pub(super) ports: Ports<W, M, S, I>,
+    pub(super) buffers: Buffers,
+    pub(super) pool: Pool,
+    pub(super) slots: Slots,
+    pub(super) counters: Counters,
+    /// Whether the guest lets the mediator keep RPC arguments between calls.
+    pub(super) shm_cache: AtomicBool,
+    destroyed: AtomicBool,
+}
+
+impl Optee {
+    /// Makes OP-TEE know a guest and registers the memory for its messages.
+    ///
+    /// OP-TEE initializes its partition in this call, which takes milliseconds; `ports.world` has to take interrupts that
+    /// are pending when an SMC comes back.
+    ///
+    /// # Errors
+    ///
+    /// OP-TEE or the hypervisor has no room for the guest. Then nothing is left of it.
+    pub fn create_partition<W, M, S, I>(
+        &self,
+        client: ClientId,
+        limits: Limits,
+        ports: Ports<W, M, S, I>,
+    ) -> Result<Partition<W, M, S, I>, CreateError>
+    where
+        W: SecureWorld,
+        M: GuestMemory,
+        S: ShadowMemory,
+        I: InterruptProbe,
+    {
+        let needed = self.shadow_pages(&limits);
+        let present = ports.shadow.pages();
+        if present < needed {
+            return Err(CreateError::ShadowPages { needed, present });
+        }
+        let others = u32::try_from(self.threads * OTHER_BUFFERS).unwrap_or(u32::MAX);
+        let partition = Partition {
+            optee: *self,
+            client,
+            ports,
+            buffers: Buffers::new(&limits, others)?,
+            pool: Pool::new(self.message_pages(), present)?,
+            slots: Slots::new(self.threads)?,
+            counters: Counters::default(),
+            shm_cache: AtomicBool::new(false),
+            // So that nothing is destroyed that OP-TEE did not create.
+            destroyed: AtomicBool::new(true),
+        };
+        match partition.hypervisor_call(smc::VM_CREATED) {
+            status::OK => partition.destroyed.store(false, Ordering::Relaxed),
+            status::ENOTAVAIL => return Err(CreateError::NoRoom),
+            other => return Err(CreateError::Refused(other)),
+        }
+        match partition.register_messages() {
+            Ok(()) => Ok(partition),
+            Err(error) => {
+                partition.end();
+                Err(error)
+            }
+        }
+    }
+}
+
+impl<W, M, S, I> Partition<W, M, S, I>
+where
+    W: SecureWorld,
+    M: GuestMemory,
+    S: ShadowMemory,
+    I: InterruptProbe,
+{
+    /// What the partition did and holds.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let (buffers, pages) = self.buffers.held();
+        Stats {
+            buffers: u64::from(buffers),
+            pinned_pages: pages,
+            calls_in_flight: u64::from(self.slots.in_flight()),
+            ..self.counters.sums()
+        }
+    }
+
+    /// A fast call in the hypervisor's own name, about this guest.
+    fn hypervisor_call(&self, function: u32) -> u32 {
+        let mut registers = [0; 8];
+        registers[0] = u64::from(function);
+        registers[1] = u64::from(self.client.get());
+        registers[7] = u64::from(smc::HYPERVISOR_CLIENT);
+        self.ports.world.smc(registers)[0] as u32
+    }
+
+    /// The registers of a yielding call in the guest's name.
+    pub(super) fn yielding(&self, function: u32, [a1, a2]: [u64; 2], a3: u64) -> [u64; 8] {
+        [
+            u64::from(function),
+            a1,
+            a2,
+            a3,
+            0,
+            0,
+            0,
+            u64::from(self.client.get()),
+        ]
+    }
+
+    /// Registers the pages for messages with OP-TEE, so that each call can name them by handle and offset.
+    fn register_messages(&self) -> Result<(), CreateError> {
+        let pages = self.optee.message_pages();
+        let mut list = Chain::new();
+        let Some(list_page) = self.pool.take(&mut list) else {
+            return Err(CreateError::ShadowPages {
+                needed: pages + 1,
+                present: pages,
+            });
+        };
+        let shadow = &self.ports.shadow;
+        for page in 0..pages.min(LINK) {
+            shadow.write(list_page, page * 8, &shadow.pa(page).0.to_le_bytes());
+        }
+        let buffer = Parameter::Temporary {
+            direction: Direction::Output,
+            list: true,
+            address: shadow.pa(list_page).0,
+            size: pages as u64 * PAGE_SIZE,
+            reference: Handle::MESSAGES.get(),
+        };
+        let message = Message::new(command::REGISTER_SHM, &[buffer]);
+        shadow.write(0, 0, message.bytes(1));
+
+        let call = self.yielding(smc::CALL_WITH_ARG, smc::split(shadow.pa(0).0), 0);
+        let outcome = self.call_alone(call);
+        self.pool.give_back(&mut list);
+        let status = outcome?;
+
+        let mut reply = Message::default();
+        shadow.read(0, 0, reply.header_bytes_mut());
+        let result = reply.result();
+        if status == status::OK && result == result::SUCCESS {
+            Ok(())
+        } else {
+            Err(CreateError::Register { status, result })
+        }
+    }
+
+    /// Sees a yielding call through with no guest there to help. Interrupts are the port's; memory there is none; and
+    /// commands can't come, for there is no RPC argument to hold them.
+    fn call_alone(&self, call: [u64; 8]) -> Result<u32, CreateError> {
+        let mut registers = call;
+        for _ in 0..INTERRUPTS_MAX {
+            let [a0, _, _, thread, ..] = self.ports.world.smc(registers);
+            match Returned::from_a0(a0 as u32) {
+                Returned::Done(status) => return Ok(status),
+                Returned::Rpc(_) => registers = self.yielding(smc::RETURN_FROM_RPC, [0, 0], thread),
+            }
+        }
+        Err(CreateError::Interrupted)
+    }
+
+    /// Answers a fast call. OP-TEE would say the same as when it was probed, so it is not asked.
+    fn fast_call(&self, function: u32, registers: &mut CallRegisters) {
+        self.counters.fast.add(1);
+        let optee = &self.optee;
+        let mut answer = |values: &[u64]| {
+            for (register, value) in registers.iter_mut().zip(values) {
+                *register = *value;
+            }
+        };
+        match function {
+            smc::CALLS_COUNT => answer(&[GUEST_FUNCTIONS]),
+            smc::CALLS_UID => answer(&smc::API_UID.map(u64::from)),
+            smc::CALLS_REVISION => answer(&optee.protocol.map(u64::from)),
+            smc::GET_OS_UUID => answer(&optee.os_uuid.map(u64::from)),
+            smc::GET_OS_REVISION => {
+                let revision = optee.revision;
+                answer(&[revision.major, revision.minor, revision.build].map(u64::from));
+            }
+            smc::EXCHANGE_CAPABILITIES => self.exchange_capabilities(registers),
+            smc::GET_THREAD_COUNT => answer(&[u64::from(status::OK), optee.threads as u64]),
+            smc::ENABLE_SHM_CACHE => self.enable_shm_cache(registers),
+            smc::DISABLE_SHM_CACHE => self.disable_shm_cache(registers),
+            smc::GET_SHM_CONFIG | smc::ENABLE_ASYNC_NOTIF | smc::GET_ASYNC_NOTIF_VALUE => {
+                self.refuse(registers, status::ENOTAVAIL);
+            }
+            _ => self.refuse(registers, status::UNKNOWN_FUNCTION),
+        }
+    }
+
+    /// Refuses a call as a whole.
+    fn refuse(&self, registers: &mut CallRegisters, status: u32) {
+        self.counters.refused.add(1);
+        registers[0] = u64::from(status);
+    }
+
+    fn exchange_capabilities(&self, registers: &mut CallRegisters) {
+        let offered = self.optee.capabilities & OFFERED;
+        if registers[1] as u32 & !capabilities::UNIPROCESSOR != 0 {
+            self.refuse(registers, status::ENOTAVAIL);
+            registers[1] = u64::from(offered.0);
+            return;
+        }
+        registers[0] = u64::from(status::OK);
+        registers[1] = u64::from(offered.0);
+        registers[2] = 0;
+        registers[3] = self.optee.rpc_parameters as u64;
+    }
+
+    fn enable_shm_cache(&self, registers: &mut CallRegisters) {
+        if !self.slots.idle() {
+            registers[0] = u64::from(status::EBUSY);
+            return;
+        }
+        self.shm_cache.store(true, Ordering::Relaxed);
+        registers[0] = u64::from(status::OK);
+    }
+
+    /// Gives one RPC argument back at each call; when there is none left, the cache is off.
+    fn disable_shm_cache(&self, registers: &mut CallRegisters) {
+        if !self.slots.idle() {
+            registers[0] = u64::from(status::EBUSY);
+            return;
+        }
+        match self.slots.find_free(|call| call.cached.take()) {
+            Some(argument) => {
+                let [upper, lower] = smc::split(argument.cookie);
+                registers[0] = u64::from(status::OK);
+                registers[1] = upper;
+                registers[2] = lower;
+            }
+            None => {
+                self.shm_cache.store(false, Ordering::Relaxed);
+                registers[0] = u64::from(status::ENOTAVAIL);
+            }
+        }
+    }
+
+    fn serve(&self, registers: &mut CallRegisters) {
+        // SMC32: the upper half means nothing.
+        let function = registers[0] as u32;
+        match function {
+            smc::CALL_WITH_ARG | smc::CALL_WITH_RPC_ARG | smc::CALL_WITH_REGD_ARG => {
+                match self.slots.claim() {
+                    Some(mut call) => {
+                        let flow = self.begin(&mut call, function, registers);
+                        self.drive(call, flow, registers);
+                    }
+                    // All slots have a call of this guest, which it can wait for.
+                    None => registers[0] = u64::from(status::ETHREAD_LIMIT),
+                }
+            }
+            smc::RETURN_FROM_RPC => match self.slots.resume(registers[3] as u32) {
+                Some(mut call) => {
+                    let flow = self.resume(&mut call, registers);
+                    self.drive(call, flow, registers);
+                }
+                None => self.refuse(registers, status::ERESUME),
+            },
+            _ if function & smc::FAST_CALL != 0 => self.fast_call(function, registers),
+            _ => self.refuse(registers, status::UNKNOWN_FUNCTION),
+        }
+    }
+}
+
+impl<W, M, S, I> Partition<W, M, S, I>
+where
+    W: SecureWorld,
+    M: GuestMemory,
+{
+    /// OP-TEE frees whatever the guest has there: sessions, suspended threads and registered memory
+    /// (`virt_guest_destroyed`, `core/arch/arm/kernel/virtualization.c`, OP-TEE 4.5.0). Only then are the pages unpinned.
+    fn end(&self) {
+        if self.destroyed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut registers = [0; 8];
+        registers[0] = u64::from(smc::VM_DESTROYED);
+        registers[1] = u64::from(self.client.get());
+        registers[7] = u64::from(smc::HYPERVISOR_CLIENT);
+        self.ports.world.smc(registers);
+
+        self.slots.clear(|call| {
+            if let Some(mut translation) = call.translation.take() {
+                self.pool.give_back(&mut translation.list);
+            }
+            self.pool.give_back(&mut call.lists);
+            call.cached = None;
+        });
+        self.ports.memory.unpin(self.buffers.clear());
+    }
+}
+
+impl<W, M, S, I> Tee for Partition<W, M, S, I>
+where
+    W: SecureWorld + Send + Sync,
+    M: GuestMemory + Send + Sync,
+    S: ShadowMemory + Send + Sync,
+    I: InterruptProbe + Send + Sync,
+{
+    fn call(&self, registers: &mut CallRegisters) {
+        self.serve(registers);
+    }
+
+    fn destroy(&self) {
+        self.end();
+    }
+}

@@ -1,0 +1,314 @@
+//! What OP-TEE asks of a guest in the middle of a call, and the guest's answers.
+
+use optee_abi::message::{Direction, Message, Parameter, size_with};
+use optee_abi::result;
+use optee_abi::rpc;
+use optee_abi::smc::{self, RpcFunction};
+
+use super::buffers::Handle;
+use super::call::{Allocated, Argument, Call, Waiting};
+use super::engine::Flow;
+use super::entry::{Memory, Refused, slot};
+use super::list::Purpose;
+use super::partition::Partition;
+use super::place::Place;
+use crate::address::Ipa;
+use crate::ports::{GuestMemory, InterruptProbe, SecureWorld, ShadowMemory};
+
+impl<W, M, S, I> Partition<W, M, S, I>
+where
+    W: SecureWorld,
+    M: GuestMemory,
+    S: ShadowMemory,
+    I: InterruptProbe,
+{
+    /// OP-TEE has a command for the guest: copies it once and makes the one that the guest gets.
+    pub(super) fn take_request(&self, call: &mut Call) -> Flow {
+        self.counters.rpcs.add(1);
+        let (page, offset) = rpc_slot(call);
+        let room = self.optee.rpc_parameters;
+        self.ports
+            .shadow
+            .read(page, offset, call.request.bytes_mut(room));
+        call.request_count = match call.request.count() {
+            Ok(count) if count <= room => count,
+            _ => 0,
+        };
+        let translated = match call.request.command() {
+            _ if call.request.count() != Ok(call.request_count) => Err(result::BAD_PARAMETERS),
+            rpc::SHM_FREE => self.request_to_free(call),
+            rpc::SHM_ALLOC
+            | rpc::LOAD_TA
+            | rpc::RPMB
+            | rpc::FS
+            | rpc::GET_TIME
+            | rpc::NOTIFICATION
+            | rpc::SUSPEND
+            | rpc::GPROF
+            | rpc::SOCKET
+            | rpc::FTRACE
+            | rpc::SUPP_PLUGIN
+            | rpc::I2C_TRANSFER
+            | rpc::RPMB_PROBE_RESET
+            | rpc::RPMB_PROBE_NEXT
+            | rpc::RPMB_FRAMES => self.request_to_do(call),
+            // What the values of a command mean that is not known here, nobody knows: they may be physical addresses, as
+            // those of BENCH_REG are.
+            _ => Err(result::NOT_SUPPORTED),
+        };
+        match translated {
+            Ok(()) => self.deliver(call),
+            Err(result) => self.answer(call, result),
+        }
+    }
+
+    /// Makes the guest's version of a command whose memory references stand for buffers that the guest shares.
+    fn request_to_do(&self, call: &mut Call) -> Result<(), u32> {
+        call.command = call.request;
+        for index in 0..call.request_count {
+            let parameter = match call.request.parameter(index) {
+                Ok(unchanged @ (Parameter::None | Parameter::Value { meta: false, .. })) => {
+                    unchanged
+                }
+                Ok(
+                    Parameter::Registered {
+                        direction,
+                        size,
+                        reference: 0,
+                        ..
+                    }
+                    | Parameter::Temporary {
+                        direction,
+                        address: 0,
+                        size,
+                        ..
+                    },
+                ) => Parameter::Temporary {
+                    direction,
+                    list: false,
+                    address: 0,
+                    size,
+                    reference: 0,
+                },
+                Ok(Parameter::Registered {
+                    direction,
+                    offset,
+                    size,
+                    reference,
+                }) => {
+                    let handle = Handle::claimed(reference);
+                    let cookie = self
+                        .buffers
+                        .cookie(handle, offset, size)
+                        .ok_or(result::BAD_PARAMETERS)?;
+                    Parameter::Registered {
+                        direction,
+                        offset,
+                        size,
+                        reference: cookie,
+                    }
+                }
+                // Any other has an address that means nothing to the guest.
+                _ => return Err(result::BAD_PARAMETERS),
+            };
+            call.command.set_parameter(index, parameter);
+        }
+        Ok(())
+    }
+
+    /// Makes the guest's version of the command to free memory that OP-TEE had asked for. The guest may use the cookie
+    /// anew at once; the pages stay pinned until OP-TEE has gone on.
+    fn request_to_free(&self, call: &mut Call) -> Result<(), u32> {
+        let Ok(Parameter::Value {
+            direction: Direction::Input,
+            meta: false,
+            words: [kind, claimed, _],
+        }) = call.request.parameter(0)
+        else {
+            return Err(result::BAD_PARAMETERS);
+        };
+        let handle = Handle::claimed(claimed);
+        let cookie = self.buffers.free(handle).ok_or(result::BAD_PARAMETERS)?;
+        call.forgetting = Some(handle);
+        call.command = free_command(kind, cookie);
+        Ok(())
+    }
+
+    /// Gives the guest the command, and asks for memory to put it in first where there is none.
+    fn deliver(&self, call: &mut Call) -> Flow {
+        let (place, cookie) = match call.argument {
+            Argument::Follows(place) => (place, 0),
+            Argument::Allocated(Allocated { place, cookie }) => (place, cookie),
+            Argument::Missing => {
+                call.waiting = Waiting::ArgumentAlloc;
+                let size = size_with(self.optee.rpc_parameters) as u64;
+                return Flow::Ask(RpcFunction::Alloc, [size, 0]);
+            }
+        };
+        let bytes = call.command.bytes(call.command.count().unwrap_or(0));
+        if place.write(&self.ports.memory, bytes).is_err() {
+            self.counters.refused.add(1);
+            return match core::mem::replace(&mut call.argument, Argument::Missing) {
+                Argument::Allocated(argument) => self.free_argument(call, argument.cookie),
+                other => {
+                    call.argument = other;
+                    self.answer(call, result::COMMUNICATION)
+                }
+            };
+        }
+        self.counters.bytes_copied.add(bytes.len() as u64);
+        call.waiting = Waiting::Command;
+        Flow::Ask(RpcFunction::Command, smc::split(cookie))
+    }
+
+    /// The guest provides memory for RPCs, or none.
+    pub(super) fn take_argument(&self, call: &mut Call, address: u64, cookie: u64) -> Flow {
+        let start = Ipa(address);
+        if address == 0 || !start.is_aligned(8) {
+            self.counters.refused.add(1);
+            return self.free_argument(call, cookie);
+        }
+        let place = Place::contiguous(start, size_with(self.optee.rpc_parameters));
+        call.argument = Argument::Allocated(Allocated { place, cookie });
+        self.deliver(call)
+    }
+
+    /// The guest's memory for RPCs is none: it gets it back, where it has a cookie, and OP-TEE gets an error.
+    fn free_argument(&self, call: &mut Call, cookie: u64) -> Flow {
+        if cookie == 0 {
+            return self.answer(call, result::OUT_OF_MEMORY);
+        }
+        call.waiting = Waiting::BadArgumentFree;
+        Flow::Ask(RpcFunction::Free, smc::split(cookie))
+    }
+
+    /// The guest has done what it was commanded: copies the answer once and takes over what OP-TEE's request says that
+    /// it brings back.
+    pub(super) fn take_reply(&self, call: &mut Call) -> Flow {
+        let place = match call.argument {
+            Argument::Follows(place) | Argument::Allocated(Allocated { place, .. }) => place,
+            Argument::Missing => return self.answer(call, result::COMMUNICATION),
+        };
+        let mut reply = Message::default();
+        let bytes = reply.bytes_mut(call.request_count);
+        if place.read(&self.ports.memory, bytes).is_err() {
+            return self.answer(call, result::COMMUNICATION);
+        }
+        self.counters.bytes_copied.add(bytes.len() as u64);
+        if call.request.command() == rpc::SHM_ALLOC && reply.result() == result::SUCCESS {
+            return self.take_memory(call, &reply);
+        }
+        for index in 0..call.request_count {
+            match call.request.parameter(index) {
+                Ok(Parameter::Value { direction, .. }) if direction.brings_back() => {
+                    call.request.set_words(index, reply.words(index));
+                }
+                Ok(
+                    Parameter::Registered { direction, .. }
+                    | Parameter::Temporary { direction, .. },
+                ) if direction.brings_back() => {
+                    call.request.set_size(index, reply.words(index)[1]);
+                }
+                _ => {}
+            }
+        }
+        call.request.set_result(reply.result(), reply.origin());
+        self.write_answer(call, call.request_count)
+    }
+
+    /// The guest provides memory that OP-TEE asked for.
+    fn take_memory(&self, call: &mut Call, reply: &Message) -> Flow {
+        let Ok(Parameter::Temporary {
+            direction: Direction::Output,
+            list,
+            address,
+            size,
+            reference,
+        }) = reply.parameter(0)
+        else {
+            self.counters.refused.add(1);
+            return self.answer(call, result::BAD_PARAMETERS);
+        };
+        let [kind, wanted, _] = call.request.words(0);
+        // In case it has to go back.
+        call.command = free_command(kind, reference);
+        if reply.count() != Ok(1) || address == 0 || size == 0 || size < wanted {
+            return self.free_refused(call);
+        }
+        match self.announce(
+            call,
+            Purpose::RpcAlloc,
+            Memory {
+                list,
+                address,
+                size,
+                reference,
+            },
+        ) {
+            Ok(()) => Flow::Translate,
+            // To have the guest free it would pull it from under whom it belongs to.
+            Err(Refused::CookieInUse) => {
+                self.counters.refused.add(1);
+                self.answer(call, result::BAD_PARAMETERS)
+            }
+            Err(Refused::Malformed | Refused::Limit) => self.free_refused(call),
+        }
+    }
+
+    /// Has the guest free memory that it provided and that can't be used. OP-TEE gets an error then.
+    pub(super) fn free_refused(&self, call: &mut Call) -> Flow {
+        self.counters.refused.add(1);
+        match self.deliver(call) {
+            Flow::Ask(RpcFunction::Command, registers) => {
+                call.waiting = Waiting::RefusedFree;
+                Flow::Ask(RpcFunction::Command, registers)
+            }
+            other => other,
+        }
+    }
+
+    /// Tells OP-TEE of the memory that the guest provided.
+    pub(super) fn answer_with_memory(
+        &self,
+        call: &mut Call,
+        handle: Handle,
+        memory: Parameter,
+    ) -> Flow {
+        self.buffers.commit(handle);
+        call.request.set_parameter(0, memory);
+        call.request
+            .set_result(result::SUCCESS, result::ORIGIN_COMMS);
+        self.write_answer(call, 1)
+    }
+
+    /// Answers OP-TEE's request with nothing but a result.
+    pub(super) fn answer(&self, call: &mut Call, result: u32) -> Flow {
+        call.request.set_result(result, result::ORIGIN_COMMS);
+        self.write_answer(call, 0)
+    }
+
+    /// Writes the answer, with `count` parameters, to where OP-TEE had its request.
+    fn write_answer(&self, call: &Call, count: usize) -> Flow {
+        let (page, offset) = rpc_slot(call);
+        self.ports
+            .shadow
+            .write(page, offset, call.request.bytes(count));
+        self.back_to_optee(call)
+    }
+}
+
+/// The shadow page and the offset in it where OP-TEE has the RPC argument of a call: behind the message that it was sent.
+const fn rpc_slot(call: &Call) -> (usize, usize) {
+    let (page, offset) = slot(call.index);
+    (page, offset + size_with(call.sent_count))
+}
+
+/// The command to free memory.
+fn free_command(kind: u64, cookie: u64) -> Message {
+    let buffer = Parameter::Value {
+        direction: Direction::Input,
+        meta: false,
+        words: [kind, cookie, 0],
+    };
+    Message::new(rpc::SHM_FREE, &[buffer])
+}
