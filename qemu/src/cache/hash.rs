@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
 /// 64 lower-case hexadecimal digits.
-pub(crate) type Sha256Hex = String;
+pub(super) type Sha256Hex = String;
 
 pub(crate) fn sha256_of_bytes(bytes: &[u8]) -> Sha256Hex {
     hexadecimal(&Sha256::digest(bytes))

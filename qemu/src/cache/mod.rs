@@ -24,7 +24,7 @@ use tempfile::TempDir;
 
 use crate::progress::Progress;
 
-pub(crate) use hash::{Sha256Hex, sha256_of_bytes, sha256_of_file};
+pub(crate) use hash::{sha256_of_bytes, sha256_of_file};
 
 /// Below this much free space, in bytes, a failure is blamed on the disk.
 const ALMOST_FULL: u64 = 32 << 20;
@@ -125,8 +125,7 @@ impl Cache {
         Ok(locked)
     }
 
-    /// Names the full disk if that is what made `error`.
-    pub(crate) fn blame_disk(&self, error: Error) -> Error {
+    fn blame_disk(&self, error: Error) -> Error {
         match rustix::fs::statvfs(&self.root) {
             Ok(disk) if disk.f_bavail.saturating_mul(disk.f_frsize) < ALMOST_FULL => error.context(format!(
                 "the disk that holds the cache ({}) is full: {} KiB are free. Make room, or set BULKHEAD_CACHE to a \
@@ -249,6 +248,11 @@ impl LockedCache<'_> {
             .and_then(|()| fs::rename(&unfinished, &path))
             .with_context(|| format!("{} can't be written", path.display()))
             .map_err(|error| self.cache.blame_disk(error))
+    }
+
+    /// Names the full disk if that is what made `error`.
+    pub(crate) fn blame_disk(&self, error: Error) -> Error {
+        self.cache.blame_disk(error)
     }
 
     fn temporary_root(&self) -> PathBuf {

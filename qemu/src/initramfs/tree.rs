@@ -1,7 +1,6 @@
 //! A tree of files in memory: what becomes an initramfs.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map;
 
 use anyhow::{Result, bail};
 
@@ -56,13 +55,12 @@ impl Tree {
         }
         for (end, _) in path.match_indices('/') {
             let (parent, _) = path.split_at(end);
-            match self.nodes.entry(parent.to_owned()) {
-                btree_map::Entry::Vacant(entry) => {
-                    drop(entry.insert(Node::Folder { mode: FOLDER_MODE }))
-                }
-                btree_map::Entry::Occupied(entry) if matches!(entry.get(), Node::Folder { .. }) => {
-                }
-                btree_map::Entry::Occupied(_) => bail!("{path}: {parent} is no folder"),
+            let above = self
+                .nodes
+                .entry(parent.to_owned())
+                .or_insert(Node::Folder { mode: FOLDER_MODE });
+            if !matches!(above, Node::Folder { .. }) {
+                bail!("{path}: {parent} is no folder");
             }
         }
         if !matches!(node, Node::Folder { .. }) {

@@ -1,0 +1,280 @@
+//! TF-A, built from Debian's source package with OP-TEE's images in it.
+//!
+//! The hypervisor is not part of the firmware: QEMU puts it into memory, so that a change of it needs no new firmware.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::cache::{Cache, LockedCache, sha256_of_bytes, sha256_of_file};
+use crate::host_tools;
+use crate::packages::OPTEE_IMAGES;
+use crate::process;
+use crate::progress::Progress;
+
+/// Where TF-A enters what comes after it, at EL2.
+pub const BL33_BASE: u64 = 0x6000_0000;
+/// Where QEMU puts the device tree, and what TF-A hands over in x0.
+pub const DEVICE_TREE_BASE: u64 = 0x4000_0000;
+
+/// TF-A's image for QEMU's `-bios`.
+const BIOS: &str = "qemu_fw.bios";
+/// OP-TEE's images as TF-A's makefile calls them, in the order of [`OPTEE_IMAGES`].
+const OPTEE_VARIABLES: [&str; 3] = ["BL32", "BL32_EXTRA1", "BL32_EXTRA2"];
+
+/// How TF-A is built (TF-A 2.12, `docs/plat/qemu.rst` and `docs/getting_started/build-options.rst`).
+const OPTIONS: &[&str] = &[
+    "CROSS_COMPILE=aarch64-linux-gnu-",
+    "PLAT=qemu",
+    "SPD=opteed",
+    "QEMU_USE_GIC_DRIVER=QEMU_GICV3",
+    "BL32_RAM_LOCATION=tdram",
+    // Notices only: the console belongs to the guests.
+    "LOG_LEVEL=20",
+    "DEBUG=0",
+    // The same inputs give the same image.
+    "BUILD_MESSAGE_TIMESTAMP=\"reproducible\"",
+    // The image tool needs OpenSSL for certificates alone, which this image has none of, and leaves it out when it is
+    // linked statically.
+    "STATIC=1",
+    // x0 is the device tree's address, as Linux expects it, instead of the CPU's number.
+    "ARM_LINUX_KERNEL_AS_BL33=1",
+];
+
+/// What a firmware is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirmwareRequest {
+    /// The folder with TF-A's Debian source package.
+    pub source: PathBuf,
+    /// OP-TEE's images.
+    pub optee: OpteeImages,
+}
+
+/// OP-TEE as its build leaves it for a loader (OP-TEE, `core/include/…/tee-header_v2`): the loader reads from the
+/// header where the others go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpteeImages {
+    /// `tee-header_v2.bin`.
+    pub header: PathBuf,
+    /// `tee-pager_v2.bin`.
+    pub pager: PathBuf,
+    /// `tee-pageable_v2.bin`; empty for an OP-TEE without paging.
+    pub pageable: PathBuf,
+}
+
+impl OpteeImages {
+    /// The images in a folder, under the names that OP-TEE's build gives them.
+    #[must_use]
+    pub fn in_folder(folder: &Path) -> Self {
+        let [header, pager, pageable] = OPTEE_IMAGES.map(|name| folder.join(name));
+        Self {
+            header,
+            pager,
+            pageable,
+        }
+    }
+
+    /// In the order of [`OPTEE_IMAGES`].
+    fn paths(&self) -> [&Path; 3] {
+        [&self.header, &self.pager, &self.pageable]
+    }
+}
+
+/// Builds the firmware, or finds it in the cache: an image for QEMU's `-bios`. It enters at [`BL33_BASE`] what QEMU
+/// loaded there.
+///
+/// # Errors
+///
+/// The host lacks a tool, an input can't be read, the build fails, or the disk does.
+pub fn firmware(cache: &Cache, request: &FirmwareRequest, progress: &Progress) -> Result<PathBuf> {
+    let key = key(request)?;
+    let locked = cache.lock("building TF-A", progress)?;
+    let folder = locked.get_or_make("firmware", &key, |place| {
+        host_tools::ensure(host_tools::FIRMWARE, progress)?;
+        let step = progress.step("Building TF-A");
+        build(&locked, request, place).context("TF-A can't be built")?;
+        step.done();
+        Ok(())
+    })?;
+    Ok(folder.join(BIOS))
+}
+
+fn key(request: &FirmwareRequest) -> Result<String> {
+    let mut ingredients: Vec<String> = options(OPTIONS).collect();
+    ingredients.push(sha256_of_file(&description(&request.source)?)?);
+    for image in request.optee.paths() {
+        ingredients.push(sha256_of_file(image).context("an OP-TEE image can't be used")?);
+    }
+    Ok(sha256_of_bytes(ingredients.join("\0").as_bytes())
+        .chars()
+        .take(16)
+        .collect())
+}
+
+/// The options that are always the same.
+fn options(options: &[&str]) -> impl Iterator<Item = String> {
+    let addresses = [
+        ("PRELOADED_BL33_BASE", BL33_BASE),
+        ("ARM_PRELOADED_DTB_BASE", DEVICE_TREE_BASE),
+    ];
+    options
+        .iter()
+        .map(|option| (*option).to_owned())
+        .chain(addresses.map(|(name, address)| format!("{name}={address:#x}")))
+}
+
+/// The `.dsc` file of a source package.
+fn description(source: &Path) -> Result<PathBuf> {
+    fs::read_dir(source)
+        .with_context(|| format!("{} can't be read", source.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension() == Some(OsStr::new("dsc")))
+        .with_context(|| format!("{} holds no Debian source package", source.display()))
+}
+
+fn build(locked: &LockedCache<'_>, request: &FirmwareRequest, place: &Path) -> Result<()> {
+    let workshop = locked.temporary()?;
+    let folder = workshop.path();
+    ensure!(
+        !folder.to_string_lossy().contains(char::is_whitespace),
+        "make can't work in {}, which has a space in its name. Set BULKHEAD_CACHE to another folder",
+        folder.display()
+    );
+    // apt has checked the files against the signed list; the developer's own signature needs a further keyring.
+    process::run(
+        tool("dpkg-source", folder)
+            .args(["--no-check", "--extract"])
+            .arg(description(&request.source)?)
+            .arg("source"),
+        |_| {},
+    )?;
+    let mut make = tool("make", &folder.join("source"));
+    make.arg(format!(
+        "--jobs={}",
+        thread::available_parallelism().map_or(1, usize::from)
+    ))
+    .args(options(OPTIONS));
+    for ((variable, name), image) in OPTEE_VARIABLES
+        .iter()
+        .zip(OPTEE_IMAGES)
+        .zip(request.optee.paths())
+    {
+        let copy = folder.join(name);
+        fs::copy(image, &copy).with_context(|| format!("{} can't be copied", image.display()))?;
+        make.arg(format!("{variable}={}", copy.display()));
+    }
+    process::run(make.arg(BIOS), |_| {})?;
+    let built = folder.join("source/build/qemu/release").join(BIOS);
+    fs::rename(&built, place.join(BIOS))
+        .with_context(|| format!("the build left no {}", built.display()))
+}
+
+/// A program in a clean environment: a make that started this process passes its variables on, and TF-A's makefile
+/// would take them for its own.
+fn tool(program: &str, folder: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .current_dir(folder)
+        .env_clear()
+        .env("LC_ALL", "C.UTF-8");
+    for name in ["PATH", "HOME", "TMPDIR"] {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn request(folder: &Path) -> FirmwareRequest {
+        for name in OPTEE_IMAGES.into_iter().chain(["tf_1.dsc"]) {
+            fs::write(folder.join(name), name).unwrap();
+        }
+        FirmwareRequest {
+            source: folder.to_owned(),
+            optee: OpteeImages::in_folder(folder),
+        }
+    }
+
+    #[test]
+    fn key_depends_on_every_input() {
+        let folder = TempDir::new().unwrap();
+        let request = request(folder.path());
+        let mut keys = vec![key(&request).unwrap()];
+        assert_eq!(key(&request).unwrap(), keys[0]);
+        for name in OPTEE_IMAGES.into_iter().chain(["tf_1.dsc"]) {
+            fs::write(folder.path().join(name), "another").unwrap();
+            keys.push(key(&request).unwrap());
+        }
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), 5);
+    }
+
+    #[test]
+    fn missing_image_is_named() {
+        let folder = TempDir::new().unwrap();
+        let request = request(folder.path());
+        fs::remove_file(&request.optee.pager).unwrap();
+        let error = format!("{:#}", key(&request).unwrap_err());
+        assert!(error.contains("tee-pager_v2.bin"), "{error}");
+    }
+
+    #[test]
+    fn folder_without_source_package_is_named() {
+        let folder = TempDir::new().unwrap();
+        let request = request(folder.path());
+        fs::remove_file(folder.path().join("tf_1.dsc")).unwrap();
+        let error = format!("{:#}", key(&request).unwrap_err());
+        assert!(error.contains("holds no Debian source package"), "{error}");
+    }
+
+    #[test]
+    fn failed_build_leaves_nothing() {
+        let folder = TempDir::new().unwrap();
+        let cache = Cache::open(&folder.path().join("cache")).unwrap();
+        let locked = cache.lock("test", &Progress::silent()).unwrap();
+        let request = request(folder.path());
+        locked
+            .get_or_make("firmware", "key", |place| build(&locked, &request, place))
+            .unwrap_err();
+        assert!(!locked.path("firmware", "key").exists());
+        assert_eq!(fs::read_dir(cache.root().join("tmp")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn cache_with_a_space_in_its_name_is_refused_before_the_build() {
+        let folder = TempDir::new().unwrap();
+        let cache = Cache::open(&folder.path().join("my cache")).unwrap();
+        let locked = cache.lock("test", &Progress::silent()).unwrap();
+        let error = build(&locked, &request(folder.path()), folder.path())
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("BULKHEAD_CACHE"), "{error}");
+    }
+
+    #[test]
+    fn variables_of_an_outer_make_do_not_get_through() {
+        let folder = TempDir::new().unwrap();
+        let names: Vec<_> = process::output(&mut tool("env", folder.path()))
+            .unwrap()
+            .lines()
+            .filter_map(|line| Some(line.split_once('=')?.0.to_owned()))
+            .collect();
+        assert!(
+            names
+                .iter()
+                .all(|name| ["PATH", "HOME", "TMPDIR", "LC_ALL"].contains(&name.as_str())),
+            "{names:?}"
+        );
+    }
+}
