@@ -1,0 +1,320 @@
+//! What the machine's device tree says: the machine itself and the guests to run on it.
+//!
+//! `docs/device-tree.md` is the binding. The host tool has checked all of it before; here it is checked again, because
+//! everything else builds on it.
+
+mod error;
+mod guest;
+mod node;
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use dtoolkit::fdt::Fdt;
+use log::LevelFilter;
+use mediator::address::Pa;
+
+pub use error::{DescriptionError, Problem};
+use node::DescribedNode;
+
+/// The most vCPUs of a guest.
+pub const MAX_VCPUS: u32 = 8;
+/// The most vCPUs, of all guests together, that share a physical CPU.
+pub const MAX_VCPUS_PER_CPU: usize = 16;
+/// The most guests: VMIDs have 8 bits, and 0 is no guest's.
+pub const MAX_GUESTS: usize = 255;
+
+/// Bytes of a physical redistributor: two frames of 64 KiB (IHI0069H, "GIC Redistributor register map").
+const REDISTRIBUTOR_SIZE: u64 = 0x2_0000;
+/// Aff3 and Aff2 to Aff0 in MPIDR_EL1, and in the `reg` of a CPU's node.
+const AFFINITY_MASK: u64 = 0xff_00ff_ffff;
+
+/// A range of physical memory. Those that come from [`parse`] are not empty and do not wrap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// Where it starts.
+    pub start: Pa,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+impl Range {
+    fn end(self) -> u64 {
+        self.start.0.saturating_add(self.len)
+    }
+
+    /// Whether all of `other` is in this range.
+    #[must_use]
+    pub fn contains(self, other: Self) -> bool {
+        self.start <= other.start && other.end() <= self.end()
+    }
+
+    /// Whether there is a byte in both.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        self.start.0 < other.end() && other.start.0 < self.end()
+    }
+}
+
+/// The machine and its guests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Memory, with what is in use already.
+    pub memory: Vec<Range>,
+    /// What of the memory the firmware keeps for itself.
+    pub reserved: Vec<Range>,
+    /// The affinity of each CPU (Aff3 and Aff2 to Aff0 as in MPIDR_EL1), in the order of /cpus.
+    pub cpus: Vec<u64>,
+    /// The GICv3's distributor.
+    pub gicd: Pa,
+    /// The GICv3's redistributors, at least one for each CPU.
+    pub gicr: Range,
+    /// The PL011 that is the console.
+    pub uart: Pa,
+    /// What is logged.
+    pub log_level: LevelFilter,
+    /// The guests, in the order of the tree; at least one.
+    pub guests: Vec<VmDescription>,
+}
+
+/// A file that the host put into memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// Where it lies; a multiple of the page size.
+    pub pa: Pa,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+/// The TEE that a guest gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TeeChoice {
+    /// None.
+    None,
+    /// A partition of OP-TEE.
+    Optee,
+}
+
+impl fmt::Display for TeeChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Optee => "optee",
+        })
+    }
+}
+
+/// How a guest calls PSCI and its TEE, as its device tree tells it. Both work for every guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conduit {
+    /// SMC.
+    Smc,
+    /// HVC.
+    Hvc,
+}
+
+impl Conduit {
+    /// The name in a device tree.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Smc => "smc",
+            Self::Hvc => "hvc",
+        }
+    }
+}
+
+/// How much memory a guest may share with its TEE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShmLimits {
+    /// Bytes that one buffer may have.
+    pub buffer_bytes_max: u64,
+    /// Buffers at once.
+    pub buffers_max: u32,
+    /// Bytes of all buffers together; not less than those of one.
+    pub total_bytes_max: u64,
+}
+
+impl Default for ShmLimits {
+    /// 64 MiB a buffer, 1024 buffers, 256 MiB in all.
+    fn default() -> Self {
+        Self {
+            buffer_bytes_max: 64 << 20,
+            buffers_max: 1024,
+            total_bytes_max: 256 << 20,
+        }
+    }
+}
+
+/// A guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VmDescription {
+    /// Its name: a letter, then letters, digits and `-`, all lower case, at most 31 in all; no other guest has it.
+    pub name: String,
+    /// Bytes of its memory, a multiple of 2 MiB.
+    pub memory: u64,
+    /// For each vCPU the physical CPU it runs on, as an index into [`Machine::cpus`]; 1 to [`MAX_VCPUS`].
+    pub vcpu_cpus: Vec<usize>,
+    /// Its kernel.
+    pub kernel: Module,
+    /// Its initial RAM disk.
+    pub ramdisk: Option<Module>,
+    /// The kernel's command line.
+    pub bootargs: String,
+    /// Its TEE.
+    pub tee: TeeChoice,
+    /// How it calls.
+    pub conduit: Conduit,
+    /// What it may share with its TEE.
+    pub shm_limits: ShmLimits,
+}
+
+/// Reads the tree at the start of `dtb`; `hypervisor` is where the hypervisor itself lies.
+///
+/// # Errors
+///
+/// Which node, and mostly which property of it, is missing, malformed or does not fit.
+pub fn parse(dtb: &[u8], hypervisor: Range) -> Result<Machine, DescriptionError> {
+    let fdt = tree(dtb)?;
+    let root = DescribedNode::root(fdt);
+    let cpus = cpus(&root)?;
+    let memory = memory(&root)?;
+    let (gicd, gicr) = interrupt_controller(&root, cpus.len())?;
+    let chosen = root.required_child("chosen")?;
+    let surroundings = guest::Surroundings {
+        memory: &memory,
+        hypervisor,
+        cpus: cpus.len(),
+    };
+    let guests = guest::guests(&chosen, &surroundings)?;
+    Ok(Machine {
+        reserved: reserved(fdt, &root)?,
+        uart: uart(&root).ok_or_else(|| root.without("an enabled arm,pl011"))?,
+        log_level: log_level(&chosen)?,
+        memory,
+        cpus,
+        gicd,
+        gicr,
+        guests,
+    })
+}
+
+/// The PL011 that is the console, also where the rest of the tree at the start of `dtb` can't be used.
+#[must_use]
+pub fn console(dtb: &[u8]) -> Option<Pa> {
+    uart(&DescribedNode::root(tree(dtb).ok()?))
+}
+
+/// The tree at the start of `dtb`, which may be longer.
+fn tree(dtb: &[u8]) -> Result<Fdt<'_>, DescriptionError> {
+    // Header of a flattened tree: magic, then the size of all, both big-endian (Devicetree Specification 0.4, §5.2).
+    let size = dtb
+        .get(4..8)
+        .and_then(|bytes| bytes.try_into().ok())
+        .map_or(0, u32::from_be_bytes);
+    let dtb = dtb.get(..size as usize).unwrap_or(dtb);
+    Fdt::new(dtb).map_err(DescriptionError::from)
+}
+
+fn cpus(root: &DescribedNode<'_>) -> Result<Vec<u64>, DescriptionError> {
+    let cpus = root.required_child("cpus")?;
+    let mut affinities = Vec::new();
+    for cpu in cpus.children().filter(|node| node.is_called("cpu")) {
+        if cpu.is_enabled() {
+            let affinity = cpu.first_address()? & AFFINITY_MASK;
+            if affinities.contains(&affinity) {
+                return Err(cpu.error("reg", Problem::Duplicate));
+            }
+            affinities.push(affinity);
+        }
+    }
+    if affinities.is_empty() {
+        return Err(cpus.without("a CPU"));
+    }
+    Ok(affinities)
+}
+
+fn memory(root: &DescribedNode<'_>) -> Result<Vec<Range>, DescriptionError> {
+    let mut memory = Vec::new();
+    for node in root.children() {
+        if node.text("device_type")? == Some("memory") && node.is_enabled() {
+            memory.extend(node.ranges()?);
+        }
+    }
+    if memory.is_empty() {
+        return Err(root.without("memory"));
+    }
+    Ok(memory)
+}
+
+fn reserved(fdt: Fdt<'_>, root: &DescribedNode<'_>) -> Result<Vec<Range>, DescriptionError> {
+    let mut reserved: Vec<_> = fdt
+        .memory_reservations()
+        .map(|reservation| Range {
+            start: Pa(reservation.address()),
+            len: reservation.size(),
+        })
+        .collect();
+    if let Some(node) = root.child("reserved-memory") {
+        for child in node.children() {
+            // Without `reg` it asks for memory anywhere, which nobody here gives it.
+            if child.has("reg") {
+                reserved.extend(child.ranges()?);
+            }
+        }
+    }
+    Ok(reserved)
+}
+
+/// The distributor and the redistributors.
+fn interrupt_controller(
+    root: &DescribedNode<'_>,
+    cpus: usize,
+) -> Result<(Pa, Range), DescriptionError> {
+    let node = root
+        .children()
+        .find(|node| node.is_compatible("arm,gic-v3"))
+        .ok_or_else(|| root.without("an arm,gic-v3"))?;
+    let frames = node.ranges()?;
+    let [distributor, redistributors, ..] = frames.as_slice() else {
+        return Err(node.error("reg", Problem::Malformed));
+    };
+    if node.number("#redistributor-regions")?.unwrap_or(1) != 1 {
+        return Err(node.error("#redistributor-regions", Problem::SeveralRegions));
+    }
+    if redistributors.len / REDISTRIBUTOR_SIZE < cpus as u64 {
+        return Err(node.error("reg", Problem::TooFewRedistributors { cpus }));
+    }
+    Ok((distributor.start, *redistributors))
+}
+
+/// The PL011 that `stdout-path` names, else the first one that is not the secure world's.
+fn uart(root: &DescribedNode<'_>) -> Option<Pa> {
+    let usable = |node: &DescribedNode<'_>| node.is_compatible("arm,pl011") && node.is_enabled();
+    let named = root
+        .child("chosen")
+        .and_then(|chosen| chosen.text("stdout-path").ok().flatten())
+        .and_then(|path| root.find(path.split(':').next()?))
+        .filter(usable);
+    let uart = named.or_else(|| root.children().find(usable))?;
+    uart.first_address().ok().map(Pa)
+}
+
+fn log_level(chosen: &DescribedNode<'_>) -> Result<LevelFilter, DescriptionError> {
+    chosen
+        .one_of(
+            "bulkhead,log-level",
+            &[
+                ("error", LevelFilter::Error),
+                ("warn", LevelFilter::Warn),
+                ("info", LevelFilter::Info),
+                ("debug", LevelFilter::Debug),
+                ("trace", LevelFilter::Trace),
+            ],
+        )
+        .map(|level| level.unwrap_or(LevelFilter::Info))
+}
+
+#[cfg(test)]
+mod tests;
