@@ -22,7 +22,8 @@ use tree::Tree;
 const ARCHIVE_ALIGNMENT: u64 = 4;
 
 /// Writes a guest's initramfs to the file `out`: the archive `base` as it is, followed by one with the files of the
-/// overlay folders, of which a later one wins, and of the job.
+/// overlay folders, of which a later one wins, and of the job. Without a job, the archive's own first process decides what
+/// the guest does.
 ///
 /// Linux unpacks the second over the first. An overlay's folder that the base reaches through a symbolic link, such
 /// as `bin`, goes where the link points; this takes a `base` that is not compressed.
@@ -31,7 +32,7 @@ const ARCHIVE_ALIGNMENT: u64 = 4;
 ///
 /// A file can't be read or written, an overlay holds something that is neither file, folder nor link, or the job's
 /// token is unfit.
-pub fn guest_initramfs(out: &Path, base: &Path, overlays: &[PathBuf], job: &Job) -> Result<()> {
+pub fn guest_initramfs(out: &Path, base: &Path, overlays: &[PathBuf], job: Option<&Job>) -> Result<()> {
     let mut wanted = Tree::new();
     for folder in overlays {
         let files = overlay::read(folder)
@@ -43,7 +44,9 @@ pub fn guest_initramfs(out: &Path, base: &Path, overlays: &[PathBuf], job: &Job)
             )
         })?;
     }
-    wanted.merge(job.files()?)?;
+    if let Some(job) = job {
+        wanted.merge(job.files()?)?;
+    }
 
     let mut source = File::open(base)
         .with_context(|| format!("the initramfs {} can't be read", base.display()))?;

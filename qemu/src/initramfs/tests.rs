@@ -57,7 +57,7 @@ fn job_and_overlay_follow_the_base() {
     symlink("tool", overlay.join("bin/alias")).unwrap();
 
     let out = folder.path().join("out");
-    guest_initramfs(&out, &base, &[overlay], &job()).unwrap();
+    guest_initramfs(&out, &base, &[overlay], Some(&job())).unwrap();
     let text = added(&out, &base);
     for name in [
         "usr/bin/tool",
@@ -91,7 +91,7 @@ fn later_overlay_wins() {
         overlay
     });
     let out = folder.path().join("out");
-    guest_initramfs(&out, &base, &overlays, &job()).unwrap();
+    guest_initramfs(&out, &base, &overlays, Some(&job())).unwrap();
     let text = added(&out, &base);
     assert!(text.contains("from two") && !text.contains("from one"));
 }
@@ -101,7 +101,7 @@ fn same_parts_give_the_same_file() {
     let (folder, base) = folder_with_base();
     let outs = ["a", "b"].map(|name| {
         let out = folder.path().join(name);
-        guest_initramfs(&out, &base, &[], &job()).unwrap();
+        guest_initramfs(&out, &base, &[], Some(&job())).unwrap();
         fs::read(out).unwrap()
     });
     assert_eq!(outs[0], outs[1]);
@@ -113,7 +113,7 @@ fn compressed_base_stays_as_it_is() {
     let base = folder.path().join("base");
     fs::write(&base, b"\x1f\x8bcompressed").unwrap();
     let out = folder.path().join("out");
-    guest_initramfs(&out, &base, &[], &job()).unwrap();
+    guest_initramfs(&out, &base, &[], Some(&job())).unwrap();
     assert!(added(&out, &base).contains("etc/bulkhead/job\0"));
 }
 
@@ -122,7 +122,7 @@ fn damaged_base_is_named() {
     let (folder, base) = folder_with_base();
     let bytes = fs::read(&base).unwrap();
     fs::write(&base, &bytes[..150]).unwrap();
-    let error = guest_initramfs(&folder.path().join("out"), &base, &[], &job())
+    let error = guest_initramfs(&folder.path().join("out"), &base, &[], Some(&job()))
         .unwrap_err()
         .to_string();
     assert!(error.contains("base is damaged"), "{error}");
@@ -132,8 +132,20 @@ fn damaged_base_is_named() {
 fn missing_base_is_named() {
     let folder = TempDir::new().unwrap();
     let base = folder.path().join("nothing");
-    let error = guest_initramfs(&folder.path().join("out"), &base, &[], &job())
+    let error = guest_initramfs(&folder.path().join("out"), &base, &[], Some(&job()))
         .unwrap_err()
         .to_string();
     assert!(error.contains("nothing can't be read"), "{error}");
+}
+
+#[test]
+fn overlay_without_a_job_brings_no_job() {
+    let (folder, base) = folder_with_base();
+    let overlay = folder.path().join("overlay");
+    fs::create_dir(&overlay).unwrap();
+    fs::write(overlay.join("file"), "text").unwrap();
+    let out = folder.path().join("out");
+    guest_initramfs(&out, &base, &[overlay], None).unwrap();
+    let text = added(&out, &base);
+    assert!(text.contains("file\0") && !text.contains("bulkhead"));
 }
