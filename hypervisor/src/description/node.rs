@@ -81,7 +81,11 @@ impl<'a> DescribedNode<'a> {
     }
 
     pub(super) fn text(&self, property: &'static str) -> Result<Option<&'a str>, DescriptionError> {
-        self.value(property)
+        let text = self.value::<&str>(property)?;
+        match text {
+            Some(text) if text.contains('\0') => Err(self.error(property, Problem::Malformed)),
+            text => Ok(text),
+        }
     }
 
     /// A number of one cell.

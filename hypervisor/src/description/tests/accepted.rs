@@ -1,0 +1,146 @@
+use super::*;
+
+#[test]
+fn the_machine_and_its_guests_are_read() {
+    let machine = parsed(&machine()).unwrap();
+    let ram = Range {
+        start: Pa(0x4000_0000),
+        len: 0xc000_0000,
+    };
+    assert_eq!(machine.memory, [ram], "without the secure memory");
+    assert_eq!(machine.reserved, []);
+    assert_eq!(machine.cpus, [0, 1]);
+    assert_eq!(machine.gicd, Pa(0x800_0000));
+    assert_eq!(
+        machine.gicr,
+        Range {
+            start: Pa(0x80a_0000),
+            len: 0xf6_0000
+        }
+    );
+    assert_eq!(machine.uart, Pa(0x900_0000));
+    assert_eq!(machine.log_level, LevelFilter::Info);
+    let vm1 = VmDescription {
+        name: "vm1".into(),
+        memory: 512 << 20,
+        vcpu_cpus: std::vec![0, 1],
+        kernel: Module {
+            pa: Pa(0x6200_0000),
+            len: 0x240_0123,
+        },
+        ramdisk: Some(Module {
+            pa: Pa(0x6500_0000),
+            len: 0x180_0000,
+        }),
+        bootargs: "console=ttyAMA0".into(),
+        tee: TeeChoice::Optee,
+        conduit: Conduit::Smc,
+        shm_limits: ShmLimits {
+            buffer_bytes_max: 64 << 20,
+            buffers_max: 1024,
+            total_bytes_max: 256 << 20,
+        },
+    };
+    let vm2 = VmDescription {
+        name: "vm2".into(),
+        vcpu_cpus: std::vec![1],
+        ..vm1.clone()
+    };
+    assert_eq!(machine.guests, [vm1, vm2]);
+}
+
+#[test]
+fn bytes_after_the_tree_are_not_looked_at() {
+    let mut dtb = machine().to_dtb();
+    dtb.resize(1 << 20, 0xa5);
+    assert!(parse(&dtb, HYPERVISOR).is_ok());
+    assert_eq!(console(&dtb), Some(Pa(0x900_0000)));
+}
+
+#[test]
+fn choices_are_read() {
+    let mut tree = machine();
+    set("bulkhead,log-level", text("debug"))(tree.find_node_mut("/chosen").unwrap());
+    let vm1 = tree.find_node_mut("/chosen/vm1").unwrap();
+    set("bulkhead,tee", text("none"))(vm1);
+    set("bulkhead,tee-conduit", text("hvc"))(vm1);
+    set("bulkhead,shm-buffer-max", longs(&[0x1000]))(vm1);
+    set("bulkhead,shm-buffers-max", cells(&[7]))(vm1);
+    set("bulkhead,shm-total-max", longs(&[0x4000]))(vm1);
+    without("module@65000000")(vm1);
+    without("bootargs")(tree.find_node_mut("/chosen/vm1/module@62000000").unwrap());
+    let machine = parsed(&tree).unwrap();
+    assert_eq!(machine.log_level, LevelFilter::Debug);
+    let vm1 = &machine.guests[0];
+    assert_eq!((vm1.tee, vm1.conduit), (TeeChoice::None, Conduit::Hvc));
+    let limits = ShmLimits {
+        buffer_bytes_max: 0x1000,
+        buffers_max: 7,
+        total_bytes_max: 0x4000,
+    };
+    assert_eq!(vm1.shm_limits, limits);
+    assert_eq!(vm1.ramdisk, None);
+    assert_eq!(vm1.bootargs, "");
+}
+
+#[test]
+fn the_console_is_the_one_named_else_the_first_of_the_non_secure_world() {
+    let console_with = |change: &dyn Fn(&mut DeviceTree)| {
+        let mut tree = machine();
+        change(&mut tree);
+        console(&tree.to_dtb())
+    };
+    let stdout = |path: &'static str| {
+        console_with(&|tree| {
+            let chosen = tree.find_node_mut("/chosen").unwrap();
+            set("stdout-path", text(path))(chosen);
+            let aliases = node("aliases", &[("serial0", text("/pl011@9050000"))]);
+            tree.root.add_child(aliases);
+        })
+    };
+    assert_eq!(stdout("/pl011@9050000"), Some(Pa(0x905_0000)));
+    assert_eq!(stdout("serial0:115200n8"), Some(Pa(0x905_0000)));
+    assert_eq!(stdout("/intc@8000000"), Some(Pa(0x900_0000)));
+    assert_eq!(stdout("/nowhere"), Some(Pa(0x900_0000)));
+    assert_eq!(
+        stdout("/pl011@9040000"),
+        Some(Pa(0x900_0000)),
+        "not the secure one"
+    );
+    let without_chosen = console_with(&|tree| without("chosen")(&mut tree.root));
+    assert_eq!(without_chosen, Some(Pa(0x900_0000)));
+    assert_eq!(console(b"nothing"), None);
+}
+
+#[test]
+fn what_the_firmware_keeps_is_known() {
+    let mut tree = machine();
+    let space = [
+        ("#address-cells", cells(&[2])),
+        ("#size-cells", cells(&[2])),
+    ];
+    let mut reserved = node("reserved-memory", &space);
+    reserved.add_child(node(
+        "fixed@7f000000",
+        &[("reg", longs(&[0x7f00_0000, 0x10_0000]))],
+    ));
+    reserved.add_child(node("anywhere", &[("size", longs(&[0x10_0000]))]));
+    tree.root.add_child(reserved);
+    let machine = parsed(&tree).unwrap();
+    assert_eq!(
+        machine.reserved,
+        [Range {
+            start: Pa(0x7f00_0000),
+            len: 0x10_0000
+        }]
+    );
+}
+
+#[test]
+fn disabled_cpus_do_not_count() {
+    let mut tree = machine();
+    let cpus = tree.find_node_mut("/cpus").unwrap();
+    let properties = [("reg", cells(&[0x100])), ("status", text("disabled"))];
+    cpus.add_child(node("cpu@100", &properties));
+    assert_eq!(parsed(&tree).unwrap().cpus, [0, 1]);
+}
