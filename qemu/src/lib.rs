@@ -3,8 +3,27 @@
 //! This crate alone knows QEMU, Debian's packages and TF-A. [`config`] says what a user may ask for, [`run`] does it,
 //! [`report`] says what came of it.
 
+#![deny(unsafe_code)]
+
+pub mod cache;
+pub mod cli;
 pub mod config;
 pub mod console;
 pub mod device_tree;
+pub mod firmware;
+pub mod host_tools;
+pub mod hypervisor;
+pub mod initramfs;
+pub mod interrupt;
 pub mod kernel_image;
+pub mod logs;
+pub mod machine;
+pub mod marker;
+pub mod outcome;
+pub mod packages;
+pub mod parts;
 pub mod placement;
+pub mod process;
+pub mod progress;
+pub mod report;
+pub mod run;

@@ -8,6 +8,7 @@ use super::{
     ConfigError, Description, Guest, Limits, Machine, Optee, Overrides, Refusals, Size, Tee, Work,
 };
 use crate::kernel_image::KernelImage;
+use crate::packages::OPTEE_IMAGES;
 use crate::placement::{self, BLOCK};
 
 /// CPUs that OP-TEE, as Debian builds it, has room for (`CFG_TEE_CORE_NB_CORE`).
@@ -32,13 +33,6 @@ const DEFAULT_MEMORY: Size = Size::mib(3072);
 const DEFAULT_TEE_JOB: &str = "xtest 1001 1004 1008 4001 6001";
 /// What a guest without a TEE does unless it is told otherwise: prove that it has none.
 const DEFAULT_NO_TEE_JOB: &str = "test ! -e /dev/tee0";
-
-/// OP-TEE's image as TF-A wants it, in three files.
-const OPTEE_FILES: [&str; 3] = [
-    "tee-header_v2.bin",
-    "tee-pager_v2.bin",
-    "tee-pageable_v2.bin",
-];
 
 /// Checks everything that can be known before a download.
 pub(super) fn check(
@@ -126,16 +120,18 @@ fn machine(
         None | Some("debian") => Optee::Debian,
         Some(path) => {
             let images = folder.join(path);
-            for name in OPTEE_FILES {
-                existing_file(refuse, "machine: optee", images.join(name)).map_err(|error| {
-                    ConfigError {
-                        remedy:
-                            "Write \"debian\", or the path of a folder with tee-header_v2.bin, \
-                                 tee-pager_v2.bin and tee-pageable_v2.bin."
-                                .to_owned(),
-                        ..error
-                    }
-                })?;
+            // An empty file is fine: an OP-TEE without paging has nothing pageable.
+            if let Some(missing) = OPTEE_IMAGES
+                .map(|name| images.join(name))
+                .into_iter()
+                .find(|image| !image.is_file())
+            {
+                return Err(refuse.at(
+                    "machine: optee",
+                    format!("there is no file {}", missing.display()),
+                    "Write \"debian\", or the path of a folder with tee-header_v2.bin, tee-pager_v2.bin and \
+                     tee-pageable_v2.bin.",
+                ));
             }
             Optee::Folder(images)
         }

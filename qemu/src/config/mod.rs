@@ -11,6 +11,7 @@ mod size;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -244,10 +245,21 @@ impl Description {
         self.guests.iter().find(|guest| guest.name == name)
     }
 
-    /// Whether anything of Debian's packages for guests or firmware is needed.
+    /// Refuses images that can't be started in the guest's memory.
+    pub fn check_images(
+        &self,
+        guest: &Guest,
+        kernel: &Path,
+        initramfs: &Path,
+    ) -> Result<(), ConfigError> {
+        let refuse = Refusals { file: &self.file };
+        let (kernel, initramfs) = (Some(kernel), Some(initramfs));
+        check::check_images(refuse, &guest.name, guest.memory, kernel, initramfs)
+    }
+
+    /// Whether anything of Debian's packages is needed: TF-A's source, OP-TEE or a guest's part.
     pub fn needs_debian(&self) -> bool {
-        let firmware = self.machine.firmware.is_none() && self.machine.optee == Optee::Debian;
-        firmware
+        self.machine.firmware.is_none()
             || self
                 .guests
                 .iter()
@@ -262,4 +274,35 @@ fn line_of(text: &str, offset: usize) -> usize {
         .filter(|byte| *byte == b'\n')
         .count()
         .saturating_add(1)
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let machine = &self.machine;
+        writeln!(
+            formatter,
+            "{}: {} CPUs ({}), {}",
+            self.file.display(),
+            machine.cpus,
+            machine.cpu,
+            machine.memory
+        )?;
+        for guest in &self.guests {
+            let cpus: Vec<_> = guest.vcpu_cpus.iter().map(u32::to_string).collect();
+            writeln!(
+                formatter,
+                "  {}: {}, {} vCPUs on CPUs {}, tee {}, runs {}",
+                guest.name,
+                guest.memory,
+                cpus.len(),
+                cpus.join(","),
+                guest.tee.name(),
+                match &guest.work {
+                    Work::Job(command) => command,
+                    Work::OwnInitramfs => "its own initramfs",
+                }
+            )?;
+        }
+        Ok(())
+    }
 }

@@ -106,7 +106,7 @@ fn every_field_arrives() {
     folder
         .file("own/tee-header_v2.bin", b"h")
         .file("own/tee-pager_v2.bin", b"p")
-        .file("own/tee-pageable_v2.bin", b"q")
+        .file("own/tee-pageable_v2.bin", b"")
         .file("fw.bios", b"fw")
         .file("hv.elf", b"hv")
         .file("Image", &header(0, 1 << 20))
@@ -478,13 +478,18 @@ fn missing_files_are_refused() {
             "No such file",
         );
     }
-    for field in ["firmware", "hypervisor", "optee"] {
+    for field in ["firmware", "hypervisor"] {
         refused(
             parse(&format!("[machine]\n{field} = \"missing\"\n{GUEST}")),
             &format!("machine: {field}"),
             "No such file",
         );
     }
+    refused(
+        parse(&format!("[machine]\noptee = \"missing\"\n{GUEST}")),
+        "machine: optee",
+        "missing/tee-header_v2.bin",
+    );
 }
 
 #[test]

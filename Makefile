@@ -1,0 +1,55 @@
+# `make run` and `make test` do all set-up by themselves. `make help` lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The machine that `make run` runs, and further options of `run` (see `make run ARGS=--help`).
+CONFIG ?= qemu/configs/two-guests.toml
+ARGS ?=
+
+BARE_METAL := aarch64-unknown-none-softfloat
+
+# rustup puts cargo here; a shell that was open before does not know yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+.PHONY: help run fetch test format-check lint test-host test-e2e clean setup
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: setup ## run a machine: two guests that share one OP-TEE, or CONFIG=FILE
+	cargo run --release -p qemu -- run --config $(CONFIG) $(ARGS)
+
+fetch: setup ## download and build everything, so that later runs need no network
+	cargo run --release -p qemu -- fetch
+
+test: format-check lint test-host test-e2e ## all of the checks below
+
+format-check: setup ## check that the code is formatted
+	cargo fmt --all --check
+
+lint: setup ## clippy without warnings, for the host and for the bare machine
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy -p hypervisor -p guest-shim --target $(BARE_METAL) -- -D warnings
+
+test-host: setup ## tests that need no machine
+	cargo test --workspace --exclude end-to-end
+
+test-e2e: setup ## tests that boot machines
+	cargo test --release -p end-to-end -- --test-threads=1 --nocapture
+
+clean: ## remove what was built; what was downloaded stays, in .cache
+	cargo clean
+
+# Rust programs are linked by the C compiler, and one library is C. Everything else the host tool installs itself.
+setup:
+	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust with rustup' >&2; exit 1; }
+	@if ! command -v cc >/dev/null; then \
+		if [ "$$(id -u)" = 0 ]; then \
+			echo 'Installing the C compiler ...' >&2; \
+			apt-get -q update >&2 && apt-get -q install -y --no-install-recommends gcc libc6-dev >&2; \
+		else \
+			echo 'The C compiler is missing. As root, run: apt-get install gcc libc6-dev' >&2; exit 1; \
+		fi; \
+	fi

@@ -1,0 +1,222 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{GuestCommand, Overlay, Overrides};
+use crate::run::DEFAULT_TIMEOUT;
+
+/// Runs several unmodified Linux guests on the Bulkhead hypervisor under QEMU, with one real OP-TEE between them.
+///
+/// Exit status: 0 when every guest did its job, with status 0, and powered off; 1 when a guest failed; 2 when the
+/// command line or the machine description is refused; 3 when the time limit was reached; 4 when the firmware, the
+/// hypervisor or QEMU failed; 5 when a part can't be downloaded or built; 130 when interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "qemu", version, bin_name = "cargo run --release -p qemu --")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a machine to its end and say what came of each guest.
+    Run(RunArguments),
+    /// Download and build everything that Debian's part of a machine needs, so that later runs need no network.
+    Fetch,
+    /// Check a machine description and say what it describes; nothing is downloaded or booted.
+    Check(CheckArguments),
+    /// List what the machines are made of: QEMU and Debian's packages with their versions and hashes.
+    Versions,
+}
+
+/// Of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// The machine description
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// Of `run`.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// The machine description, such as qemu/configs/two-guests.toml
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// Run this shell command in a guest instead of its configured job; its exit status is the guest's result
+    #[arg(long, value_name = "GUEST=COMMAND", value_parser = guest_command)]
+    pub exec: Vec<GuestCommand>,
+
+    /// Add a folder's files to the initramfs of one guest, or of all that run the one made of Debian's packages
+    #[arg(long, value_name = "[GUEST=]DIR", value_parser = overlay)]
+    pub overlay: Vec<Overlay>,
+
+    /// Give up after so many seconds, counted from QEMU's start
+    #[arg(long, value_name = "S", default_value_t = DEFAULT_TIMEOUT.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout: u64,
+
+    /// Count instructions: one is one nanosecond of the machine's time. For machines with one CPU
+    #[arg(long)]
+    pub icount: bool,
+
+    /// The CPU model instead of the description's, such as cortex-a72 or max
+    #[arg(long, value_name = "MODEL")]
+    pub cpu: Option<String>,
+
+    /// Write the report to this file as well
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// The folder for logs, one file a console [default: target/runs/NAME-OF-THE-DESCRIPTION]
+    #[arg(long, value_name = "DIR")]
+    pub logs: Option<PathBuf>,
+}
+
+impl RunArguments {
+    /// What they change in the description.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            cpu: self.cpu.clone(),
+            exec: self.exec.clone(),
+            overlays: self.overlay.clone(),
+            icount: self.icount,
+        }
+    }
+
+    /// The time limit.
+    pub fn time_limit(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+}
+
+fn guest_command(text: &str) -> Result<GuestCommand, String> {
+    match text.split_once('=') {
+        Some((guest, command)) if is_name(guest) => Ok(GuestCommand {
+            guest: guest.to_owned(),
+            command: command.to_owned(),
+        }),
+        _ => Err("write GUEST=COMMAND, such as 'vm1=xtest 1001'".to_owned()),
+    }
+}
+
+/// `DIR` may have a `=` in it: what stands before the first one is a guest only if it can be a guest's name.
+fn overlay(text: &str) -> Result<Overlay, String> {
+    let (guest, folder) = match text.split_once('=') {
+        Some((guest, folder)) if is_name(guest) => (Some(guest.to_owned()), folder),
+        _ => (None, text),
+    };
+    if folder.is_empty() {
+        return Err("name a folder, as in DIR or GUEST=DIR".to_owned());
+    }
+    Ok(Overlay {
+        guest,
+        folder: PathBuf::from(folder),
+    })
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn run(arguments: &[&str]) -> Result<RunArguments, clap::Error> {
+        let all = ["qemu", "run", "--config", "m.toml"]
+            .iter()
+            .chain(arguments);
+        match Cli::try_parse_from(all)?.command {
+            Command::Run(arguments) => Ok(arguments),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_of_a_run_arrives() {
+        let arguments = run(&[
+            "--exec",
+            "vm1=echo a=b",
+            "--exec",
+            "vm2=true",
+            "--overlay",
+            "vm2=some/dir",
+            "--overlay",
+            "./x=y",
+            "--timeout",
+            "5",
+            "--icount",
+            "--cpu",
+            "max",
+            "--json",
+            "r.json",
+            "--logs",
+            "l",
+        ])
+        .unwrap();
+        assert_eq!(arguments.time_limit(), Duration::from_secs(5));
+        assert_eq!(arguments.json, Some(PathBuf::from("r.json")));
+        assert_eq!(arguments.logs, Some(PathBuf::from("l")));
+        let overrides = arguments.overrides();
+        assert_eq!(overrides.cpu.as_deref(), Some("max"));
+        assert!(overrides.icount);
+        assert_eq!(overrides.exec[0].guest, "vm1");
+        assert_eq!(overrides.exec[0].command, "echo a=b");
+        assert_eq!(overrides.exec[1].guest, "vm2");
+        assert_eq!(overrides.overlays[0].guest.as_deref(), Some("vm2"));
+        assert_eq!(overrides.overlays[0].folder, PathBuf::from("some/dir"));
+        assert_eq!(overrides.overlays[1].guest, None);
+        assert_eq!(overrides.overlays[1].folder, PathBuf::from("./x=y"));
+    }
+
+    #[test]
+    fn a_run_needs_a_description() {
+        let error = Cli::try_parse_from(["qemu", "run"]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::MissingRequiredArgument);
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn what_has_not_its_form_is_refused() {
+        for arguments in [
+            ["--exec", "vm1"],
+            ["--exec", "=true"],
+            ["--exec", "VM1=true"],
+            ["--overlay", ""],
+            ["--overlay", "vm1="],
+            ["--timeout", "0"],
+            ["--timeout", "soon"],
+        ] {
+            let error = run(&arguments).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ValueValidation, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_option_is_refused() {
+        let error = run(&["--speed", "9"]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnknownArgument);
+    }
+
+    #[test]
+    fn a_run_without_options_has_ten_minutes() {
+        assert_eq!(run(&[]).unwrap().time_limit(), Duration::from_secs(600));
+    }
+}

@@ -1,0 +1,73 @@
+//! The host tool's front: reads the command line and hands over to the library.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use qemu::cli::{Cli, Command, RunArguments};
+use qemu::config::{Description, Overrides};
+use qemu::interrupt::Interrupt;
+use qemu::parts::Parts;
+use qemu::progress::Progress;
+use qemu::run::{self, RunError, RunOptions};
+
+/// The exit status when the machine description is refused; that of clap when the command line is.
+const REFUSED: u8 = 2;
+/// The exit status when a part of the machine can't be downloaded or built.
+const NOT_PREPARED: u8 = 5;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let progress = Progress::stderr();
+    let done = match &cli.command {
+        Command::Run(arguments) => run(arguments, &progress),
+        Command::Check(arguments) => check(&arguments.config),
+        Command::Fetch => fetch(&progress),
+        Command::Versions => versions(&progress),
+    };
+    match done {
+        Ok(status) => status.into(),
+        Err(error) => {
+            eprintln!("error: {error}");
+            match error {
+                RunError::Config(_) => REFUSED,
+                RunError::Preparation(_) => NOT_PREPARED,
+            }
+            .into()
+        }
+    }
+}
+
+fn run(arguments: &RunArguments, progress: &Progress) -> Result<u8, RunError> {
+    let mut options = RunOptions::new(&arguments.config);
+    options.overrides = arguments.overrides();
+    options.timeout = arguments.time_limit();
+    options.logs = arguments.logs.clone();
+    options.interrupt = Interrupt::from_signals().context("signals can't be caught")?;
+    let report = run::run(&options, progress)?;
+    print!("{report}");
+    if let Some(path) = &arguments.json {
+        report
+            .write_json(path)
+            .with_context(|| format!("the report {} can't be written", path.display()))?;
+    }
+    Ok(report.result.exit_status())
+}
+
+fn check(config: &Path) -> Result<u8, RunError> {
+    let description = Description::load(config, &Overrides::default())?;
+    print!("{description}");
+    Ok(0)
+}
+
+fn fetch(progress: &Progress) -> Result<u8, RunError> {
+    Parts::fetch(progress)?;
+    Ok(0)
+}
+
+fn versions(progress: &Progress) -> Result<u8, RunError> {
+    print!("{}", Parts::fetch(progress)?);
+    Ok(0)
+}

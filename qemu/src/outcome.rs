@@ -1,0 +1,605 @@
+//! What becomes of a machine and its guests, as its consoles tell it, and what that is worth.
+
+use std::time::Duration;
+
+use crate::console::Source;
+use crate::marker::{Marker, Sight};
+
+/// What one guest has shown so far.
+#[derive(Clone, Debug, Default)]
+pub struct GuestTrace {
+    /// Its name.
+    pub name: String,
+    /// The token of its job; `None` if it has an initramfs of the user's own, and so no job.
+    pub token: Option<String>,
+    /// When the job started; for a guest without a job, when the hypervisor started it. Since QEMU's start.
+    pub started: Option<Duration>,
+    /// When the job ended; for a guest without a job, when it powered off. Since QEMU's start.
+    pub ended: Option<Duration>,
+    /// The exit status of the job.
+    pub exit_status: Option<i32>,
+    /// What the job took by the guest's own clock.
+    pub guest_seconds: Option<f64>,
+    /// Why the job could not be run.
+    pub failed: Option<String>,
+    /// What the guest saw.
+    pub sight: Sight,
+    /// Whether the hypervisor started it.
+    pub up: bool,
+    /// Whether it powered itself off.
+    pub off: bool,
+    /// Why the hypervisor stopped it.
+    pub stopped: Option<String>,
+    /// How often it reset itself.
+    pub resets: u32,
+    /// The last line on its console that had text.
+    pub last_line: String,
+}
+
+/// What all consoles of a machine have shown so far.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// The guests, in the order of the description.
+    pub guests: Vec<GuestTrace>,
+    /// When the hypervisor's first line came.
+    pub hypervisor_up: Option<Duration>,
+    /// What the hypervisor said when it died.
+    pub panic: Option<String>,
+    /// Whether the hypervisor said that all guests are off.
+    pub all_off: bool,
+    /// The last line of the hypervisor.
+    pub hypervisor_last: String,
+    /// The last line of the firmware.
+    pub firmware_last: String,
+}
+
+/// Something worth telling a person at once.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The hypervisor runs.
+    HypervisorUp,
+    /// A guest's job started.
+    JobStarted(usize),
+    /// A guest's job ended with this exit status.
+    JobEnded(usize, i32),
+    /// What the hypervisor says of a guest's life.
+    Guest(usize, String),
+    /// The hypervisor died.
+    Panic(String),
+}
+
+impl Trace {
+    /// Before anything was seen, of guests given as name and token.
+    pub fn new(guests: impl IntoIterator<Item = (String, Option<String>)>) -> Self {
+        Self {
+            guests: guests
+                .into_iter()
+                .map(|(name, token)| GuestTrace {
+                    name,
+                    token,
+                    ..GuestTrace::default()
+                })
+                .collect(),
+            hypervisor_up: None,
+            panic: None,
+            all_off: false,
+            hypervisor_last: String::new(),
+            firmware_last: String::new(),
+        }
+    }
+
+    /// Takes a line that came at `at`.
+    pub fn line(&mut self, at: Duration, source: Source, text: &str) -> Option<Event> {
+        match source {
+            Source::Firmware => {
+                remember(&mut self.firmware_last, text);
+                None
+            }
+            Source::Hypervisor => {
+                remember(&mut self.hypervisor_last, text);
+                let first = self.hypervisor_up.is_none();
+                self.hypervisor_up.get_or_insert(at);
+                self.hypervisor_line(at, text)
+                    .or(first.then_some(Event::HypervisorUp))
+            }
+            Source::Guest(index) => self.guest_line(at, index, text),
+        }
+    }
+
+    fn hypervisor_line(&mut self, at: Duration, text: &str) -> Option<Event> {
+        if let Some(message) = text.strip_prefix("panic: ") {
+            self.panic.get_or_insert_with(|| message.to_owned());
+            return Some(Event::Panic(message.to_owned()));
+        }
+        if text == "all guests are off" {
+            self.all_off = true;
+            return None;
+        }
+        let (name, news) = text.split_once(": ")?;
+        let index = self.guests.iter().position(|guest| guest.name == name)?;
+        let guest = self.guests.get_mut(index)?;
+        if news.starts_with("started") {
+            guest.up = true;
+            if guest.token.is_none() {
+                guest.started.get_or_insert(at);
+            }
+        } else if news == "off" {
+            guest.off = true;
+            if guest.token.is_none() {
+                guest.ended = Some(at);
+            }
+        } else if news == "reset" {
+            guest.resets = guest.resets.saturating_add(1);
+        } else if let Some(reason) = news.strip_prefix("stopped: ") {
+            guest.stopped.get_or_insert_with(|| reason.to_owned());
+        } else {
+            return None;
+        }
+        Some(Event::Guest(index, news.to_owned()))
+    }
+
+    fn guest_line(&mut self, at: Duration, index: usize, text: &str) -> Option<Event> {
+        let guest = self.guests.get_mut(index)?;
+        match guest
+            .token
+            .as_deref()
+            .and_then(|token| Marker::parse(text, token))
+        {
+            Some(Marker::Start(sight)) => {
+                guest.started.get_or_insert(at);
+                guest.sight = sight;
+                Some(Event::JobStarted(index))
+            }
+            Some(Marker::Exit {
+                status,
+                seconds,
+                sight,
+                failed,
+            }) if guest.exit_status.is_none() => {
+                guest.ended = Some(at);
+                guest.exit_status = Some(status);
+                guest.guest_seconds = Some(seconds);
+                guest.sight = sight;
+                guest.failed = failed;
+                Some(Event::JobEnded(index, status))
+            }
+            // A second end is that of a guest that was reset; the first one counts.
+            Some(Marker::Exit { .. }) => None,
+            None => {
+                remember(&mut guest.last_line, text);
+                None
+            }
+        }
+    }
+
+    /// Why the run need not go on, if it is known to have failed.
+    pub fn failure(&self) -> Option<Failure> {
+        if self.panic.is_some() {
+            return Some(Failure::Panic);
+        }
+        self.guests
+            .iter()
+            .any(|guest| guest.verdict().is_fatal())
+            .then_some(Failure::Guest)
+    }
+}
+
+/// Why a run is ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The hypervisor died.
+    Panic,
+    /// A guest was stopped, or reset itself although it has a job.
+    Guest,
+}
+
+fn remember(last: &mut String, text: &str) {
+    if !text.trim().is_empty() {
+        text.clone_into(last);
+    }
+}
+
+/// What came of one guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It did what it was asked and powered itself off.
+    Passed,
+    /// Its job ended with a status other than 0.
+    JobFailed(i32),
+    /// Its job could not be run.
+    JobNotRun(String),
+    /// It reset itself before its job had ended: most often its kernel panicked.
+    Reset,
+    /// The hypervisor stopped it.
+    Stopped(String),
+    /// It powered itself off without a word of its job.
+    NoResult,
+    /// Its job ended, but it did not power itself off.
+    NotOff,
+    /// The run ended while its job ran.
+    Unfinished,
+    /// It came up, but its job did not start before the run ended.
+    JobNotStarted,
+    /// The hypervisor did not start it.
+    NotStarted,
+}
+
+impl Verdict {
+    /// Whether nothing that the other guests do can make this run a success.
+    fn is_fatal(&self) -> bool {
+        matches!(self, Self::Reset | Self::Stopped(_))
+    }
+
+    /// What a person is told.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Passed => "passed".to_owned(),
+            Self::JobFailed(status) => format!("exit status {status}"),
+            Self::JobNotRun(why) => format!("not run: {why}"),
+            Self::Reset => "reset itself before its job had ended".to_owned(),
+            Self::Stopped(reason) => format!("stopped: {reason}"),
+            Self::NoResult => "powered off without a result".to_owned(),
+            Self::NotOff => "did not power off".to_owned(),
+            Self::Unfinished => "did not end".to_owned(),
+            Self::JobNotStarted => "did not come up".to_owned(),
+            Self::NotStarted => "was not started".to_owned(),
+        }
+    }
+}
+
+impl GuestTrace {
+    /// What the guest's lines up to now are worth.
+    pub fn verdict(&self) -> Verdict {
+        if let Some(reason) = &self.stopped {
+            return Verdict::Stopped(reason.clone());
+        }
+        if self.token.is_none() {
+            return match (self.off, self.up) {
+                (true, _) => Verdict::Passed,
+                (false, true) => Verdict::Unfinished,
+                (false, false) => Verdict::NotStarted,
+            };
+        }
+        match (self.exit_status, &self.failed) {
+            (Some(_), Some(why)) => Verdict::JobNotRun(why.clone()),
+            (Some(0), None) if self.off => Verdict::Passed,
+            (Some(0), None) => Verdict::NotOff,
+            (Some(status), None) => Verdict::JobFailed(status),
+            (None, _) if self.resets > 0 => Verdict::Reset,
+            (None, _) if self.off => Verdict::NoResult,
+            (None, _) if self.started.is_some() => Verdict::Unfinished,
+            (None, _) if self.up => Verdict::JobNotStarted,
+            (None, _) => Verdict::NotStarted,
+        }
+    }
+
+    /// What the job took by the host's clock.
+    pub fn seconds(&self) -> Option<f64> {
+        Some(self.ended?.checked_sub(self.started?)?.as_secs_f64())
+    }
+}
+
+/// How QEMU came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// By itself, with this exit status; `None` if a signal killed it.
+    Exited(Option<i32>),
+    /// The tool ended it: the time limit was reached.
+    TimeLimit(Duration),
+    /// The tool ended it: the hypervisor said nothing for so long.
+    NoHypervisor(Duration),
+    /// The tool ended it: it did not end by itself so long after all guests were off.
+    StillOn(Duration),
+    /// The tool ended it: a person interrupted it.
+    Interrupted,
+    /// The tool ended it: the run was known to have failed.
+    Failed(Failure),
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunResult {
+    /// Every guest passed, and the machine powered itself off.
+    Passed,
+    /// A guest failed.
+    GuestFailed,
+    /// The time limit was reached.
+    TimeLimit(Duration),
+    /// The firmware, the hypervisor or QEMU failed.
+    MachineFailed(String),
+    /// A person interrupted the run.
+    Interrupted,
+}
+
+impl RunResult {
+    /// What the consoles and QEMU's end are worth together.
+    pub fn of(trace: &Trace, end: End) -> Self {
+        if let Some(message) = &trace.panic {
+            return Self::MachineFailed(format!("the hypervisor panicked: {message}"));
+        }
+        let guests_passed = trace
+            .guests
+            .iter()
+            .all(|guest| guest.verdict() == Verdict::Passed);
+        match end {
+            End::Interrupted => Self::Interrupted,
+            End::TimeLimit(limit) => Self::TimeLimit(limit),
+            End::NoHypervisor(time) => Self::MachineFailed(format!(
+                "the hypervisor said nothing for {} s after the start",
+                time.as_secs()
+            )),
+            End::StillOn(time) => Self::MachineFailed(format!(
+                "the machine did not power off within {} s of its last sign of life",
+                time.as_secs()
+            )),
+            End::Failed(_) => Self::GuestFailed,
+            End::Exited(Some(0)) if trace.all_off && guests_passed => Self::Passed,
+            End::Exited(Some(0)) if trace.all_off => Self::GuestFailed,
+            End::Exited(Some(0)) => Self::MachineFailed(
+                "the machine powered off or reset before all guests were off".to_owned(),
+            ),
+            End::Exited(Some(status)) => {
+                Self::MachineFailed(format!("QEMU ended with exit status {status}"))
+            }
+            End::Exited(None) => Self::MachineFailed("QEMU was killed by a signal".to_owned()),
+        }
+    }
+
+    /// The tool's exit status.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::Passed => 0,
+            Self::GuestFailed => 1,
+            Self::TimeLimit(_) => 3,
+            Self::MachineFailed(_) => 4,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// The name in the JSON report.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::GuestFailed => "guest-failed",
+            Self::TimeLimit(_) => "time-limit",
+            Self::MachineFailed(_) => "machine-failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// What a person is told.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Passed => "passed: every guest did its job and powered off".to_owned(),
+            Self::GuestFailed => "failed: not every guest did its job".to_owned(),
+            Self::TimeLimit(limit) => {
+                format!(
+                    "failed: the time limit of {} s was reached",
+                    limit.as_secs()
+                )
+            }
+            Self::MachineFailed(reason) => format!("failed: {reason}"),
+            Self::Interrupted => "interrupted".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXIT: &str = "seconds=1.00 kernel=6.12.1 optee=4.5";
+
+    /// Two guests; the second has an initramfs of its own.
+    fn trace(lines: &[(Source, &str)]) -> Trace {
+        let mut trace = Trace::new([
+            ("vm1".to_owned(), Some("abc".to_owned())),
+            ("vm2".to_owned(), None),
+        ]);
+        for (seconds, (source, text)) in (1..).zip(lines) {
+            trace.line(Duration::from_secs(seconds), *source, text);
+        }
+        trace
+    }
+
+    const HV: Source = Source::Hypervisor;
+    const VM1: Source = Source::Guest(0);
+
+    fn good(exit: &str) -> Trace {
+        trace(&[
+            (Source::Firmware, "NOTICE: BL31"),
+            (HV, "vm1: started, 512 MiB, 2 vCPUs on CPUs 0,1, tee optee"),
+            (HV, "vm2: started, 512 MiB, 1 vCPUs on CPUs 1, tee none"),
+            (VM1, "@@abc start kernel=6.12.1 optee=4.5"),
+            (VM1, &format!("@@abc exit={exit} {EXIT}")),
+            (HV, "vm1: off"),
+            (HV, "vm2: off"),
+            (HV, "all guests are off"),
+        ])
+    }
+
+    fn verdict(lines: &[(Source, &str)]) -> Verdict {
+        trace(lines).guests[0].verdict()
+    }
+
+    #[test]
+    fn a_run_in_which_all_is_well_passes() {
+        let trace = good("0");
+        assert_eq!(
+            RunResult::of(&trace, End::Exited(Some(0))),
+            RunResult::Passed
+        );
+        assert_eq!(trace.failure(), None);
+        let guest = &trace.guests[0];
+        assert_eq!(guest.seconds(), Some(1.0));
+        assert_eq!(guest.guest_seconds, Some(1.0));
+        assert_eq!(guest.exit_status, Some(0));
+        assert_eq!(guest.sight.optee.as_deref(), Some("4.5"));
+        let own = &trace.guests[1];
+        assert_eq!(own.seconds(), Some(4.0));
+        assert_eq!(own.exit_status, None);
+    }
+
+    #[test]
+    fn a_job_s_status_fails_the_run() {
+        let trace = good("7");
+        assert_eq!(trace.guests[0].verdict(), Verdict::JobFailed(7));
+        assert_eq!(
+            RunResult::of(&trace, End::Exited(Some(0))),
+            RunResult::GuestFailed
+        );
+    }
+
+    #[test]
+    fn a_job_that_could_not_be_run_fails_even_with_status_0() {
+        let text = format!("@@abc exit=0 {EXIT} failed=tee: no /dev/tee0");
+        assert_eq!(
+            verdict(&[(VM1, &text), (HV, "vm1: off")]),
+            Verdict::JobNotRun("tee: no /dev/tee0".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_guest_that_did_its_job_must_power_off() {
+        let text = format!("@@abc exit=0 {EXIT}");
+        assert_eq!(verdict(&[(VM1, &text)]), Verdict::NotOff);
+    }
+
+    #[test]
+    fn a_guest_that_powers_off_without_a_result_fails() {
+        assert_eq!(
+            verdict(&[(HV, "vm1: started"), (HV, "vm1: off")]),
+            Verdict::NoResult
+        );
+    }
+
+    #[test]
+    fn how_far_a_guest_came_is_told() {
+        let start = (VM1, "@@abc start kernel=6.12.1 optee=4.5");
+        let up = (HV, "vm1: started");
+        assert_eq!(verdict(&[]), Verdict::NotStarted);
+        assert_eq!(verdict(&[up]), Verdict::JobNotStarted);
+        assert_eq!(verdict(&[up, start]), Verdict::Unfinished);
+    }
+
+    #[test]
+    fn a_guest_without_a_job_passes_when_it_powers_itself_off() {
+        let own = |lines: &[(Source, &str)]| trace(lines).guests[1].verdict();
+        assert_eq!(own(&[]), Verdict::NotStarted);
+        assert_eq!(own(&[(HV, "vm2: started")]), Verdict::Unfinished);
+        assert_eq!(
+            own(&[(HV, "vm2: started"), (HV, "vm2: reset"), (HV, "vm2: off")]),
+            Verdict::Passed
+        );
+    }
+
+    #[test]
+    fn a_stopped_guest_ends_the_run() {
+        let trace = trace(&[(HV, "vm2: stopped: data abort at 0x1000")]);
+        assert_eq!(trace.failure(), Some(Failure::Guest));
+        assert_eq!(
+            trace.guests[1].verdict(),
+            Verdict::Stopped("data abort at 0x1000".to_owned())
+        );
+        assert_eq!(
+            RunResult::of(&trace, End::Failed(Failure::Guest)),
+            RunResult::GuestFailed
+        );
+    }
+
+    #[test]
+    fn a_reset_before_the_end_of_the_job_ends_the_run() {
+        let start = (VM1, "@@abc start kernel=6.12.1 optee=4.5");
+        let trace = trace(&[start, (HV, "vm1: reset")]);
+        assert_eq!(trace.guests[0].verdict(), Verdict::Reset);
+        assert_eq!(trace.failure(), Some(Failure::Guest));
+    }
+
+    #[test]
+    fn a_panic_of_the_hypervisor_outweighs_all_else() {
+        let mut trace = good("0");
+        let at = Duration::from_secs(9);
+        let event = trace.line(at, HV, "panic: oops at src/main.rs:1");
+        assert_eq!(
+            event,
+            Some(Event::Panic("oops at src/main.rs:1".to_owned()))
+        );
+        assert_eq!(trace.failure(), Some(Failure::Panic));
+        let result = RunResult::of(&trace, End::Exited(Some(0)));
+        assert_eq!(
+            result,
+            RunResult::MachineFailed("the hypervisor panicked: oops at src/main.rs:1".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_guest_cannot_speak_for_the_hypervisor() {
+        let trace = trace(&[
+            (VM1, "panic: oops"),
+            (VM1, "vm2: stopped: x"),
+            (VM1, "all guests are off"),
+        ]);
+        assert_eq!(trace.failure(), None);
+        assert!(!trace.all_off);
+    }
+
+    #[test]
+    fn a_guest_cannot_end_the_job_of_another() {
+        let text = format!("@@abc exit=0 {EXIT}");
+        let trace = trace(&[(Source::Guest(1), &text)]);
+        assert_eq!(trace.guests[0].exit_status, None);
+    }
+
+    #[test]
+    fn a_machine_that_ends_early_or_badly_failed() {
+        let all_but_off = trace(&[(HV, "vm1: started")]);
+        for end in [
+            End::Exited(Some(0)),
+            End::Exited(Some(1)),
+            End::Exited(None),
+            End::NoHypervisor(Duration::from_secs(60)),
+            End::StillOn(Duration::from_secs(20)),
+        ] {
+            let result = RunResult::of(&all_but_off, end);
+            assert!(matches!(result, RunResult::MachineFailed(_)), "{end:?}");
+        }
+        let result = RunResult::of(&good("0"), End::Exited(Some(1)));
+        assert!(matches!(result, RunResult::MachineFailed(_)));
+    }
+
+    #[test]
+    fn the_time_limit_and_an_interrupt_are_no_success() {
+        let limit = Duration::from_secs(5);
+        let trace = good("0");
+        assert_eq!(
+            RunResult::of(&trace, End::TimeLimit(limit)),
+            RunResult::TimeLimit(limit)
+        );
+        assert_eq!(
+            RunResult::of(&trace, End::Interrupted),
+            RunResult::Interrupted
+        );
+    }
+
+    #[test]
+    fn each_result_has_an_exit_status_of_its_own() {
+        let results = [
+            RunResult::Passed,
+            RunResult::GuestFailed,
+            RunResult::TimeLimit(Duration::ZERO),
+            RunResult::MachineFailed(String::new()),
+            RunResult::Interrupted,
+        ];
+        let statuses: Vec<u8> = results.iter().map(RunResult::exit_status).collect();
+        assert_eq!(statuses, [0, 1, 3, 4, 130]);
+    }
+
+    #[test]
+    fn the_first_line_of_the_hypervisor_is_an_event() {
+        let mut trace = trace(&[]);
+        let at = Duration::from_secs(1);
+        assert_eq!(trace.line(at, HV, "hello"), Some(Event::HypervisorUp));
+        assert_eq!(trace.line(at, HV, "hello"), None);
+        assert_eq!(trace.hypervisor_up, Some(at));
+    }
+}

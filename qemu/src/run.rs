@@ -1,0 +1,359 @@
+//! One run: from a description to a report.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::ChildStdout;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, Result};
+use thiserror::Error;
+
+use crate::config::{ConfigError, Description, Overrides, Work};
+use crate::console::{Line, Splitter};
+use crate::hypervisor;
+use crate::interrupt::Interrupt;
+use crate::logs::{Logs, RunFolder, last_line};
+use crate::machine::{self, Boot, Qemu};
+use crate::marker::random_token;
+use crate::outcome::{End, Event, RunResult, Trace};
+use crate::parts::Parts;
+use crate::placement::Placement;
+use crate::progress::Progress;
+use crate::report::{GuestReport, LastSeen, MachineReport, Report};
+use crate::{device_tree, placement};
+
+/// A machine whose hypervisor has said nothing for so long will not come up.
+const HYPERVISOR_LIMIT: Duration = Duration::from_secs(60);
+/// What a run that is known to have failed gets to say why.
+const FAILURE_GRACE: Duration = Duration::from_millis(1500);
+/// What QEMU gets to end by itself once all guests are off.
+const POWER_OFF_LIMIT: Duration = Duration::from_secs(20);
+/// How often the limits are looked at while the consoles are silent.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What to run, and how.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// The machine description.
+    pub config: PathBuf,
+    /// What the command line changes in it.
+    pub overrides: Overrides,
+    /// When to give up, from QEMU's start on.
+    pub timeout: Duration,
+    /// The folder for logs; `None` is one below `target/runs`, named after the description.
+    pub logs: Option<PathBuf>,
+    /// Set from outside to end the run.
+    pub interrupt: Interrupt,
+}
+
+impl RunOptions {
+    /// A run of `config` as it stands, for ten minutes at most.
+    pub fn new(config: impl Into<PathBuf>) -> Self {
+        Self {
+            config: config.into(),
+            overrides: Overrides::default(),
+            timeout: DEFAULT_TIMEOUT,
+            logs: None,
+            interrupt: Interrupt::default(),
+        }
+    }
+}
+
+/// How long a run may take unless it is told otherwise.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Why there was no run, and so no report.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The description is refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Something that the machine is made of can't be had, or QEMU can't be started.
+    #[error("{0:#}")]
+    Preparation(#[from] anyhow::Error),
+}
+
+/// Composes the machine, runs it to its end and judges it.
+pub fn run(options: &RunOptions, progress: &Progress) -> Result<Report, RunError> {
+    let description = Description::load(&options.config, &options.overrides)?;
+    let folder = RunFolder::take(&log_folder(options))?;
+    let parts = Parts::get(&description, progress)?;
+    let (machine, tokens) = compose(&description, &parts, &folder, progress)?;
+    let trace = Trace::new(
+        description
+            .guests
+            .iter()
+            .zip(&tokens)
+            .map(|(guest, token)| (guest.name.clone(), token.clone())),
+    );
+    let origin = SystemTime::now();
+    let mut run = Run {
+        description: &description,
+        progress,
+        began: Instant::now(),
+        trace,
+        splitter: Splitter::new(guest_names(&description)),
+        logs: folder.open_logs(guest_names(&description))?,
+    };
+    let end = run.carry_out(&machine, &folder, options)?;
+    let seconds = run.began.elapsed().as_secs_f64();
+    Ok(report(
+        &description,
+        &folder,
+        &run.trace,
+        end,
+        origin,
+        seconds,
+        &parts,
+    ))
+}
+
+fn guest_names(description: &Description) -> impl Iterator<Item = &str> {
+    description.guests.iter().map(|guest| guest.name.as_str())
+}
+
+fn log_folder(options: &RunOptions) -> PathBuf {
+    options.logs.clone().unwrap_or_else(|| {
+        let name = options.config.file_stem().unwrap_or("machine".as_ref());
+        hypervisor::checkout().join("target/runs").join(name)
+    })
+}
+
+/// Makes everything that QEMU is started from. Returns QEMU's arguments and the token of each guest that has a job.
+fn compose(
+    description: &Description,
+    parts: &Parts,
+    folder: &RunFolder,
+    progress: &Progress,
+) -> Result<(Vec<OsString>, Vec<Option<String>>), RunError> {
+    let hypervisor = match &description.machine.hypervisor {
+        Some(path) => path.clone(),
+        None => hypervisor::build(progress)?,
+    };
+    let hypervisor_file = folder.machine_file("hypervisor.bin");
+    write(&hypervisor_file, &hypervisor::flat_image(&hypervisor)?)?;
+
+    let mut tokens = Vec::new();
+    for guest in &description.guests {
+        tokens.push(match guest.work {
+            Work::Job(_) => Some(random_token().context("no random numbers can be had")?),
+            Work::OwnInitramfs => None,
+        });
+    }
+    let files = parts.guest_files(description, &tokens, folder)?;
+    for (guest, files) in description.guests.iter().zip(&files) {
+        description.check_images(guest, &files.kernel, &files.initramfs)?;
+    }
+    let placement = Placement::of(&files)?;
+    placement::check_guest_memory(description, placement.modules_size())?;
+
+    let tree_file = folder.machine_file("machine.dtb");
+    let bare = machine::device_tree(&description.machine, &tree_file)?;
+    let tree = device_tree::compose(&bare, description, &files, &placement)
+        .context("no device tree can be made")?;
+    write(&tree_file, &tree)?;
+    let boot = Boot {
+        firmware: parts.firmware(),
+        hypervisor: &hypervisor_file,
+        device_tree: &tree_file,
+        placement: &placement,
+        secure_log: &folder.secure_log(),
+    };
+    Ok((machine::arguments(&description.machine, boot), tokens))
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<()> {
+    fs::write(path, content).with_context(|| format!("{} can't be written", path.display()))
+}
+
+/// A run under way.
+struct Run<'a> {
+    description: &'a Description,
+    progress: &'a Progress,
+    began: Instant,
+    trace: Trace,
+    splitter: Splitter,
+    logs: Logs,
+}
+
+/// Bytes of UART0 and when they came.
+type Piece = (Instant, Vec<u8>);
+
+impl Run<'_> {
+    /// Starts QEMU and follows its consoles to the end.
+    fn carry_out(
+        &mut self,
+        arguments: &[OsString],
+        folder: &RunFolder,
+        options: &RunOptions,
+    ) -> Result<End> {
+        let errors = File::create(folder.qemu_log()).context("QEMU's log can't be written")?;
+        drop(fs::remove_file(folder.secure_log()));
+        let step = self.progress.step("Running the machine");
+        let _watch = options.interrupt.watch();
+        self.began = Instant::now();
+        let (mut qemu, uart) = Qemu::start(arguments, errors)?;
+        let pieces = read_pieces(uart);
+        let end = match self.follow(&pieces, options)? {
+            Some(end) => {
+                qemu.kill();
+                end
+            }
+            None => wait(&mut qemu)?,
+        };
+        // What was on its way when QEMU ended.
+        for (at, bytes) in pieces {
+            self.piece(at, &bytes)?;
+        }
+        let mut rest = Vec::new();
+        self.splitter.finish(|line| rest.push(line));
+        self.lines(Instant::now(), rest)?;
+        drop(step);
+        Ok(end)
+    }
+
+    /// Takes what comes out of UART0. `None`: QEMU closed it, and so ends by itself.
+    fn follow(&mut self, pieces: &Receiver<Piece>, options: &RunOptions) -> Result<Option<End>> {
+        let mut failed = None;
+        let mut all_off = None;
+        loop {
+            match pieces.recv_timeout(TICK) {
+                Ok((at, bytes)) => self.piece(at, &bytes)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+            }
+            let now = Instant::now();
+            let ran = now.duration_since(self.began);
+            if options.interrupt.requested() {
+                return Ok(Some(End::Interrupted));
+            }
+            if let Some(failure) = self.trace.failure() {
+                let since = *failed.get_or_insert(now);
+                if now.duration_since(since) >= FAILURE_GRACE {
+                    return Ok(Some(End::Failed(failure)));
+                }
+            }
+            if self.trace.all_off {
+                let since = *all_off.get_or_insert(now);
+                if now.duration_since(since) >= POWER_OFF_LIMIT {
+                    return Ok(Some(End::StillOn(POWER_OFF_LIMIT)));
+                }
+            }
+            if self.trace.hypervisor_up.is_none() && ran >= HYPERVISOR_LIMIT {
+                return Ok(Some(End::NoHypervisor(HYPERVISOR_LIMIT)));
+            }
+            if ran >= options.timeout {
+                return Ok(Some(End::TimeLimit(options.timeout)));
+            }
+        }
+    }
+
+    fn piece(&mut self, at: Instant, bytes: &[u8]) -> Result<()> {
+        let mut lines = Vec::new();
+        self.splitter.feed(bytes, |line| lines.push(line));
+        self.lines(at, lines)
+    }
+
+    fn lines(&mut self, at: Instant, lines: Vec<Line>) -> Result<()> {
+        let at = at.saturating_duration_since(self.began);
+        for line in lines {
+            self.logs
+                .write(&line)
+                .context("a console's log can't be written")?;
+            if let Some(event) = self.trace.line(at, line.source, &line.text()) {
+                let text = self.describe(&event);
+                self.progress
+                    .say(&format!("[{:6.1} s] {text}", at.as_secs_f64()));
+            }
+        }
+        Ok(())
+    }
+
+    fn describe(&self, event: &Event) -> String {
+        let name = |index: usize| {
+            self.description
+                .guests
+                .get(index)
+                .map_or("?", |guest| guest.name.as_str())
+        };
+        match event {
+            Event::HypervisorUp => "the hypervisor is up".to_owned(),
+            Event::JobStarted(index) => format!("{}: runs its job", name(*index)),
+            Event::JobEnded(index, status) => {
+                format!("{}: its job ended with status {status}", name(*index))
+            }
+            Event::Guest(index, news) => format!("{}: {news}", name(*index)),
+            Event::Panic(message) => format!("the hypervisor panicked: {message}"),
+        }
+    }
+}
+
+/// Reads UART0 in a thread of its own, so that the limits hold while it is silent.
+fn read_pieces(mut uart: ChildStdout) -> Receiver<Piece> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut buffer = vec![0; 64 << 10];
+        while let Ok(count @ 1..) = uart.read(&mut buffer) {
+            let bytes = buffer.get(..count).unwrap_or_default().to_vec();
+            if sender.send((Instant::now(), bytes)).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Waits for a QEMU that has closed its console.
+fn wait(qemu: &mut Qemu) -> Result<End> {
+    let since = Instant::now();
+    while since.elapsed() < POWER_OFF_LIMIT {
+        if let Some(status) = qemu.try_wait().context("QEMU was lost")? {
+            return Ok(End::Exited(status.code()));
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    qemu.kill();
+    Ok(End::StillOn(POWER_OFF_LIMIT))
+}
+
+fn report(
+    description: &Description,
+    folder: &RunFolder,
+    trace: &Trace,
+    end: End,
+    origin: SystemTime,
+    seconds: f64,
+    parts: &Parts,
+) -> Report {
+    let result = RunResult::of(trace, end);
+    let seen = |console: &str, line: String| LastSeen {
+        console: console.to_owned(),
+        line,
+    };
+    Report {
+        summary: result.text(),
+        result,
+        seconds,
+        guests: description
+            .guests
+            .iter()
+            .zip(&trace.guests)
+            .map(|(guest, trace)| {
+                GuestReport::new(trace, &guest.work, folder.guest_log(&guest.name), origin)
+            })
+            .collect(),
+        machine: MachineReport::new(description),
+        versions: parts.versions().clone(),
+        logs: folder.path().to_owned(),
+        last_seen: vec![
+            seen("qemu", last_line(&folder.qemu_log())),
+            seen("firmware", trace.firmware_last.clone()),
+            seen("secure world", last_line(&folder.secure_log())),
+            seen("bulkhead", trace.hypervisor_last.clone()),
+        ],
+    }
+}
