@@ -32,7 +32,12 @@ const ARCHIVE_ALIGNMENT: u64 = 4;
 ///
 /// A file can't be read or written, an overlay holds something that is neither file, folder nor link, or the job's
 /// token is unfit.
-pub fn guest_initramfs(out: &Path, base: &Path, overlays: &[PathBuf], job: Option<&Job>) -> Result<()> {
+pub fn guest_initramfs(
+    out: &Path,
+    base: &Path,
+    overlays: &[PathBuf],
+    job: Option<&Job>,
+) -> Result<()> {
     let mut wanted = Tree::new();
     for folder in overlays {
         let files = overlay::read(folder)
