@@ -3,7 +3,7 @@
 //! This crate alone knows QEMU, Debian's packages and TF-A. [`config`] says what a user may ask for, [`run`] does it,
 //! [`report`] says what came of it.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod cache;
 pub mod cli;

@@ -8,13 +8,15 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 use anyhow::{Context as _, Result, anyhow};
-use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
 use crate::config::Machine;
 use crate::placement::{HYPERVISOR_BASE, Placement};
 
 /// The program.
 pub const QEMU: &str = "qemu-system-aarch64";
+
+/// Starts a program that the kernel kills when the thread that started it ends (util-linux, which Debian always has).
+const SETPRIV: &str = "setpriv";
 
 /// What a machine starts from.
 #[derive(Clone, Copy, Debug)]
@@ -142,29 +144,18 @@ pub struct Qemu {
 impl Qemu {
     /// Starts QEMU; what it says of itself goes to `errors`. Returns what comes out of UART0, too.
     ///
-    /// The thread that calls this must live as long as the run: it is its end that the kernel waits for.
+    /// The calling thread must live as long as the run: when it ends, so does QEMU.
     pub fn start(arguments: &[OsString], errors: File) -> Result<(Self, ChildStdout)> {
-        let mut command = Command::new(QEMU);
-        command
+        let mut child = Command::new(SETPRIV)
+            .args(["--pdeathsig", "KILL", "--", QEMU])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(errors)
             // Ctrl-C is for this tool, which then ends QEMU.
-            .process_group(0);
-        let parent = rustix::process::getpid();
-        #[expect(
-            unsafe_code,
-            reason = "nothing safe ties a child's life to its parent's"
-        )]
-        // SAFETY: the closure runs between fork and exec in a process with one thread. It makes two system calls,
-        // prctl and getppid, and neither allocates nor takes a lock.
-        unsafe {
-            command.pre_exec(move || die_with(parent));
-        }
-        let mut child = command
+            .process_group(0)
             .spawn()
-            .with_context(|| format!("{QEMU} can't be started"))?;
+            .with_context(|| format!("{SETPRIV}, which starts {QEMU}, can't be started"))?;
         let uart = child.stdout.take().context("QEMU has no standard output")?;
         Ok((Self { child }, uart))
     }
@@ -186,15 +177,6 @@ impl Drop for Qemu {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// Has the kernel kill the calling process when its parent, which was `parent`, ends.
-fn die_with(parent: Pid) -> io::Result<()> {
-    set_parent_process_death_signal(Some(Signal::KILL))?;
-    if getppid() != Some(parent) {
-        return Err(io::Error::other("the parent has ended"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
