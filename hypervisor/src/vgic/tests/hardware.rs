@@ -95,3 +95,33 @@ fn disabled_it_stays_in_flight_and_out_of_the_list_registers() {
     assert_eq!(cpu.in_use(), []);
     assert!(gic.hardware_ppi_in_flight(0, TIMER) && !gic.has_pending(0));
 }
+
+#[test]
+fn firing_anew_it_is_not_taken_for_the_one_given_up() {
+    let gic = gic(2);
+    let mut cpu = Cpu::default();
+    let _ = gic.raise_hardware_ppi(0, TIMER);
+    sync(&gic, 0, &mut cpu);
+    let _ = cpu.acknowledge();
+    let _ = gic.save(0, &mut cpu);
+    let _ = gic.redistributor_write(0, SGI_FRAME + ICACTIVER, 4, 1 << TIMER);
+    let _ = gic.raise_hardware_ppi(0, TIMER);
+    sync(&gic, 0, &mut cpu);
+    assert_eq!(cpu.deactivated, [], "the guest has not seen it yet");
+    assert_eq!(cpu.serve(), [TIMER]);
+    assert_eq!(cpu.deactivated, [TIMER]);
+}
+
+#[test]
+fn made_pending_by_software_it_stands_for_no_physical_interrupt() {
+    let gic = gic(1);
+    let mut cpu = Cpu::default();
+    let _ = gic.raise_hardware_ppi(0, TIMER);
+    sync(&gic, 0, &mut cpu);
+    assert_eq!(cpu.serve(), [TIMER]);
+    sync(&gic, 0, &mut cpu);
+    let _ = gic.redistributor_write(0, SGI_FRAME + ISPENDR, 4, 1 << TIMER);
+    sync(&gic, 0, &mut cpu);
+    assert_eq!(cpu.lr(TIMER) & (HW | PENDING), PENDING);
+    assert!(!gic.hardware_ppi_in_flight(0, TIMER));
+}

@@ -125,3 +125,20 @@ fn reading_state_that_is_in_other_list_registers_asks_for_a_sync() {
     sync(&gic, 0, &mut cpu);
     assert_eq!(gic.distributor_read(ISACTIVER + 4, 4), 0);
 }
+
+#[test]
+fn active_set_while_pending_in_the_list_register_holds() {
+    let gic = gic(1);
+    let mut cpu = Cpu::default();
+    let _ = gic.pulse_spi(40);
+    sync(&gic, 0, &mut cpu);
+    let _ = gic.distributor_write(ICACTIVER + 4, 4, 1 << 8);
+    let _ = gic.distributor_write(ISACTIVER + 4, 4, 1 << 8);
+    sync(&gic, 0, &mut cpu);
+    assert_ne!(cpu.lr(40) & ACTIVE, 0);
+    assert_eq!(
+        gic.distributor_read(ISPENDR + 4, 4),
+        1 << 8,
+        "and it is still pending"
+    );
+}
