@@ -33,10 +33,16 @@ pub enum Owner {
 }
 
 impl FunctionId {
+    /// The number of the call's owner, below 64.
+    #[must_use]
+    pub const fn owner_number(self) -> u32 {
+        self.0 >> 24 & 0x3f
+    }
+
     /// The call's owner.
     #[must_use]
     pub const fn owner(self) -> Owner {
-        match self.0 >> 24 & 0x3f {
+        match self.owner_number() {
             0 => Owner::Architecture,
             1 => Owner::Cpu,
             2 => Owner::Sip,
@@ -54,6 +60,12 @@ impl FunctionId {
     #[must_use]
     pub const fn is_fast(self) -> bool {
         self.0 >> 31 == 1
+    }
+
+    /// Whether the call asks who is there: call count, UID or revision (§6.2).
+    #[must_use]
+    pub const fn is_query(self) -> bool {
+        self.is_fast() && !self.is_64_bit() && self.0 & 0xffff >= 0xff00 && self.0 & 0xffff <= 0xff03
     }
 
     /// Whether the call uses 64-bit registers.
@@ -76,6 +88,13 @@ mod tests {
         assert_eq!(FunctionId(0x3200_0004).owner(), Owner::TrustedOs);
         assert_eq!(FunctionId(0xbf00_ff01).owner(), Owner::TrustedOs);
         assert_eq!(FunctionId(0x9000_0000).owner(), Owner::Reserved);
+    }
+
+    #[test]
+    fn queries_are_fast_32_bit_calls_at_the_end_of_the_range() {
+        assert!(FunctionId(0x8400_ff00).is_query() && FunctionId(0x8600_ff03).is_query());
+        assert!(!FunctionId(0x8400_ff04).is_query() && !FunctionId(0x8400_feff).is_query());
+        assert!(!FunctionId(0xc400_ff01).is_query() && !FunctionId(0x0400_ff01).is_query());
     }
 
     #[test]

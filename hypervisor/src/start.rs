@@ -52,7 +52,7 @@ pub fn primary(device_tree: u64) -> ! {
         }
         gic::init(machine.gicd, machine.gicr.start, machine.cpus.len());
     }
-    log::info!("{} {} on {} CPUs", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), machine.cpus.len());
+    log::info!("Bulkhead {} on {} CPUs", env!("CARGO_PKG_VERSION"), machine.cpus.len());
     tee::probe();
 
     let mut free = Frames::new();

@@ -49,6 +49,7 @@ pub fn create(
 #[cfg(feature = "optee")]
 mod optee {
     use super::{Arc, GuestRam, String, Tee, ThisCpu, VmDescription};
+    use crate::arch::gic::InterruptsHeldBack;
     use crate::arch::memory::ShadowPages;
     use crate::arch::secure_monitor::SecureMonitor;
     use alloc::format;
@@ -85,6 +86,8 @@ mod optee {
         let pages = optee.shadow_pages(&limits);
         let shadow = ShadowPages::allocate(pages).ok_or_else(|| format!("no memory for {pages} shadow pages"))?;
         let ports = Ports { world: SecureMonitor, memory: ram, shadow, interrupts: ThisCpu };
+        // Nobody could take an interrupt now: the VM's vCPUs do not run yet.
+        let _held_back = InterruptsHeldBack::new();
         let partition = optee.create_partition(client, limits, ports).map_err(|error| format!("{error}"))?;
         Ok(Arc::new(partition))
     }

@@ -19,6 +19,8 @@ const FIRST_SPECIAL: u32 = 1020;
 const SGI_FRAME: u64 = 0x1_0000;
 const ISACTIVER0: u64 = 0x300;
 const ICACTIVER0: u64 = 0x380;
+/// The priority mask that holds nothing back.
+const LOWEST_PRIORITY: u8 = 0xff;
 /// Two frames of 64 KiB a CPU.
 const REDISTRIBUTOR_STRIDE: u64 = 0x2_0000;
 
@@ -71,7 +73,7 @@ pub fn init_cpu(cpu: usize) {
         driver.enable_interrupt(id, Some(cpu), true).expect("SGIs and PPIs exist in every redistributor");
     }
     drop(driver);
-    GicCpuInterface::set_priority_mask(0xff);
+    GicCpuInterface::set_priority_mask(LOWEST_PRIORITY);
     GicCpuInterface::enable_group1(true);
     // SAFETY: interrupts are masked in EL2; the run loop acknowledges, drops and deactivates apart.
     unsafe {
@@ -79,6 +81,28 @@ pub fn init_cpu(cpu: usize) {
         core::arch::asm!("isb", options(nostack, preserves_flags));
     }
     super::list_registers::init_cpu();
+}
+
+/// Keeps interrupts of the normal world from being signalled to this CPU, in EL2 as in the secure world, as long as it
+/// lives. A yielding call of the TEE then runs to its end.
+#[derive(Debug)]
+#[must_use]
+pub struct InterruptsHeldBack(());
+
+impl InterruptsHeldBack {
+    /// Holds them back from now on.
+    pub fn new() -> Self {
+        // The normal world's view of the mask reaches the lower half of the priorities only (IHI0069H §4.8.6), so
+        // that the secure world still gets its own interrupts.
+        GicCpuInterface::set_priority_mask(0);
+        Self(())
+    }
+}
+
+impl Drop for InterruptsHeldBack {
+    fn drop(&mut self) {
+        GicCpuInterface::set_priority_mask(LOWEST_PRIORITY);
+    }
 }
 
 /// Turns a shared interrupt on, to go to the CPU with affinity `mpidr`.

@@ -1,0 +1,211 @@
+//! Which calls of a VM leave the hypervisor, and which get no answer.
+//!
+//! A VM may use what the hypervisor serves itself and the TEE it was given. Everything else is refused unless the VM's
+//! description says that it is forwarded to the firmware; what the description denies is refused in any case.
+
+use crate::smccc::{FunctionId, Owner};
+use heapless::Vec;
+
+/// The most ranges a list of a policy may have.
+pub const MAX_RANGES: usize = 16;
+
+/// Function identifiers from `first` to `last`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdRange {
+    /// The first identifier.
+    pub first: u32,
+    /// The last one.
+    pub last: u32,
+}
+
+/// Why a policy can't be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyError {
+    /// The range ends before it starts.
+    Backwards(IdRange),
+    /// The range holds identifiers that must not reach the firmware as a guest has them: this hypervisor stands in for
+    /// the firmware there, or a mediator has to check them.
+    NotForwardable(IdRange),
+    /// There are more than [`MAX_RANGES`] ranges.
+    TooMany,
+}
+
+impl core::fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Backwards(IdRange { first, last }) => {
+                write!(f, "the range {first:#x} to {last:#x} ends before it starts")
+            }
+            Self::NotForwardable(IdRange { first, last }) => write!(
+                f,
+                "{first:#x} to {last:#x} can't be forwarded: only calls of the CPU, SiP, OEM and trusted-application owners \
+                 and queries of the standard service (0x8400ff00 to 0x8400ff03) can"
+            ),
+            Self::TooMany => write!(f, "a list has more than {MAX_RANGES} ranges"),
+        }
+    }
+}
+
+/// What happens to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The hypervisor or a mediator serves it, if it is one of theirs.
+    Serve,
+    /// It goes to the firmware.
+    Forward,
+    /// It is refused.
+    Refuse,
+}
+
+/// The policy of one VM.
+#[derive(Clone, Debug, Default)]
+pub struct CallPolicy {
+    forward: Vec<IdRange, MAX_RANGES>,
+    deny: Vec<IdRange, MAX_RANGES>,
+    /// Bit n: a range names identifiers of owner n. Calls of other owners need no look at the lists.
+    ruled_owners: u64,
+}
+
+impl CallPolicy {
+    /// A policy that forwards and denies these.
+    ///
+    /// # Errors
+    ///
+    /// A range is backwards or can't be forwarded, or there are too many.
+    pub fn new(forward: &[IdRange], deny: &[IdRange]) -> Result<Self, PolicyError> {
+        let mut policy = Self::default();
+        for &range in forward.iter().chain(deny) {
+            if range.last < range.first {
+                return Err(PolicyError::Backwards(range));
+            }
+            policy.ruled_owners |= owners_of(range);
+        }
+        if let Some(&range) = forward.iter().find(|&&range| !is_forwardable(range)) {
+            return Err(PolicyError::NotForwardable(range));
+        }
+        policy.forward = Vec::from_slice(forward).map_err(|_| PolicyError::TooMany)?;
+        policy.deny = Vec::from_slice(deny).map_err(|_| PolicyError::TooMany)?;
+        Ok(policy)
+    }
+
+    /// What happens to a call of `function`.
+    #[must_use]
+    #[inline]
+    pub fn verdict(&self, function: FunctionId) -> Verdict {
+        if self.ruled_owners >> function.owner_number() & 1 == 0 { Verdict::Serve } else { self.look_up(function.0) }
+    }
+
+    fn look_up(&self, id: u32) -> Verdict {
+        let holds = |range: &IdRange| (range.first..=range.last).contains(&id);
+        if self.deny.iter().any(holds) {
+            Verdict::Refuse
+        } else if self.forward.iter().any(holds) {
+            Verdict::Forward
+        } else {
+            Verdict::Serve
+        }
+    }
+}
+
+/// The owners of a range's identifiers, a bit each.
+fn owners_of(range: IdRange) -> u64 {
+    const OWNER_STEP: u32 = 1 << 24;
+    if range.last - range.first >= 64 * OWNER_STEP {
+        return u64::MAX;
+    }
+    let mut owners = 1 << FunctionId(range.last).owner_number();
+    let mut id = range.first;
+    while id < range.last {
+        owners |= 1 << FunctionId(id).owner_number();
+        id = id.saturating_add(OWNER_STEP);
+    }
+    owners
+}
+
+/// Whether all of a range may reach the firmware. A range within one owner has one answer for all of it.
+fn is_forwardable(range: IdRange) -> bool {
+    let (first, last) = (FunctionId(range.first), FunctionId(range.last));
+    let one_owner = range.first >> 24 == range.last >> 24;
+    one_owner
+        && match first.owner() {
+            Owner::Cpu | Owner::Sip | Owner::Oem | Owner::TrustedApplication => true,
+            // Call count, UID and revision (DEN0028G, §6.2): they say what is there and do nothing.
+            Owner::StandardSecure => first.is_query() && last.is_query(),
+            _ => false,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(first: u32, last: u32) -> IdRange {
+        IdRange { first, last }
+    }
+
+    fn verdict(policy: &CallPolicy, id: u32) -> Verdict {
+        policy.verdict(FunctionId(id))
+    }
+
+    #[test]
+    fn nothing_is_forwarded_unless_it_is_listed() {
+        let policy = CallPolicy::default();
+        for id in [0x8200_0000, 0xc300_0001, 0xb000_0000, 0x8400_ff01] {
+            assert_eq!(verdict(&policy, id), Verdict::Serve, "{id:#x} is left to its owner here, who may refuse");
+        }
+    }
+
+    #[test]
+    fn what_is_listed_is_forwarded_and_its_neighbours_are_not() {
+        let policy = CallPolicy::new(&[range(0xc200_0010, 0xc200_001f), range(0x8400_ff01, 0x8400_ff01)], &[]).unwrap();
+        assert_eq!(verdict(&policy, 0xc200_0010), Verdict::Forward);
+        assert_eq!(verdict(&policy, 0xc200_001f), Verdict::Forward);
+        assert_eq!(verdict(&policy, 0xc200_0020), Verdict::Serve);
+        assert_eq!(verdict(&policy, 0x8200_0010), Verdict::Serve, "the SMC32 call of the same number");
+        assert_eq!(verdict(&policy, 0x8400_ff01), Verdict::Forward);
+        assert_eq!(verdict(&policy, 0x8400_0000), Verdict::Serve);
+    }
+
+    #[test]
+    fn denying_beats_forwarding_and_serving() {
+        let deny = [range(0xc200_0018, 0xc200_0018), range(0x8400_0009, 0x8400_0009)];
+        let policy = CallPolicy::new(&[range(0xc200_0010, 0xc200_001f)], &deny).unwrap();
+        assert_eq!(verdict(&policy, 0xc200_0018), Verdict::Refuse);
+        assert_eq!(verdict(&policy, 0x8400_0009), Verdict::Refuse);
+        assert_eq!(verdict(&policy, 0x8400_0008), Verdict::Serve);
+    }
+
+    #[test]
+    fn a_denied_range_may_span_owners() {
+        let policy = CallPolicy::new(&[], &[range(0x3200_0000, 0x3fff_ffff)]).unwrap();
+        assert_eq!(verdict(&policy, 0x3200_0004), Verdict::Refuse);
+        assert_eq!(verdict(&policy, 0x3f00_0000), Verdict::Refuse);
+        assert_eq!(verdict(&policy, 0xb200_0004), Verdict::Serve);
+        let all = CallPolicy::new(&[], &[range(0, u32::MAX)]).unwrap();
+        assert_eq!(verdict(&all, 0x8400_0000), Verdict::Refuse);
+    }
+
+    #[test]
+    fn what_acts_on_the_machine_or_needs_a_mediator_cannot_be_forwarded() {
+        for bad in [
+            range(0x8400_0000, 0x8400_0000),
+            range(0xc400_0003, 0xc400_0003),
+            range(0x8400_fef0, 0x8400_ff01),
+            range(0xb200_0000, 0xb200_ffff),
+            range(0x8000_0000, 0x8000_0001),
+            range(0x8600_0000, 0x8600_0000),
+            range(0x8200_0000, 0x8400_ff01),
+        ] {
+            assert_eq!(CallPolicy::new(&[bad], &[]).err(), Some(PolicyError::NotForwardable(bad)));
+        }
+    }
+
+    #[test]
+    fn ranges_are_checked() {
+        let backwards = range(2, 1);
+        assert_eq!(CallPolicy::new(&[], &[backwards]).err(), Some(PolicyError::Backwards(backwards)));
+        let many = [range(0x8200_0000, 0x8200_0000); MAX_RANGES + 1];
+        assert_eq!(CallPolicy::new(&many, &[]).err(), Some(PolicyError::TooMany));
+        assert_eq!(CallPolicy::new(&[], &many).err(), Some(PolicyError::TooMany));
+    }
+}
