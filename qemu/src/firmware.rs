@@ -14,7 +14,7 @@ use crate::cache::{Cache, LockedCache, sha256_of_bytes, sha256_of_file};
 use crate::host_tools;
 use crate::packages::OPTEE_IMAGES;
 use crate::process;
-use crate::progress::Progress;
+use crate::progress::{Progress, Step};
 
 /// Where TF-A enters what comes after it, at EL2.
 pub const BL33_BASE: u64 = 0x6000_0000;
@@ -96,7 +96,7 @@ pub fn firmware(cache: &Cache, request: &FirmwareRequest, progress: &Progress) -
     let folder = locked.get_or_make("firmware", &key, |place| {
         host_tools::ensure(host_tools::FIRMWARE, progress)?;
         let step = progress.step("Building TF-A");
-        build(&locked, request, place).context("TF-A can't be built")?;
+        build(&locked, request, place, &step).context("TF-A can't be built")?;
         step.done();
         Ok(())
     })?;
@@ -136,7 +136,12 @@ fn description(source: &Path) -> Result<PathBuf> {
         .with_context(|| format!("{} holds no Debian source package", source.display()))
 }
 
-fn build(locked: &LockedCache<'_>, request: &FirmwareRequest, place: &Path) -> Result<()> {
+fn build(
+    locked: &LockedCache<'_>,
+    request: &FirmwareRequest,
+    place: &Path,
+    step: &Step,
+) -> Result<()> {
     let workshop = locked.temporary()?;
     let folder = workshop.path();
     ensure!(
@@ -167,7 +172,7 @@ fn build(locked: &LockedCache<'_>, request: &FirmwareRequest, place: &Path) -> R
         fs::copy(image, &copy).with_context(|| format!("{} can't be copied", image.display()))?;
         make.arg(format!("{variable}={}", copy.display()));
     }
-    process::run(make.arg(BIOS), |_| {})?;
+    process::run(make.arg(BIOS), |_| step.tick())?;
     let built = folder.join("source/build/qemu/release").join(BIOS);
     fs::rename(&built, place.join(BIOS))
         .with_context(|| format!("the build left no {}", built.display()))
@@ -243,9 +248,12 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let cache = Cache::open(&folder.path().join("cache")).unwrap();
         let locked = cache.lock("test", &Progress::silent()).unwrap();
+        let step = Progress::silent().step("test");
         let request = request(folder.path());
         locked
-            .get_or_make("firmware", "key", |place| build(&locked, &request, place))
+            .get_or_make("firmware", "key", |place| {
+                build(&locked, &request, place, &step)
+            })
             .unwrap_err();
         assert!(!locked.path("firmware", "key").exists());
         assert_eq!(fs::read_dir(cache.root().join("tmp")).unwrap().count(), 0);
@@ -256,7 +264,8 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let cache = Cache::open(&folder.path().join("my cache")).unwrap();
         let locked = cache.lock("test", &Progress::silent()).unwrap();
-        let error = build(&locked, &request(folder.path()), folder.path())
+        let step = Progress::silent().step("test");
+        let error = build(&locked, &request(folder.path()), folder.path(), &step)
             .unwrap_err()
             .to_string();
         assert!(error.contains("BULKHEAD_CACHE"), "{error}");

@@ -103,12 +103,23 @@ impl Step {
             bar.set_position(percent);
             return;
         }
+        self.line_if_due(&format!("{percent} %"));
+    }
+
+    /// Reports that the step goes on, where nobody knows how far it is.
+    pub fn tick(&self) {
+        if self.bar.is_none() {
+            self.line_if_due(&format!("{} s", self.began.elapsed().as_secs()));
+        }
+    }
+
+    fn line_if_due(&self, how_far: &str) {
         let Ok(mut last) = self.last_line.lock() else {
             return;
         };
         if last.elapsed() >= PLAIN_INTERVAL {
             *last = Instant::now();
-            self.progress.say(&format!("{} ... {percent} %", self.name));
+            self.progress.say(&format!("{} ... {how_far}", self.name));
         }
     }
 

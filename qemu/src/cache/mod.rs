@@ -16,7 +16,7 @@ mod hash;
 mod record;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Error, Result};
@@ -26,8 +26,8 @@ use crate::progress::Progress;
 
 pub(crate) use hash::{sha256_of_bytes, sha256_of_file};
 
-/// Below this much free space, in bytes, a failure is blamed on the disk.
-const ALMOST_FULL: u64 = 32 << 20;
+/// How every program says that the disk is full: strerror(3) for ENOSPC.
+const NO_SPACE: &str = "No space left on device";
 
 /// The cache's folder.
 #[derive(Clone, Debug)]
@@ -95,18 +95,21 @@ impl Cache {
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 file.read_to_string(&mut holder).with_context(context)?;
+                let holder = holder.lines().next().unwrap_or("it has not said which");
                 progress.say(&format!(
-                    "Waiting for another run ({}) that holds {}",
-                    holder.trim(),
+                    "Waiting for another run ({holder}) that holds {}",
                     path.display()
                 ));
                 file.lock().with_context(context)?;
             }
             Err(TryLockError::Error(error)) => return Err(error).with_context(context),
         }
-        file.set_len(0).with_context(context)?;
-        file.seek(SeekFrom::Start(0)).with_context(context)?;
-        writeln!(file, "process {}: {purpose}", std::process::id()).with_context(context)?;
+        // Cut after writing, so that a run that looks at the wrong moment finds a name all the same.
+        let holder = format!("process {}: {purpose}\n", std::process::id());
+        file.seek(SeekFrom::Start(0))
+            .and_then(|_| file.write_all(holder.as_bytes()))
+            .and_then(|()| file.set_len(holder.len() as u64))
+            .with_context(context)?;
 
         let locked = LockedCache {
             cache: self,
@@ -126,15 +129,20 @@ impl Cache {
     }
 
     fn blame_disk(&self, error: Error) -> Error {
-        match rustix::fs::statvfs(&self.root) {
-            Ok(disk) if disk.f_bavail.saturating_mul(disk.f_frsize) < ALMOST_FULL => error.context(format!(
-                "the disk that holds the cache ({}) is full: {} KiB are free. Make room, or set BULKHEAD_CACHE to a \
-                 folder elsewhere",
-                self.root.display(),
-                disk.f_bavail.saturating_mul(disk.f_frsize) / 1024
-            )),
-            _ => error,
+        let is_full = error.chain().any(|cause| {
+            let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+            matches!(
+                kind,
+                Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+            ) || cause.to_string().contains(NO_SPACE)
+        });
+        if !is_full {
+            return error;
         }
+        error.context(format!(
+            "the disk is full. Make room where the cache is ({}), or set BULKHEAD_CACHE to a folder elsewhere",
+            self.root.display()
+        ))
     }
 }
 

@@ -172,3 +172,22 @@ fn folder_that_cannot_be_made_is_named_with_the_remedy() {
         .to_string();
     assert!(error.contains("BULKHEAD_CACHE"), "{error}");
 }
+
+#[test]
+fn full_disk_is_blamed_whoever_found_it() {
+    let (_folder, cache) = cache();
+    let locked = cache.lock("test", &Progress::silent()).unwrap();
+    let own = |_: &Path| {
+        Err(io::Error::from(ErrorKind::StorageFull)).context("the file can't be written")
+    };
+    let other = |_: &Path| bail!("cc failed\n    cc1: error: No space left on device");
+    for error in [
+        locked.get_or_make("kind", "key", own).unwrap_err(),
+        locked.get_or_make("kind", "key", other).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("the disk is full"), "{error}");
+        assert!(error.to_string().contains("BULKHEAD_CACHE"), "{error}");
+    }
+    let error = locked.get_or_make("kind", "key", never).unwrap_err();
+    assert_eq!(error.to_string(), "made again");
+}
