@@ -26,8 +26,11 @@ use crate::progress::Progress;
 
 pub(crate) use hash::{sha256_of_bytes, sha256_of_file};
 
-/// How every program says that the disk is full: strerror(3) for ENOSPC.
-const NO_SPACE: &str = "No space left on device";
+/// How programs say that the disk is full: strerror(3) for ENOSPC, and apt, which looks before it writes.
+const NO_SPACE: &[&str] = &[
+    "No space left on device",
+    "You don't have enough free space",
+];
 
 /// The cache's folder.
 #[derive(Clone, Debug)]
@@ -134,7 +137,7 @@ impl Cache {
             matches!(
                 kind,
                 Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
-            ) || cause.to_string().contains(NO_SPACE)
+            ) || NO_SPACE.iter().any(|text| cause.to_string().contains(text))
         });
         if !is_full {
             return error;

@@ -181,7 +181,9 @@ fn full_disk_is_blamed_whoever_found_it() {
         Err(io::Error::from(ErrorKind::StorageFull)).context("the file can't be written")
     };
     let other = |_: &Path| bail!("cc failed\n    cc1: error: No space left on device");
+    let apt = |_: &Path| bail!("apt-get failed\n    E: You don't have enough free space in /x.");
     for error in [
+        locked.get_or_make("kind", "key", apt).unwrap_err(),
         locked.get_or_make("kind", "key", own).unwrap_err(),
         locked.get_or_make("kind", "key", other).unwrap_err(),
     ] {

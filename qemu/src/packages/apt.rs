@@ -115,50 +115,41 @@ impl<'a> Apt<'a> {
         process::output(self.cache().args(["showsrc", "--only-source", name]))
     }
 
-    /// Downloads packages into a folder. apt checks each against the signed lists.
+    /// Downloads packages, either all binary or all source, into a folder. apt checks each against the signed lists.
     pub(super) fn download(
         &self,
-        packages: &[PackageVersion],
+        packages: &[&PackageVersion],
         folder: &Path,
         progress: &Progress,
     ) -> Result<()> {
-        let (sources, binaries): (Vec<_>, Vec<_>) =
-            packages.iter().partition(|package| package.is_source());
-        for (verb, packages) in [
-            (&["download"][..], binaries),
-            (&["source", "--download-only"], sources),
-        ] {
-            if packages.is_empty() {
-                continue;
+        let (verb, what): (&[&str], _) = match packages.first() {
+            None => return Ok(()),
+            Some(package) if package.is_source() => {
+                (&["source", "--download-only"], "source packages")
             }
-            let size: u64 = packages
-                .iter()
-                .flat_map(|package| &package.files)
-                .map(|file| file.size)
-                .sum();
-            let what = if verb.len() == 1 {
-                "Debian packages"
-            } else {
-                "Debian source packages"
-            };
-            let step = progress.step(&format!(
-                "Downloading {} {what}, {} MiB",
-                packages.len(),
-                size.div_ceil(1 << 20)
-            ));
-            let specifications: Vec<_> = packages
-                .iter()
-                .map(|package| package.specification())
-                .collect();
-            let arguments: Vec<_> = verb
-                .iter()
-                .copied()
-                .chain(specifications.iter().map(String::as_str))
-                .collect();
-            self.get(&arguments, folder, &step)
-                .context("Debian packages can't be downloaded")?;
-            step.done();
-        }
+            Some(_) => (&["download"], "packages"),
+        };
+        let size: u64 = packages
+            .iter()
+            .flat_map(|package| &package.files)
+            .map(|file| file.size)
+            .sum();
+        let step = progress.step(&format!(
+            "Downloading Debian {what}, {} MiB",
+            size.div_ceil(1 << 20)
+        ));
+        let specifications: Vec<_> = packages
+            .iter()
+            .map(|package| package.specification())
+            .collect();
+        let arguments: Vec<_> = verb
+            .iter()
+            .copied()
+            .chain(specifications.iter().map(String::as_str))
+            .collect();
+        self.get(&arguments, folder, &step)
+            .with_context(|| format!("Debian {what} can't be downloaded"))?;
+        step.done();
         Ok(())
     }
 

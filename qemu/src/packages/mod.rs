@@ -183,16 +183,20 @@ fn fetch(locked: &LockedCache<'_>, host: &Host, progress: &Progress) -> Result<R
     let mut missing = Vec::new();
     for package in &resolved.packages {
         if locked.get("packages", &package.key())?.is_none() {
-            missing.push(package.clone());
+            missing.push(package);
         }
     }
-    let downloads = locked.temporary()?;
-    apt.download(&missing, downloads.path(), progress)
-        .map_err(|error| locked.blame_disk(error))?;
-    for package in &missing {
-        locked.get_or_make("packages", &package.key(), |place| {
-            apt::take(package, downloads.path(), place)
-        })?;
+    let (sources, binaries): (Vec<_>, Vec<_>) =
+        missing.into_iter().partition(|package| package.is_source());
+    for batch in [binaries, sources] {
+        let downloads = locked.temporary()?;
+        apt.download(&batch, downloads.path(), progress)
+            .map_err(|error| locked.blame_disk(error))?;
+        for package in batch {
+            locked.get_or_make("packages", &package.key(), |place| {
+                apt::take(package, downloads.path(), place)
+            })?;
+        }
     }
     locked.write_file(
         VERSIONS_FILE,
