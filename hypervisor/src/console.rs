@@ -101,7 +101,10 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
         };
         match info.location() {
             Some(at) => {
-                write_own(&mut uart, format_args!("panic: {} at {}:{}", info.message(), at.file(), at.line()));
+                write_own(
+                    &mut uart,
+                    format_args!("panic: {} at {}:{}", info.message(), at.file(), at.line()),
+                );
             }
             None => write_own(&mut uart, format_args!("panic: {}", info.message())),
         }

@@ -38,7 +38,12 @@ pub struct Cpu {
 impl Cpu {
     /// CPU `number` with the vCPUs that are pinned to it.
     pub fn new(number: usize, vcpus: Vec<Vcpu>) -> Self {
-        Self { number, vcpus, turns: Turns::new(timer::frequency() / SLICES_PER_SECOND), loaded: None }
+        Self {
+            number,
+            vcpus,
+            turns: Turns::new(timer::frequency() / SLICES_PER_SECOND),
+            loaded: None,
+        }
     }
 
     /// Runs vCPUs, and idles where none can run.
@@ -100,9 +105,14 @@ impl Cpu {
                 (Interrupt::VirtualTimer, Some(n)) => {
                     let vcpu = &self.vcpus[n];
                     // It is this CPU's own vCPU: the flag it raises is looked at before it is entered.
-                    let _ = vcpu.vm.gic.raise_hardware_ppi(vcpu.index, timer::VIRTUAL_TIMER);
+                    let _ = vcpu
+                        .vm
+                        .gic
+                        .raise_hardware_ppi(vcpu.index, timer::VIRTUAL_TIMER);
                 }
-                (Interrupt::VirtualTimer, None) => gic::deactivate_ppi(self.number, timer::VIRTUAL_TIMER),
+                (Interrupt::VirtualTimer, None) => {
+                    gic::deactivate_ppi(self.number, timer::VIRTUAL_TIMER);
+                }
                 (Interrupt::Maintenance, Some(n)) => {
                     self.vcpus[n].sync_interrupts(self.number);
                     gic::maintenance_done();
@@ -133,7 +143,10 @@ fn serve_trap(vcpu: &mut Vcpu, cpu: usize) -> Next {
         Trap::SystemRegister(access) => serve_system_register(vcpu, access),
         Trap::InstructionAbort => {
             let ipa = registers::faulting_ipa_page();
-            stop(vcpu, &format!("it jumped to IPA {ipa:#x}, which is not its memory"))
+            stop(
+                vcpu,
+                &format!("it jumped to IPA {ipa:#x}, which is not its memory"),
+            )
         }
         Trap::Other(class) => {
             let pc = vcpu.context.pc;
@@ -144,7 +157,8 @@ fn serve_trap(vcpu: &mut Vcpu, cpu: usize) -> Next {
 
 /// Stops the VM because of what this vCPU did.
 pub fn stop(vcpu: &Vcpu, reason: &str) -> Next {
-    vcpu.vm.stop(After::Off, Some(&format!("vCPU {}: {reason}", vcpu.index)));
+    vcpu.vm
+        .stop(After::Off, Some(&format!("vCPU {}: {reason}", vcpu.index)));
     Next::Reschedule
 }
 
@@ -157,12 +171,18 @@ fn serve_system_register(vcpu: &mut Vcpu, access: SystemRegisterAccess) -> Next 
     if id_registers::is_id_register(register) {
         let own = registers::id_register(register.crm, register.op2);
         if access.read {
-            vcpu.set_register(access.transfer, id_registers::for_guest(register.crm, register.op2, own));
+            vcpu.set_register(
+                access.transfer,
+                id_registers::for_guest(register.crm, register.op2, own),
+            );
         }
     } else if encoding == (3, 0, 12, 11) && (SGI1R..=7).contains(&register.op2) && !access.read {
         // Groups 0 and 1 of the other security state are not the guest's.
         if register.op2 == SGI1R {
-            let kicks = vcpu.vm.gic.send_sgi(vcpu.index, vcpu.register(access.transfer));
+            let kicks = vcpu
+                .vm
+                .gic
+                .send_sgi(vcpu.index, vcpu.register(access.transfer));
             vcpu.vm.deliver(kicks, vcpu.index);
         }
     } else if access.read {

@@ -31,7 +31,10 @@ impl ImageHeader {
         };
         let magic = kernel.get(56..60)?;
         (magic == b"ARM\x64").then_some(())?;
-        Some(Self { text_offset: word(8)?, image_size: word(16)? })
+        Some(Self {
+            text_offset: word(8)?,
+            image_size: word(16)?,
+        })
     }
 }
 
@@ -43,22 +46,28 @@ pub fn place(kernel: &[u8], ramdisk_len: u64, memory: u64) -> Option<Placement> 
     let header = ImageHeader::parse(kernel);
     let text_offset = header.as_ref().map_or(0, |header| header.text_offset);
     // Kernels before 3.17 say 0 here; then the file's size has to do.
-    let size = header.map_or(0, |header| header.image_size).max(kernel.len() as u64);
+    let size = header
+        .map_or(0, |header| header.image_size)
+        .max(kernel.len() as u64);
 
     let end_of_kernel = text_offset.checked_add(size)?;
     let device_tree = end_of_kernel.checked_next_multiple_of(BLOCK)?;
     let ramdisk = device_tree.checked_add(BLOCK)?;
     (ramdisk.checked_add(ramdisk_len)? <= memory).then_some(())?;
     let at = |offset: u64| GuestLayout::RAM.checked_add(offset);
-    Some(Placement { kernel: at(text_offset)?, ramdisk: at(ramdisk)?, device_tree: at(device_tree)? })
+    Some(Placement {
+        kernel: at(text_offset)?,
+        ramdisk: at(ramdisk)?,
+        device_tree: at(device_tree)?,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn linux(text_offset: u64, image_size: u64) -> std::vec::Vec<u8> {
-        let mut image = std::vec![0; 4096];
+    fn linux(text_offset: u64, image_size: u64) -> [u8; 4096] {
+        let mut image = [0; 4096];
         image[8..16].copy_from_slice(&text_offset.to_le_bytes());
         image[16..24].copy_from_slice(&image_size.to_le_bytes());
         image[56..60].copy_from_slice(b"ARM\x64");
@@ -69,7 +78,14 @@ mod tests {
     fn a_linux_image_gets_the_room_it_asks_for() {
         let placed = place(&linux(0x8_0000, 5 << 20), 1 << 20, 64 << 20).unwrap();
         let at = |offset: u64| Ipa(GuestLayout::RAM.0 + offset);
-        assert_eq!(placed, Placement { kernel: at(0x8_0000), device_tree: at(6 << 20), ramdisk: at(8 << 20) });
+        assert_eq!(
+            placed,
+            Placement {
+                kernel: at(0x8_0000),
+                device_tree: at(6 << 20),
+                ramdisk: at(8 << 20)
+            }
+        );
     }
 
     #[test]
@@ -81,8 +97,20 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused() {
         assert_eq!(place(&linux(0, 60 << 20), 4 << 20, 64 << 20), None);
-        assert_eq!(place(&linux(u64::MAX, 1), 0, 64 << 20), None, "sizes that wrap");
-        assert_eq!(place(&linux(0, u64::MAX), 0, 64 << 20), None, "sizes that wrap");
-        assert_eq!(place(&linux(0, 0), u64::MAX, 64 << 20), None, "sizes that wrap");
+        assert_eq!(
+            place(&linux(u64::MAX, 1), 0, 64 << 20),
+            None,
+            "sizes that wrap"
+        );
+        assert_eq!(
+            place(&linux(0, u64::MAX), 0, 64 << 20),
+            None,
+            "sizes that wrap"
+        );
+        assert_eq!(
+            place(&linux(0, 0), u64::MAX, 64 << 20),
+            None,
+            "sizes that wrap"
+        );
     }
 }

@@ -7,7 +7,9 @@ use crate::syndrome::RegisterName;
 /// Whether a register is one of those that HCR_EL2.TID3 traps.
 #[must_use]
 pub fn is_id_register(register: RegisterName) -> bool {
-    let RegisterName { op0, op1, crn, crm, .. } = register;
+    let RegisterName {
+        op0, op1, crn, crm, ..
+    } = register;
     (op0, op1, crn) == (3, 0, 0) && (1..=7).contains(&crm)
 }
 
@@ -43,7 +45,9 @@ pub fn for_guest(crm: u8, op2: u8, value: u64) -> u64 {
 
 /// Clears four-bit fields, each named by its lowest bit.
 fn clear(value: u64, fields: &[u32]) -> u64 {
-    fields.iter().fold(value, |value, field| value & !(0xf << field))
+    fields
+        .iter()
+        .fold(value, |value, field| value & !(0xf << field))
 }
 
 #[cfg(test)]
@@ -58,17 +62,29 @@ mod tests {
 
     #[test]
     fn a_guest_sees_no_performance_monitors() {
-        assert_eq!(for_guest(5, 0, 0x0000_0000_1030_5106), 0x0000_0000_1030_5006);
+        assert_eq!(
+            for_guest(5, 0, 0x0000_0000_1030_5106),
+            0x0000_0000_1030_5006
+        );
     }
 
     #[test]
     fn cryptography_and_atomics_stay() {
-        assert_eq!(for_guest(6, 0, 0x0221_1110_1021_2120), 0x0221_1110_1021_2120);
+        assert_eq!(
+            for_guest(6, 0, 0x0221_1110_1021_2120),
+            0x0221_1110_1021_2120
+        );
     }
 
     #[test]
     fn only_the_trapped_group_counts() {
-        let name = |op0, crm| RegisterName { op0, op1: 0, crn: 0, crm, op2: 0 };
+        let name = |op0, crm| RegisterName {
+            op0,
+            op1: 0,
+            crn: 0,
+            crm,
+            op2: 0,
+        };
         assert!(is_id_register(name(3, 4)));
         assert!(!is_id_register(name(3, 0)), "MIDR_EL1 does not trap");
         assert!(!is_id_register(name(2, 4)), "a debug register");

@@ -23,7 +23,10 @@ pub mod vgic;
 pub mod vpl011;
 
 #[cfg(target_os = "none")]
-#[expect(unsafe_code, reason = "the one module that vouches for registers, page tables and assembly")]
+#[expect(
+    unsafe_code,
+    reason = "the one module that vouches for registers, page tables and assembly"
+)]
 pub mod arch;
 #[cfg(target_os = "none")]
 mod console;

@@ -51,19 +51,28 @@ impl LineBuffer {
     }
 
     fn take(&mut self, complete: bool) -> Piece {
-        Piece { text: core::mem::take(&mut self.text), complete }
+        Piece {
+            text: core::mem::take(&mut self.text),
+            complete,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::string::String;
+    use alloc::string::String;
+    use alloc::vec::Vec as List;
 
-    fn pieces(buffer: &mut LineBuffer, text: &[u8]) -> std::vec::Vec<(String, bool)> {
+    fn pieces(buffer: &mut LineBuffer, text: &[u8]) -> List<(String, bool)> {
         text.iter()
             .filter_map(|&byte| buffer.push(byte))
-            .map(|piece| (String::from_utf8(piece.text.to_vec()).unwrap(), piece.complete))
+            .map(|piece| {
+                (
+                    String::from_utf8(piece.text.to_vec()).unwrap(),
+                    piece.complete,
+                )
+            })
             .collect()
     }
 
@@ -71,7 +80,10 @@ mod tests {
     fn a_line_goes_out_when_it_ends() {
         let mut buffer = LineBuffer::new();
         assert_eq!(pieces(&mut buffer, b"one\r\ntwo"), [("one".into(), true)]);
-        assert_eq!(pieces(&mut buffer, b"!\n\n"), [("two!".into(), true), (String::new(), true)]);
+        assert_eq!(
+            pieces(&mut buffer, b"!\n\n"),
+            [("two!".into(), true), (String::new(), true)]
+        );
     }
 
     #[test]
@@ -86,7 +98,12 @@ mod tests {
     fn a_prompt_can_be_flushed_once() {
         let mut buffer = LineBuffer::new();
         assert!(pieces(&mut buffer, b"# ").is_empty());
-        assert_eq!(buffer.flush().map(|piece| (piece.text.to_vec(), piece.complete)), Some((b"# ".to_vec(), false)));
+        assert_eq!(
+            buffer
+                .flush()
+                .map(|piece| (piece.text.to_vec(), piece.complete)),
+            Some((b"# ".to_vec(), false))
+        );
         assert_eq!(buffer.flush(), None);
     }
 }

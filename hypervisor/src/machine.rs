@@ -28,7 +28,9 @@ impl Machine {
 
     /// The machine.
     pub fn get() -> &'static Self {
-        MACHINE.get().expect("Machine::set comes before any VM or second CPU runs")
+        MACHINE
+            .get()
+            .expect("Machine::set comes before any VM or second CPU runs")
     }
 
     /// Tells CPU number `cpu` to look at its vCPUs.

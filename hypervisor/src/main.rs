@@ -7,6 +7,8 @@ use hypervisor as _;
 
 #[cfg(not(target_os = "none"))]
 fn main() {
-    eprintln!("hypervisor: this program runs at EL2; build it with --target aarch64-unknown-none-softfloat");
+    eprintln!(
+        "hypervisor: this program runs at EL2; build it with --target aarch64-unknown-none-softfloat"
+    );
     std::process::exit(1);
 }

@@ -18,11 +18,18 @@ enum Device {
 }
 
 fn device_at(ipa: u64, vcpus: usize) -> Option<Device> {
-    let inside = |Ipa(start): Ipa, size: u64| ipa.checked_sub(start).filter(|&offset| offset < size);
+    let inside =
+        |Ipa(start): Ipa, size: u64| ipa.checked_sub(start).filter(|&offset| offset < size);
     if let Some(offset) = inside(GuestLayout::UART, PAGE_SIZE) {
         Some(Device::Uart(offset))
-    } else if let Some(offset) = inside(GuestLayout::REDISTRIBUTORS, vcpus as u64 * REDISTRIBUTOR_STRIDE) {
-        Some(Device::Redistributor((offset / REDISTRIBUTOR_STRIDE) as usize, offset % REDISTRIBUTOR_STRIDE))
+    } else if let Some(offset) = inside(
+        GuestLayout::REDISTRIBUTORS,
+        vcpus as u64 * REDISTRIBUTOR_STRIDE,
+    ) {
+        Some(Device::Redistributor(
+            (offset / REDISTRIBUTOR_STRIDE) as usize,
+            offset % REDISTRIBUTOR_STRIDE,
+        ))
     } else {
         inside(GuestLayout::DISTRIBUTOR, DISTRIBUTOR_SIZE).map(Device::Distributor)
     }
@@ -32,15 +39,22 @@ fn device_at(ipa: u64, vcpus: usize) -> Option<Device> {
 pub fn serve(vcpu: &mut Vcpu, cpu: usize, abort: DataAbort) -> Next {
     let ipa = registers::faulting_ipa_page() | registers::far() & (PAGE_SIZE - 1);
     let direction = if abort.write { "wrote to" } else { "read from" };
-    let Some(device) = device_at(ipa, vcpu.vm.description.vcpu_cpus.len()).filter(|_| abort.translation) else {
+    let Some(device) =
+        device_at(ipa, vcpu.vm.description.vcpu_cpus.len()).filter(|_| abort.translation)
+    else {
         let pc = vcpu.context.pc;
-        return cpu::stop(vcpu, &format!("it {direction} IPA {ipa:#x}, which it does not have (PC {pc:#x})"));
+        return cpu::stop(
+            vcpu,
+            &format!("it {direction} IPA {ipa:#x}, which it does not have (PC {pc:#x})"),
+        );
     };
     let Some(access) = abort.access else {
         let pc = vcpu.context.pc;
         return cpu::stop(
             vcpu,
-            &format!("it {direction} a device at IPA {ipa:#x} in a way that can't be emulated (PC {pc:#x})"),
+            &format!(
+                "it {direction} a device at IPA {ipa:#x} in a way that can't be emulated (PC {pc:#x})"
+            ),
         );
     };
     let vm = vcpu.vm;
@@ -53,17 +67,26 @@ pub fn serve(vcpu: &mut Vcpu, cpu: usize, abort: DataAbort) -> Next {
         match device {
             Device::Uart(offset) => vm.uart_write(vcpu.index, offset, value as u32),
             Device::Distributor(offset) => {
-                vm.deliver(vm.gic.distributor_write(offset, access.bytes, value), vcpu.index);
+                vm.deliver(
+                    vm.gic.distributor_write(offset, access.bytes, value),
+                    vcpu.index,
+                );
             }
             Device::Redistributor(owner, offset) => {
-                vm.deliver(vm.gic.redistributor_write(owner, offset, access.bytes, value), vcpu.index);
+                vm.deliver(
+                    vm.gic
+                        .redistributor_write(owner, offset, access.bytes, value),
+                    vcpu.index,
+                );
             }
         }
     } else {
         let value = match device {
             Device::Uart(offset) => u64::from(vm.uart_read(vcpu.index, offset)),
             Device::Distributor(offset) => vm.gic.distributor_read(offset, access.bytes),
-            Device::Redistributor(owner, offset) => vm.gic.redistributor_read(owner, offset, access.bytes),
+            Device::Redistributor(owner, offset) => {
+                vm.gic.redistributor_read(owner, offset, access.bytes)
+            }
         };
         vcpu.set_register(access.transfer, access.extend(value));
     }

@@ -36,7 +36,11 @@ impl Turns {
     /// Nobody's turn yet; slices have `slice` ticks.
     #[must_use]
     pub const fn new(slice: u64) -> Self {
-        Self { slice, current: None, slice_end: 0 }
+        Self {
+            slice,
+            current: None,
+            slice_end: 0,
+        }
     }
 
     /// Decides at time `now`, given what each vCPU is up to.
@@ -46,11 +50,15 @@ impl Turns {
             Readiness::Waiting(Some(deadline)) => deadline <= now,
             Readiness::Off | Readiness::Waiting(None) => false,
         };
-        let stays = self.current.filter(|&n| n < vcpus.len() && ready(n) && now < self.slice_end);
+        let stays = self
+            .current
+            .filter(|&n| n < vcpus.len() && ready(n) && now < self.slice_end);
         let next = stays.or_else(|| {
             // From the one behind the current around to the current itself.
             let first = self.current.map_or(0, |n| n + 1);
-            (0..vcpus.len()).map(|n| (first + n) % vcpus.len()).find(|&n| ready(n))
+            (0..vcpus.len())
+                .map(|n| (first + n) % vcpus.len())
+                .find(|&n| ready(n))
         });
         if next.is_some() && (next != self.current || stays.is_none()) {
             self.slice_end = now.saturating_add(self.slice);
@@ -63,7 +71,9 @@ impl Turns {
             .iter()
             .enumerate()
             .filter_map(|(n, &vcpu)| match vcpu {
-                Readiness::Waiting(Some(deadline)) if Some(n) != next && deadline > now => Some(deadline),
+                Readiness::Waiting(Some(deadline)) if Some(n) != next && deadline > now => {
+                    Some(deadline)
+                }
                 _ => None,
             })
             .min();
@@ -78,7 +88,10 @@ mod tests {
     use super::*;
 
     fn decision(run: impl Into<Option<usize>>, until: impl Into<Option<u64>>) -> Decision {
-        Decision { run: run.into(), until: until.into() }
+        Decision {
+            run: run.into(),
+            until: until.into(),
+        }
     }
 
     #[test]
@@ -92,7 +105,11 @@ mod tests {
     fn ready_vcpus_take_turns_of_a_slice() {
         let mut turns = Turns::new(100);
         assert_eq!(turns.decide(0, &[Ready, Ready]), decision(0, 100));
-        assert_eq!(turns.decide(60, &[Ready, Ready]), decision(0, 100), "an exit does not start a new slice");
+        assert_eq!(
+            turns.decide(60, &[Ready, Ready]),
+            decision(0, 100),
+            "an exit does not start a new slice"
+        );
         assert_eq!(turns.decide(100, &[Ready, Ready]), decision(1, 200));
         assert_eq!(turns.decide(200, &[Ready, Ready]), decision(0, 300));
     }
@@ -101,15 +118,30 @@ mod tests {
     fn one_that_waits_gives_way_at_once_and_is_woken_by_its_timer() {
         let mut turns = Turns::new(100);
         assert_eq!(turns.decide(0, &[Ready, Ready]), decision(0, 100));
-        assert_eq!(turns.decide(10, &[Waiting(Some(50)), Ready]), decision(1, 50));
-        assert_eq!(turns.decide(50, &[Waiting(Some(50)), Ready]), decision(1, 110));
-        assert_eq!(turns.decide(110, &[Waiting(Some(50)), Ready]), decision(0, 210));
+        assert_eq!(
+            turns.decide(10, &[Waiting(Some(50)), Ready]),
+            decision(1, 50)
+        );
+        assert_eq!(
+            turns.decide(50, &[Waiting(Some(50)), Ready]),
+            decision(1, 110)
+        );
+        assert_eq!(
+            turns.decide(110, &[Waiting(Some(50)), Ready]),
+            decision(0, 210)
+        );
     }
 
     #[test]
     fn an_idle_cpu_sleeps_until_the_first_deadline() {
         let mut turns = Turns::new(100);
-        assert_eq!(turns.decide(0, &[Waiting(None), Waiting(Some(70)), Waiting(Some(30)), Off]), decision(None, 30));
+        assert_eq!(
+            turns.decide(
+                0,
+                &[Waiting(None), Waiting(Some(70)), Waiting(Some(30)), Off]
+            ),
+            decision(None, 30)
+        );
         assert_eq!(turns.decide(0, &[Off, Off]), decision(None, None));
         assert_eq!(turns.decide(0, &[]), decision(None, None));
     }
@@ -118,6 +150,10 @@ mod tests {
     fn a_vcpu_that_comes_back_gets_a_whole_slice() {
         let mut turns = Turns::new(100);
         assert_eq!(turns.decide(0, &[Ready, Waiting(None)]), decision(0, None));
-        assert_eq!(turns.decide(500, &[Ready, Ready]), decision(1, 600), "the other has waited long enough");
+        assert_eq!(
+            turns.decide(500, &[Ready, Ready]),
+            decision(1, 600),
+            "the other has waited long enough"
+        );
     }
 }

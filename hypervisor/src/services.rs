@@ -42,8 +42,14 @@ pub fn call(vcpu: &mut Vcpu, conduit: Conduit, immediate: u16) -> Next {
 }
 
 fn call_tee(vcpu: &mut Vcpu) -> Next {
-    let Some(tee) = &vcpu.tee else { return answer(vcpu, NOT_SUPPORTED) };
-    if let Some(registers) = vcpu.context.x.first_chunk_mut::<{ size_of::<CallRegisters>() / 8 }>() {
+    let Some(tee) = &vcpu.tee else {
+        return answer(vcpu, NOT_SUPPORTED);
+    };
+    if let Some(registers) = vcpu
+        .context
+        .x
+        .first_chunk_mut::<{ size_of::<CallRegisters>() / 8 }>()
+    {
         tee.call(registers);
     }
     Next::Resume

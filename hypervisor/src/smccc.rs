@@ -65,7 +65,10 @@ impl FunctionId {
     /// Whether the call asks who is there: call count, UID or revision (§6.2).
     #[must_use]
     pub const fn is_query(self) -> bool {
-        self.is_fast() && !self.is_64_bit() && self.0 & 0xffff >= 0xff00 && self.0 & 0xffff <= 0xff03
+        self.is_fast()
+            && !self.is_64_bit()
+            && self.0 & 0xffff >= 0xff00
+            && self.0 & 0xffff <= 0xff03
     }
 
     /// Whether the call uses 64-bit registers.

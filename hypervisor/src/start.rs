@@ -1,6 +1,9 @@
 //! From the firmware's device tree to running guests.
 
-#![expect(unsafe_code, reason = "hands each part of the machine, once, to the module that drives it from then on")]
+#![expect(
+    unsafe_code,
+    reason = "hands each part of the machine, once, to the module that drives it from then on"
+)]
 
 use crate::arch::boot::{self, STACK_SIZE, SecondaryStart};
 use crate::arch::guest_ram::GuestRam;
@@ -29,7 +32,13 @@ pub fn primary(device_tree: u64) -> ! {
     // SAFETY: the firmware left its tree there and runs no more; nothing of ours lies there.
     let tree = unsafe { memory::device_tree(device_tree, DEVICE_TREE_MAX) };
     let (region_start, region_len) = paging::image().region();
-    let machine = match description::parse(tree, Range { start: region_start, len: region_len }) {
+    let machine = match description::parse(
+        tree,
+        Range {
+            start: region_start,
+            len: region_len,
+        },
+    ) {
         Ok(machine) => machine,
         Err(error) => {
             early_console(tree);
@@ -37,13 +46,18 @@ pub fn primary(device_tree: u64) -> ! {
         }
     };
 
-    let memory_ranges: Vec<_> = machine.memory.iter().map(|range| (range.start, range.len)).collect();
+    let memory_ranges: Vec<_> = machine
+        .memory
+        .iter()
+        .map(|range| (range.start, range.len))
+        .collect();
     let devices = [
         (machine.gicd, 0x1_0000),
         (machine.gicr.start, machine.gicr.len),
         (machine.uart, PAGE_SIZE),
     ];
-    let root = paging::enter(&memory_ranges, &devices).expect("the device tree's ranges can be mapped");
+    let root =
+        paging::enter(&memory_ranges, &devices).expect("the device tree's ranges can be mapped");
 
     // SAFETY: the device tree says that these devices are there, and `enter` mapped them; nobody drives them yet.
     unsafe {
@@ -52,12 +66,19 @@ pub fn primary(device_tree: u64) -> ! {
         }
         gic::init(machine.gicd, machine.gicr.start, machine.cpus.len());
     }
-    log::info!("Bulkhead {} on {} CPUs", env!("CARGO_PKG_VERSION"), machine.cpus.len());
+    log::info!(
+        "Bulkhead {} on {} CPUs",
+        env!("CARGO_PKG_VERSION"),
+        machine.cpus.len()
+    );
     tee::probe();
 
     let mut free = Frames::new();
     for range in &machine.memory {
         free.add(range.start, range.len);
+    }
+    for range in &machine.reserved {
+        free.reserve(range.start, range.len);
     }
     free.reserve(device_tree, DEVICE_TREE_MAX);
     free.reserve(region_start, region_len);
@@ -107,12 +128,16 @@ fn init_cpu(number: usize) {
 fn start_other_cpus(machine: &Machine, root: u64) {
     for (number, &affinity) in machine.cpus.iter().enumerate() {
         if affinity == registers::affinity() {
-            assert!(number == 0, "the firmware starts the first CPU of the device tree");
+            assert!(
+                number == 0,
+                "the firmware starts the first CPU of the device tree"
+            );
             continue;
         }
         let stack = Vec::leak(alloc::vec![0; STACK_SIZE]);
         let start = Box::leak(Box::new(SecondaryStart::new(stack, root, number)));
-        if let Err(code) = SecureMonitor.cpu_on(affinity, boot::secondary_entry(), start.publish()) {
+        if let Err(code) = SecureMonitor.cpu_on(affinity, boot::secondary_entry(), start.publish())
+        {
             panic!("CPU {number} does not start: PSCI says {code}");
         }
     }
@@ -120,7 +145,13 @@ fn start_other_cpus(machine: &Machine, root: u64) {
 
 /// Runs the vCPUs that are pinned to CPU `number`.
 fn run(machine: &Machine, number: usize) -> ! {
-    let pinned = |vm: &Vm| vm.description.vcpu_cpus.iter().filter(|&&cpu| cpu == number).count();
+    let pinned = |vm: &Vm| {
+        vm.description
+            .vcpu_cpus
+            .iter()
+            .filter(|&&cpu| cpu == number)
+            .count()
+    };
     let shares_cpu = machine.vms.iter().map(|vm| pinned(vm)).sum::<usize>() > 1;
     let mut vcpus = Vec::new();
     for &vm in &machine.vms {

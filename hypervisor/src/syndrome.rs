@@ -72,8 +72,16 @@ impl MemoryAccess {
     pub fn extend(&self, value: u64) -> u64 {
         let unused = 64 - 8 * self.bytes as u32;
         let value = value << unused;
-        let value = if self.sign_extend { (value as i64 >> unused) as u64 } else { value >> unused };
-        if self.wide { value } else { value & 0xffff_ffff }
+        let value = if self.sign_extend {
+            (value as i64 >> unused) as u64
+        } else {
+            value >> unused
+        };
+        if self.wide {
+            value
+        } else {
+            value & 0xffff_ffff
+        }
     }
 
     /// The part of the register that a store writes.
@@ -121,7 +129,11 @@ fn data_abort(esr: u64) -> DataAbort {
         transfer: bits(esr, 20, 16) as usize,
     });
     // DFSC 0b0001LL: translation fault at level LL.
-    DataAbort { access, write: bits(esr, 6, 6) == 1, translation: bits(esr, 5, 2) == 0b0001 }
+    DataAbort {
+        access,
+        write: bits(esr, 6, 6) == 1,
+        translation: bits(esr, 5, 2) == 0b0001,
+    }
 }
 
 #[cfg(test)]
@@ -138,11 +150,18 @@ mod tests {
     fn a_word_store_to_a_device() {
         // ISV, SAS = 2, SRT = 3, WnR, translation fault level 3.
         let esr = 0x24 << 26 | 1 << 25 | 1 << 24 | 2 << 22 | 3 << 16 | 1 << 6 | 0b00_0111;
-        let Trap::DataAbort(abort) = decode(esr) else { panic!("not a data abort") };
+        let Trap::DataAbort(abort) = decode(esr) else {
+            panic!("not a data abort")
+        };
         assert!(abort.write && abort.translation);
         assert_eq!(
             abort.access,
-            Some(MemoryAccess { bytes: 4, sign_extend: false, wide: false, transfer: 3 })
+            Some(MemoryAccess {
+                bytes: 4,
+                sign_extend: false,
+                wide: false,
+                transfer: 3
+            })
         );
     }
 
@@ -151,14 +170,18 @@ mod tests {
         let without_syndrome = 0x24 << 26 | 0b00_0111;
         let in_table_walk = 0x24 << 26 | 1 << 24 | 1 << 7 | 0b00_0110;
         for esr in [without_syndrome, in_table_walk] {
-            let Trap::DataAbort(abort) = decode(esr) else { panic!("not a data abort") };
+            let Trap::DataAbort(abort) = decode(esr) else {
+                panic!("not a data abort")
+            };
             assert_eq!(abort.access, None);
         }
     }
 
     #[test]
     fn a_permission_fault_is_no_translation_fault() {
-        let Trap::DataAbort(abort) = decode(0x24 << 26 | 0b00_1111) else { panic!("not a data abort") };
+        let Trap::DataAbort(abort) = decode(0x24 << 26 | 0b00_1111) else {
+            panic!("not a data abort")
+        };
         assert!(!abort.translation);
     }
 
@@ -166,15 +189,31 @@ mod tests {
     fn a_read_of_a_system_register() {
         // MRS x5, ID_AA64PFR0_EL1 (3, 0, 0, 4, 0).
         let esr = 0x18 << 26 | 3 << 20 | 4 << 1 | 5 << 5 | 1;
-        let Trap::SystemRegister(access) = decode(esr) else { panic!("not a system register") };
+        let Trap::SystemRegister(access) = decode(esr) else {
+            panic!("not a system register")
+        };
         assert!(access.read);
         assert_eq!(access.transfer, 5);
-        assert_eq!(access.register, RegisterName { op0: 3, op1: 0, crn: 0, crm: 4, op2: 0 });
+        assert_eq!(
+            access.register,
+            RegisterName {
+                op0: 3,
+                op1: 0,
+                crn: 0,
+                crm: 4,
+                op2: 0
+            }
+        );
     }
 
     #[test]
     fn loads_extend_as_the_instruction_says() {
-        let load = |bytes, sign_extend, wide| MemoryAccess { bytes, sign_extend, wide, transfer: 0 };
+        let load = |bytes, sign_extend, wide| MemoryAccess {
+            bytes,
+            sign_extend,
+            wide,
+            transfer: 0,
+        };
         assert_eq!(load(1, false, false).extend(0xabff), 0xff);
         assert_eq!(load(1, true, false).extend(0xff), 0xffff_ffff);
         assert_eq!(load(2, true, true).extend(0x8000), 0xffff_ffff_ffff_8000);

@@ -41,7 +41,9 @@ pub fn create(
         #[cfg(not(feature = "optee"))]
         TeeChoice::Optee => {
             let _ = (vmid, ram);
-            Err(String::from("this hypervisor was built without a mediator for OP-TEE"))
+            Err(String::from(
+                "this hypervisor was built without a mediator for OP-TEE",
+            ))
         }
     }
 }
@@ -75,20 +77,29 @@ mod optee {
         description: &VmDescription,
         ram: &'static GuestRam,
     ) -> Result<Arc<dyn Tee>, String> {
-        let optee = OPTEE.get().ok_or_else(|| String::from("there is no OP-TEE"))?;
+        let optee = OPTEE
+            .get()
+            .ok_or_else(|| String::from("there is no OP-TEE"))?;
         let client = ClientId::new(vmid).ok_or_else(|| format!("{vmid} is no client ID"))?;
         let limits = Limits {
             buffer_bytes_max: description.shm_limits.buffer_bytes_max,
             buffers_max: description.shm_limits.buffers_max,
             total_bytes_max: description.shm_limits.total_bytes_max,
-            ..Limits::default()
         };
         let pages = optee.shadow_pages(&limits);
-        let shadow = ShadowPages::allocate(pages).ok_or_else(|| format!("no memory for {pages} shadow pages"))?;
-        let ports = Ports { world: SecureMonitor, memory: ram, shadow, interrupts: ThisCpu };
+        let shadow = ShadowPages::allocate(pages)
+            .ok_or_else(|| format!("no memory for {pages} shadow pages"))?;
+        let ports = Ports {
+            world: SecureMonitor,
+            memory: ram,
+            shadow,
+            interrupts: ThisCpu,
+        };
         // Nobody could take an interrupt now: the VM's vCPUs do not run yet.
-        let _held_back = InterruptsHeldBack::new();
-        let partition = optee.create_partition(client, limits, ports).map_err(|error| format!("{error}"))?;
+        let _held_back = InterruptsHeldBack::begin();
+        let partition = optee
+            .create_partition(client, limits, ports)
+            .map_err(|error| format!("{error}"))?;
         Ok(Arc::new(partition))
     }
 }

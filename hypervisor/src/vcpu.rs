@@ -1,6 +1,9 @@
 //! A vCPU, as the CPU it is pinned to knows it.
 
-#![expect(unsafe_code, reason = "vouches that a CPU holds the registers of the vCPU that it enters")]
+#![expect(
+    unsafe_code,
+    reason = "vouches that a CPU holds the registers of the vCPU that it enters"
+)]
 
 use crate::arch::context::{Context, Exit};
 use crate::arch::list_registers::CpuListRegisters;
@@ -68,7 +71,9 @@ impl Vcpu {
             self.vm.vcpu_stopped(self.index);
         }
         if !self.on {
-            let Some((entry, argument)) = self.vm.take_start(self.index) else { return Readiness::Off };
+            let Some((entry, argument)) = self.vm.take_start(self.index) else {
+                return Readiness::Off;
+            };
             self.start(entry, argument);
         }
         if self.waiting && !self.vm.gic.has_pending(self.index) {
@@ -107,7 +112,11 @@ impl Vcpu {
 
     /// Puts the vCPU's registers into this CPU, which is number `cpu`.
     pub fn load(&mut self, cpu: usize) {
-        if self.vm.gic.hardware_ppi_in_flight(self.index, timer::VIRTUAL_TIMER) {
+        if self
+            .vm
+            .gic
+            .hardware_ppi_in_flight(self.index, timer::VIRTUAL_TIMER)
+        {
             gic::activate_virtual_timer(cpu);
         }
         // SAFETY: the run loop enters this vCPU next; the VM's tables live as long as the machine, and VMIDs are

@@ -92,7 +92,10 @@ impl Vm {
             gic: VirtualGic::new(vcpus, list_registers::count()),
             uart: Mutex::new(VirtualPl011::new()),
             line: Mutex::new(LineBuffer::new()),
-            power: Mutex::new(Power { life: Life::Off, vcpus: alloc::vec![VcpuPower::Off; vcpus] }),
+            power: Mutex::new(Power {
+                life: Life::Off,
+                vcpus: alloc::vec![VcpuPower::Off; vcpus],
+            }),
             stopping: AtomicBool::new(false),
             tee: Mutex::new(None),
             counter_offset: AtomicU64::new(0),
@@ -131,14 +134,22 @@ impl Vm {
         let mut power = self.power.lock();
         power.life = Life::Running;
         self.stopping.store(false, Ordering::Release);
-        power.vcpus[0] = VcpuPower::Starting { entry: entry.kernel.0, argument: entry.device_tree.0 };
+        power.vcpus[0] = VcpuPower::Starting {
+            entry: entry.kernel.0,
+            argument: entry.device_tree.0,
+        };
         drop(power);
         log::info!(
             "{}: started, {} MiB, {} vCPUs on CPUs {}, tee {}",
             self.name(),
-            self.ram.len() >> 20,
+            self.ram.bytes() >> 20,
             self.description.vcpu_cpus.len(),
-            self.description.vcpu_cpus.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            self.description
+                .vcpu_cpus
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(","),
             self.description.tee,
         );
         self.kick_vcpu(0);
@@ -150,10 +161,13 @@ impl Vm {
         let kernel = memory::module(description.kernel);
         let ramdisk = description.ramdisk.map(memory::module);
         let ramdisk_len = ramdisk.map_or(0, |bytes| bytes.len() as u64);
-        let placement = guest_image::place(kernel, ramdisk_len, self.ram.len())
+        let placement = guest_image::place(kernel, ramdisk_len, self.ram.bytes())
             .ok_or_else(|| String::from("kernel and RAM disk do not fit into its memory"))?;
-        let tree = guest_tree::build(description, ramdisk.map(|bytes| (placement.ramdisk, bytes.len() as u64)))
-            .map_err(|error| alloc::format!("its device tree can't be made: {error}"))?;
+        let tree = guest_tree::build(
+            description,
+            ramdisk.map(|bytes| (placement.ramdisk, bytes.len() as u64)),
+        )
+        .map_err(|error| alloc::format!("its device tree can't be made: {error}"))?;
 
         self.ram.clear();
         let fits = |_| String::from("its image reaches beyond its memory");
@@ -173,13 +187,16 @@ impl Vm {
     /// As the specification has them: no such vCPU, on or starting already, an entry outside of memory.
     pub fn cpu_on(&self, target: usize, entry: u64, argument: u64) -> Result<(), ErrorCode> {
         let mut power = self.power.lock();
-        let state = power.vcpus.get_mut(target).ok_or(ErrorCode::InvalidParameters)?;
+        let state = power
+            .vcpus
+            .get_mut(target)
+            .ok_or(ErrorCode::InvalidParameters)?;
         match state {
             VcpuPower::On => return Err(ErrorCode::AlreadyOn),
             VcpuPower::Starting { .. } => return Err(ErrorCode::OnPending),
             VcpuPower::Off => {}
         }
-        if entry % 4 != 0 || self.ram.run(Ipa(entry)).is_err() {
+        if !entry.is_multiple_of(4) || self.ram.run(Ipa(entry)).is_err() {
             return Err(ErrorCode::InvalidAddress);
         }
         *state = VcpuPower::Starting { entry, argument };
@@ -199,7 +216,9 @@ impl Vm {
         if power.life != Life::Running {
             return None;
         }
-        let VcpuPower::Starting { entry, argument } = power.vcpus[index] else { return None };
+        let VcpuPower::Starting { entry, argument } = power.vcpus[index] else {
+            return None;
+        };
         power.vcpus[index] = VcpuPower::On;
         Some((entry, argument))
     }
@@ -243,7 +262,9 @@ impl Vm {
     pub fn vcpu_stopped(&self, index: usize) {
         let mut power = self.power.lock();
         power.vcpus[index] = VcpuPower::Off;
-        let Life::Stopping(after) = power.life else { return };
+        let Life::Stopping(after) = power.life else {
+            return;
+        };
         if power.vcpus.iter().any(|&vcpu| vcpu != VcpuPower::Off) {
             return;
         }
@@ -274,7 +295,10 @@ impl Vm {
         }
         let pinned = self.ram.pinned();
         if pinned != 0 {
-            log::error!("{}: {pinned} pages are still known to the secure world", self.name());
+            log::error!(
+                "{}: {pinned} pages are still known to the secure world",
+                self.name()
+            );
         }
     }
 
@@ -296,9 +320,9 @@ impl Vm {
     pub fn uart_read(&self, own: usize, offset: u64) -> u32 {
         let mut uart = self.uart.lock();
         let value = uart.read(offset);
-        let asserted = uart.interrupt_asserted();
+        let kicks = self.forward_uart_interrupt(&uart);
         drop(uart);
-        self.deliver(self.gic.set_spi_level(GuestLayout::UART_INTID, asserted), own);
+        self.deliver(kicks, own);
         value
     }
 
@@ -306,14 +330,21 @@ impl Vm {
     pub fn uart_write(&self, own: usize, offset: u64, value: u32) {
         let mut uart = self.uart.lock();
         let byte = uart.write(offset, value);
-        let asserted = uart.interrupt_asserted();
+        let kicks = self.forward_uart_interrupt(&uart);
         drop(uart);
+        self.deliver(kicks, own);
         if let Some(byte) = byte {
             let piece = self.line.lock().push(byte);
             if let Some(piece) = piece {
                 console::write_piece(self.name(), &piece);
             }
         }
-        self.deliver(self.gic.set_spi_level(GuestLayout::UART_INTID, asserted), own);
+    }
+
+    /// Brings the UART's interrupt line to the interrupt controller, while the UART is locked, so that two vCPUs can't
+    /// mix up the order of its levels.
+    fn forward_uart_interrupt(&self, uart: &VirtualPl011) -> Kicks {
+        self.gic
+            .set_spi_level(GuestLayout::UART_INTID, uart.interrupt_asserted())
     }
 }

@@ -56,7 +56,11 @@ impl SecondaryStart {
     #[must_use]
     pub fn new(stack: &'static mut [u8], root_table: u64, index: usize) -> Self {
         let stack_top = stack.as_mut_ptr_range().end as u64 & !15;
-        Self { stack_top, root_table, index: index as u64 }
+        Self {
+            stack_top,
+            root_table,
+            index: index as u64,
+        }
     }
 
     /// Makes the structure visible to a CPU without MMU and gives its physical address.

@@ -18,8 +18,14 @@ pub struct Context {
     pub pstate: u64,
 }
 
-const _: () = assert!(offset_of!(Context, x) == 0, "the assembly below indexes x from the start");
-const _: () = assert!(offset_of!(Context, pstate) == offset_of!(Context, pc) + 8, "pc and pstate go in pairs");
+const _: () = assert!(
+    offset_of!(Context, x) == 0,
+    "the assembly below indexes x from the start"
+);
+const _: () = assert!(
+    offset_of!(Context, pstate) == offset_of!(Context, pc) + 8,
+    "pc and pstate go in pairs"
+);
 
 /// PSTATE of a CPU that starts: EL1 with SP_EL1, all interrupts masked (DDI0487 C5.2.19).
 const PSTATE_START: u64 = 0b1111 << 6 | 0b0101;
@@ -41,7 +47,11 @@ impl Context {
     pub fn start(pc: u64, argument: u64) -> Self {
         let mut x = [0; 31];
         x[0] = argument;
-        Self { x, pc, pstate: PSTATE_START }
+        Self {
+            x,
+            pc,
+            pstate: PSTATE_START,
+        }
     }
 
     /// Runs the guest until something brings the CPU back to EL2.
@@ -69,7 +79,11 @@ const EXIT_INTERRUPT: u64 = 1;
 const EXIT_SYSTEM_ERROR: u64 = 2;
 
 extern "C" fn exception_in_el2(vector: u64) -> ! {
-    let (esr, far, pc) = (super::registers::esr(), super::registers::far(), super::registers::read!("elr_el2"));
+    let (esr, far, pc) = (
+        super::registers::esr(),
+        super::registers::far(),
+        super::registers::read!("elr_el2"),
+    );
     panic!("exception in EL2: vector {vector:#x}, ESR {esr:#x}, FAR {far:#x}, PC {pc:#x}");
 }
 

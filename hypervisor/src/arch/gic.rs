@@ -37,7 +37,8 @@ unsafe impl Sync for Gic {}
 static GIC: Once<Gic> = Once::new();
 
 fn gic() -> &'static Gic {
-    GIC.get().expect("the first CPU calls gic::init before anything else")
+    GIC.get()
+        .expect("the first CPU calls gic::init before anything else")
 }
 
 /// Takes over the distributor.
@@ -47,13 +48,18 @@ fn gic() -> &'static Gic {
 /// A GICv3's distributor and redistributors lie at these addresses, mapped as devices, for `cpus` CPUs.
 pub unsafe fn init(distributor: Pa, redistributors: Pa, cpus: usize) {
     GIC.call_once(|| {
-        let gicd = NonNull::new(distributor.0 as *mut Gicd).expect("the device tree names the distributor");
-        let gicr = NonNull::new(redistributors.0 as *mut GicrSgi).expect("the device tree names redistributors");
+        let gicd = NonNull::new(distributor.0 as *mut Gicd)
+            .expect("the device tree names the distributor");
+        let gicr = NonNull::new(redistributors.0 as *mut GicrSgi)
+            .expect("the device tree names redistributors");
         // SAFETY: the caller vouches for the addresses; `call_once` for the absence of aliases.
         let driver = unsafe { GicV3::new(UniqueMmioPointer::new(gicd), gicr, cpus) };
         let mut driver = driver.expect("a redistributor of a known layout");
         driver.distributor().configure_default_settings();
-        Gic { driver: Mutex::new(driver), redistributors }
+        Gic {
+            driver: Mutex::new(driver),
+            redistributors,
+        }
     });
 }
 
@@ -68,9 +74,20 @@ pub fn init_cpu(cpu: usize) {
     if let Ok(mut redistributor) = driver.redistributor(cpu) {
         redistributor.configure_default_settings();
     }
-    for intid in [KICK, MAINTENANCE, super::timer::HYPERVISOR_TIMER, super::timer::VIRTUAL_TIMER] {
-        let id = if intid < 16 { IntId::sgi(intid) } else { IntId::ppi(intid - 16) };
-        driver.enable_interrupt(id, Some(cpu), true).expect("SGIs and PPIs exist in every redistributor");
+    for intid in [
+        KICK,
+        MAINTENANCE,
+        super::timer::HYPERVISOR_TIMER,
+        super::timer::VIRTUAL_TIMER,
+    ] {
+        let id = if intid < 16 {
+            IntId::sgi(intid)
+        } else {
+            IntId::ppi(intid - 16)
+        };
+        driver
+            .enable_interrupt(id, Some(cpu), true)
+            .expect("SGIs and PPIs exist in every redistributor");
     }
     drop(driver);
     GicCpuInterface::set_priority_mask(LOWEST_PRIORITY);
@@ -91,7 +108,7 @@ pub struct InterruptsHeldBack(());
 
 impl InterruptsHeldBack {
     /// Holds them back from now on.
-    pub fn new() -> Self {
+    pub fn begin() -> Self {
         // The normal world's view of the mask reaches the lower half of the priorities only (IHI0069H §4.8.6), so
         // that the secure world still gets its own interrupts.
         GicCpuInterface::set_priority_mask(0);

@@ -34,7 +34,11 @@ impl GuestRam {
             stage2.map(ipa, extent.pa, extent.len).ok()?;
             ipa = ipa.checked_add(extent.len)?;
         }
-        Some(Self { extents, stage2, pinned: AtomicU64::new(0) })
+        Some(Self {
+            extents,
+            stage2,
+            pinned: AtomicU64::new(0),
+        })
     }
 
     /// Root of the stage-2 tables.
@@ -45,7 +49,7 @@ impl GuestRam {
 
     /// Bytes of memory.
     #[must_use]
-    pub fn len(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.extents.iter().map(|extent| extent.len).sum()
     }
 
@@ -103,12 +107,16 @@ impl GuestMemory for &'static GuestRam {
 
     fn read(&self, ipa: Ipa, into: &mut [u8]) -> Result<(), NotGuestMemory> {
         // SAFETY: stage 2 maps only the VM's own memory, to which EL2 holds no references.
-        self.each_run(ipa, into.len(), |pa, range| unsafe { memory::read(pa, &mut into[range]) })
+        self.each_run(ipa, into.len(), |pa, range| unsafe {
+            memory::read(pa, &mut into[range]);
+        })
     }
 
     fn write(&self, ipa: Ipa, from: &[u8]) -> Result<(), NotGuestMemory> {
         // SAFETY: stage 2 maps only the VM's own memory, to which EL2 holds no references.
-        self.each_run(ipa, from.len(), |pa, range| unsafe { memory::write(pa, &from[range]) })
+        self.each_run(ipa, from.len(), |pa, range| unsafe {
+            memory::write(pa, &from[range]);
+        })
     }
 
     fn pin(&self, pages: u64) {

@@ -3,8 +3,8 @@
 //! Used while VMs are made and unmade, never on the way of a guest's call.
 
 use core::alloc::Layout;
-use talc::source::Manual;
 use talc::TalcLock;
+use talc::source::Manual;
 
 #[global_allocator]
 static HEAP: TalcLock<spin::Mutex<()>, Manual> = TalcLock::new(Manual);
@@ -24,7 +24,9 @@ pub unsafe fn init() {
 
 /// A zeroed allocation for the machine's own structures, or `None` where the heap is full.
 pub(super) fn allocate_zeroed(bytes: usize, alignment: usize) -> Option<*mut u8> {
-    let layout = Layout::from_size_align(bytes, alignment).ok().filter(|layout| layout.size() > 0)?;
+    let layout = Layout::from_size_align(bytes, alignment)
+        .ok()
+        .filter(|layout| layout.size() > 0)?;
     // SAFETY: the layout's size is not zero.
     let start = unsafe { alloc::alloc::alloc_zeroed(layout) };
     (!start.is_null()).then_some(start)

@@ -62,7 +62,11 @@ impl ListRegisters for CpuListRegisters {
     }
 
     fn set_underflow_interrupt(&mut self, enable: bool) {
-        set_control(if enable { ENABLED | UNDERFLOW_INTERRUPT } else { ENABLED });
+        set_control(if enable {
+            ENABLED | UNDERFLOW_INTERRUPT
+        } else {
+            ENABLED
+        });
     }
 
     fn take_eoi_count(&mut self) -> u32 {

@@ -118,14 +118,28 @@ pub fn clean_and_invalidate(start: u64, bytes: u64) {
 /// Makes all CPUs forget instructions they fetched.
 pub fn invalidate_instruction_caches() {
     // SAFETY: changes no content.
-    unsafe { asm!("ic ialluis", "dsb ish", "isb", options(nostack, preserves_flags)) }
+    unsafe {
+        asm!(
+            "ic ialluis",
+            "dsb ish",
+            "isb",
+            options(nostack, preserves_flags)
+        );
+    }
 }
 
 /// Makes this CPU forget translations, and instructions it fetched, of the VM that VTTBR_EL2 names.
 pub fn invalidate_own_guest_translations() {
     // SAFETY: changes no content.
     unsafe {
-        asm!("dsb nshst", "tlbi vmalls12e1", "ic iallu", "dsb nsh", "isb", options(nostack, preserves_flags));
+        asm!(
+            "dsb nshst",
+            "tlbi vmalls12e1",
+            "ic iallu",
+            "dsb nsh",
+            "isb",
+            options(nostack, preserves_flags)
+        );
     }
 }
 
@@ -143,8 +157,16 @@ pub unsafe fn device_tree(address: Pa, limit: u64) -> &'static [u8] {
     }
     // SAFETY: the caller vouches for the range.
     let all = unsafe { core::slice::from_raw_parts(address.0 as *const u8, limit as usize) };
-    let word = |n: usize| all.get(4 * n..4 * n + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes);
-    if word(0) == MAGIC { all.get(..word(1) as usize).unwrap_or_default() } else { &[] }
+    let word = |n: usize| {
+        all.get(4 * n..4 * n + 4)
+            .and_then(|bytes| bytes.try_into().ok())
+            .map_or(0, u32::from_be_bytes)
+    };
+    if word(0) == MAGIC {
+        all.get(..word(1) as usize).unwrap_or_default()
+    } else {
+        &[]
+    }
 }
 
 /// The bytes of a boot module.
@@ -201,11 +223,17 @@ impl ShadowPages {
     /// `pages` zeroed pages, or `None` where the heap is full.
     #[must_use]
     pub fn allocate(pages: usize) -> Option<Self> {
-        Some(Self { start: heap::allocate_zeroed(pages.checked_mul(PAGE)?, PAGE)?, pages })
+        Some(Self {
+            start: heap::allocate_zeroed(pages.checked_mul(PAGE)?, PAGE)?,
+            pages,
+        })
     }
 
     fn at(&self, page: usize, offset: usize, len: usize) -> Pa {
-        assert!(page < self.pages && offset <= PAGE && len <= PAGE - offset, "a shadow access stays in its page");
+        assert!(
+            page < self.pages && offset <= PAGE && len <= PAGE - offset,
+            "a shadow access stays in its page"
+        );
         Pa(self.start as u64 + (page * PAGE + offset) as u64)
     }
 }

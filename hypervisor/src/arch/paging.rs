@@ -41,18 +41,33 @@ pub fn image() -> Image {
     let address = |symbol: *const u8| symbol as u64;
     Image {
         text: (address(&raw const text_start), address(&raw const text_end)),
-        rodata: (address(&raw const rodata_start), address(&raw const rodata_end)),
-        data: (address(&raw const data_start), address(&raw const heap_start)),
-        heap: (address(&raw const heap_start), address(&raw const region_end)),
+        rodata: (
+            address(&raw const rodata_start),
+            address(&raw const rodata_end),
+        ),
+        data: (
+            address(&raw const data_start),
+            address(&raw const heap_start),
+        ),
+        heap: (
+            address(&raw const heap_start),
+            address(&raw const region_end),
+        ),
     }
 }
 
-const COMMON: Attributes = Attributes::VALID.union(Attributes::ACCESSED).union(Attributes::USER_RES1);
-const NORMAL: Attributes = COMMON.union(Attributes::ATTRIBUTE_INDEX_1).union(Attributes::INNER_SHAREABLE);
+const COMMON: Attributes = Attributes::VALID
+    .union(Attributes::ACCESSED)
+    .union(Attributes::USER_RES1);
+const NORMAL: Attributes = COMMON
+    .union(Attributes::ATTRIBUTE_INDEX_1)
+    .union(Attributes::INNER_SHAREABLE);
 const CODE: Attributes = NORMAL.union(Attributes::READ_ONLY);
 const CONSTANTS: Attributes = CODE.union(Attributes::XN);
 const DATA: Attributes = NORMAL.union(Attributes::XN);
-const DEVICE: Attributes = COMMON.union(Attributes::ATTRIBUTE_INDEX_0).union(Attributes::XN);
+const DEVICE: Attributes = COMMON
+    .union(Attributes::ATTRIBUTE_INDEX_0)
+    .union(Attributes::XN);
 
 /// Makes the tables that map the image, `memory` as data and `devices` as devices, enters them on this CPU and gives
 /// the root table for the other CPUs. Ranges are (start, bytes).

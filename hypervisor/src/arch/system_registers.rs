@@ -1,8 +1,8 @@
 //! The EL1 state of a vCPU that only a switch to another vCPU saves, and the EL2 controls that confine a guest.
 
 use super::registers::{read, write};
-use aarch64_cpu::registers::{HCR_EL2, VTTBR_EL2};
 use aarch64_cpu::registers::Writeable;
+use aarch64_cpu::registers::{HCR_EL2, VTTBR_EL2};
 
 use mediator::address::Pa;
 
@@ -108,7 +108,11 @@ impl SystemRegisters {
             cntvoff: counter_offset,
             ..General::default()
         };
-        Self { general, pointer_keys: PointerKeys::default(), float: FloatRegisters::default() }
+        Self {
+            general,
+            pointer_keys: PointerKeys::default(),
+            float: FloatRegisters::default(),
+        }
     }
 
     /// Saves them from this CPU.
@@ -158,7 +162,10 @@ struct FloatRegisters {
     fpcr: u64,
 }
 
-const _: () = assert!(core::mem::offset_of!(FloatRegisters, fpsr) == 512, "save_float and load_float use this offset");
+const _: () = assert!(
+    core::mem::offset_of!(FloatRegisters, fpsr) == 512,
+    "save_float and load_float use this offset"
+);
 
 impl FloatRegisters {
     fn save(&mut self) {
@@ -227,7 +234,10 @@ pub fn init_cpu() {
     const CNTHCTL: u64 = 1;
     // MDCR_EL2.HPMN stays as it was.
     let mdcr = MDCR | read!("mdcr_el2") & 0x1f;
-    let (midr, vtcr) = (read!("midr_el1"), crate::stage2::vtcr(read!("id_aa64mmfr0_el1") & 0xf));
+    let (midr, vtcr) = (
+        read!("midr_el1"),
+        crate::stage2::vtcr(read!("id_aa64mmfr0_el1") & 0xf),
+    );
     // SAFETY: these trap or allow what guests do; EL2 uses none of it.
     unsafe {
         write!("cptr_el2", CPTR);
@@ -261,7 +271,8 @@ pub unsafe fn confine(stage2_root: Pa, vmid: u16, shares_cpu: bool) {
         hcr += HCR_EL2::TWI::SET;
     }
     if has_pointer_authentication() {
-        hcr += HCR_EL2::API::DisableTrapPointerAuthInstToEl2 + HCR_EL2::APK::DisableTrapPointerAuthKeyRegsToEl2;
+        hcr += HCR_EL2::API::DisableTrapPointerAuthInstToEl2
+            + HCR_EL2::APK::DisableTrapPointerAuthKeyRegsToEl2;
     }
     HCR_EL2.write(hcr);
     VTTBR_EL2.set(u64::from(vmid) << 48 | stage2_root.0);

@@ -17,7 +17,9 @@ impl PhysicalUart {
     pub unsafe fn new(address: Pa) -> Option<Self> {
         let registers = NonNull::new(address.0 as *mut PL011Registers)?;
         // SAFETY: the caller vouches for the device and that it is ours alone.
-        Some(Self(Uart::new(unsafe { UniqueMmioPointer::new(registers) })))
+        Some(Self(Uart::new(unsafe {
+            UniqueMmioPointer::new(registers)
+        })))
     }
 
     /// Writes all of `bytes`, waiting for room where there is none.
@@ -37,7 +39,8 @@ impl PhysicalUart {
 
     /// Asks for an interrupt when bytes come in.
     pub fn enable_receive_interrupt(&mut self) {
-        self.0.set_interrupt_masks(Interrupts::RXI | Interrupts::RTI);
+        self.0
+            .set_interrupt_masks(Interrupts::RXI | Interrupts::RTI);
     }
 }
 

@@ -26,16 +26,24 @@ fn error(code: ErrorCode) -> u64 {
 
 /// Serves a call to the standard service's range; what is not PSCI there is not supported.
 pub fn call(vcpu: &mut Vcpu, function: FunctionId) -> Next {
-    let Ok(psci) = Psci::try_from(function.0) else { return answer(vcpu, NOT_SUPPORTED) };
+    let Ok(psci) = Psci::try_from(function.0) else {
+        return answer(vcpu, NOT_SUPPORTED);
+    };
     // SMC32 calls have 32-bit arguments (SMCCC, DEN0028G, §3.1).
-    let mask = if function.is_64_bit() { u64::MAX } else { 0xffff_ffff };
+    let mask = if function.is_64_bit() {
+        u64::MAX
+    } else {
+        0xffff_ffff
+    };
     let [_, a, b, c] = core::array::from_fn(|n| vcpu.context.x[n] & mask);
     match psci {
         Psci::PsciVersion => answer(vcpu, VERSION_1_1),
         Psci::PsciFeatures => answer(vcpu, features(a as u32)),
         Psci::MigrateInfoType => answer(vcpu, MIGRATION_NOT_REQUIRED),
         Psci::CpuOn32 | Psci::CpuOn64 => {
-            let result = vcpu_at(a).ok_or(ErrorCode::InvalidParameters).and_then(|target| vcpu.vm.cpu_on(target, b, c));
+            let result = vcpu_at(a)
+                .ok_or(ErrorCode::InvalidParameters)
+                .and_then(|target| vcpu.vm.cpu_on(target, b, c));
             answer(vcpu, result.map_or_else(error, |()| 0))
         }
         Psci::AffinityInfo32 | Psci::AffinityInfo64 => {
@@ -65,7 +73,10 @@ fn stop(vcpu: &mut Vcpu, after: After) -> Next {
 
 fn affinity_info(vcpu: &Vcpu, affinity: u64, lowest_level: u64) -> u64 {
     // Levels above 0 need not be supported from PSCI 1.0 on.
-    let power = (lowest_level == 0).then(|| vcpu_at(affinity)).flatten().and_then(|target| vcpu.vm.vcpu_power(target));
+    let power = (lowest_level == 0)
+        .then(|| vcpu_at(affinity))
+        .flatten()
+        .and_then(|target| vcpu.vm.vcpu_power(target));
     match power {
         Some(VcpuPower::On) => AFFINITY_ON,
         Some(VcpuPower::Off) => AFFINITY_OFF,
