@@ -54,8 +54,8 @@ pub struct FirmwareRequest {
     pub optee: OpteeImages,
 }
 
-/// OP-TEE as its build leaves it for a loader (OP-TEE, `core/include/…/tee-header_v2`): the loader reads from the
-/// header where the others go.
+/// OP-TEE as its build leaves it for a loader, in version 2 of the format (OP-TEE 4.5, `scripts/gen_tee_bin.py`; TF-A
+/// 2.12, `lib/optee/optee_utils.c`): the header says where the other two go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpteeImages {
     /// `tee-header_v2.bin`.

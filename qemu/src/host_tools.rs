@@ -64,6 +64,9 @@ pub const FIRMWARE: &[Tool] = &[
     },
 ];
 
+/// Seconds to wait while another apt works, such as a fresh machine's own.
+const LOCK_TIMEOUT: &str = "DPkg::Lock::Timeout=300";
+
 /// The keys that sign Debian's archive.
 pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
@@ -73,20 +76,36 @@ pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 ///
 /// Something is missing and can't be installed. The message has the command that installs it.
 pub fn ensure(tools: &[Tool], progress: &Progress) -> Result<()> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let packages = missing(tools, &path);
+    let host = Host {
+        path: &std::env::var_os("PATH").unwrap_or_default(),
+        apt_get: OsStr::new("apt-get"),
+        is_root: rustix::process::geteuid().is_root(),
+    };
+    ensure_on(&host, tools, progress)
+}
+
+/// What of the host decides whether something is missing and can be installed.
+struct Host<'a> {
+    /// The search path for programs.
+    path: &'a OsStr,
+    apt_get: &'a OsStr,
+    is_root: bool,
+}
+
+fn ensure_on(host: &Host<'_>, tools: &[Tool], progress: &Progress) -> Result<()> {
+    let packages = missing(tools, host.path);
     if packages.is_empty() {
         return Ok(());
     }
     let names = packages.join(" ");
     let by_hand = format!("apt-get update && apt-get install --no-install-recommends {names}");
-    if !rustix::process::geteuid().is_root() {
+    if !host.is_root {
         bail!("this machine lacks {names}. As root, run:\n    {by_hand}");
     }
-    install(&packages, OsStr::new("apt-get"), progress).with_context(|| {
+    install(&packages, host.apt_get, progress).with_context(|| {
         format!("{names} can't be installed. To try by hand, run:\n    {by_hand}")
     })?;
-    let still = missing(tools, &path);
+    let still = missing(tools, host.path);
     if !still.is_empty() {
         bail!(
             "{} was installed, and still something of it is missing",
@@ -128,6 +147,8 @@ fn install(packages: &[&str], apt_get: &OsStr, progress: &Progress) -> Result<()
                     "APT::Status-Fd=1",
                     "-o",
                     "Dpkg::Use-Pty=0",
+                    "-o",
+                    LOCK_TIMEOUT,
                 ])
                 .args(arguments),
             |line| {
@@ -222,6 +243,55 @@ mod tests {
             &Progress::silent(),
         )
         .unwrap();
+    }
+
+    #[test]
+    fn ordinary_user_is_told_the_command() {
+        let folder = TempDir::new().unwrap();
+        let host = Host {
+            path: folder.path().as_os_str(),
+            apt_get: OsStr::new("/no/apt-get"),
+            is_root: false,
+        };
+        let error = ensure_on(&host, TOOLS, &Progress::silent())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("apt-get install --no-install-recommends p-both p-one"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn root_gets_what_is_missing() {
+        let folder = TempDir::new().unwrap();
+        let bin = folder.path().display();
+        let apt = program(
+            &folder,
+            "apt-get",
+            &format!("for tool in one two three; do >{bin}/$tool; done"),
+        );
+        let host = Host {
+            path: folder.path().as_os_str(),
+            apt_get: apt.as_os_str(),
+            is_root: true,
+        };
+        ensure_on(&host, TOOLS, &Progress::silent()).unwrap();
+    }
+
+    #[test]
+    fn package_that_does_not_bring_the_tool_is_noticed() {
+        let folder = TempDir::new().unwrap();
+        let apt = program(&folder, "apt-get", "");
+        let host = Host {
+            path: folder.path().as_os_str(),
+            apt_get: apt.as_os_str(),
+            is_root: true,
+        };
+        let error = ensure_on(&host, TOOLS, &Progress::silent())
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("p-both p-one was installed"), "{error}");
     }
 
     #[test]
