@@ -30,3 +30,6 @@ pub use limits::{ClientId, Limits};
 pub use partition::{CreateError, Partition};
 pub use probe::{Optee, ProbeError, Revision};
 pub use stats::{Calls, Stats};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,14 @@
+//! The mediator between a made-up guest and a made-up OP-TEE that checks what it is given.
+
+mod buffers;
+mod creation;
+mod fake;
+mod fast_calls;
+mod life;
+mod messages;
+mod parameters;
+mod random;
+mod rpc_arguments;
+mod rpc_commands;
+mod rpc_memory;
+mod threads;

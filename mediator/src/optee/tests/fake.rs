@@ -1,0 +1,9 @@
+//! A machine with one guest and an OP-TEE. Physical addresses are far from all others, so that one that escapes is seen.
+
+mod guest;
+mod machine;
+mod optee;
+
+pub use guest::*;
+pub use machine::{NOWHERE, RAM, RAM_PAGES, World, pa_of};
+pub use optee::*;
