@@ -15,6 +15,8 @@ use dtoolkit::fdt::Fdt;
 use log::LevelFilter;
 use mediator::address::Pa;
 
+use crate::policy::CallPolicy;
+
 pub use error::{DescriptionError, Problem};
 use node::DescribedNode;
 
@@ -24,6 +26,9 @@ pub const MAX_VCPUS: u32 = 8;
 pub const MAX_VCPUS_PER_CPU: usize = 16;
 /// The most guests: VMIDs have 8 bits, and 0 is no guest's.
 pub const MAX_GUESTS: usize = 255;
+
+/// Bytes of randomness that make a seed.
+pub const SEED_SIZE: usize = 32;
 
 /// Bytes of a physical redistributor: two frames of 64 KiB (IHI0069H, "GIC Redistributor register map").
 const REDISTRIBUTOR_SIZE: u64 = 0x2_0000;
@@ -74,6 +79,8 @@ pub struct Machine {
     pub uart: Pa,
     /// What is logged.
     pub log_level: LevelFilter,
+    /// Randomness that the boot loader left for us, if it did.
+    pub seed: Option<[u8; SEED_SIZE]>,
     /// The guests, in the order of the tree; at least one.
     pub guests: Vec<VmDescription>,
 }
@@ -168,6 +175,8 @@ pub struct VmDescription {
     pub conduit: Conduit,
     /// What it may share with its TEE.
     pub shm_limits: ShmLimits,
+    /// Which of its calls are forwarded to the firmware or denied.
+    pub policy: CallPolicy,
 }
 
 /// Reads the tree at the start of `dtb`; `hypervisor` is where the hypervisor itself lies.
@@ -192,12 +201,18 @@ pub fn parse(dtb: &[u8], hypervisor: Range) -> Result<Machine, DescriptionError>
         reserved: reserved(fdt, &root)?,
         uart: uart(&root).ok_or_else(|| root.without("an enabled arm,pl011"))?,
         log_level: log_level(&chosen)?,
+        seed: seed(&chosen),
         memory,
         cpus,
         gicd,
         gicr,
         guests,
     })
+}
+
+/// The first bytes of /chosen's `rng-seed`; one that is shorter does not count.
+fn seed(chosen: &DescribedNode<'_>) -> Option<[u8; SEED_SIZE]> {
+    chosen.bytes("rng-seed")?.first_chunk().copied()
 }
 
 /// The PL011 that is the console, also where the rest of the tree at the start of `dtb` can't be used.

@@ -30,11 +30,14 @@ impl GuestLayout {
     pub const UART: Ipa = Ipa(0x0900_0000);
     /// The PL011's interrupt, which is level-sensitive.
     pub const UART_INTID: u32 = FIRST_SPI + UART_SPI;
+    /// The interrupt by which a TEE says that a notification waits; edge-triggered.
+    pub const TEE_INTID: u32 = FIRST_SPI + TEE_SPI;
     /// The start of RAM.
     pub const RAM: Ipa = Ipa(0x4000_0000);
 }
 
 const UART_SPI: u32 = 1;
+const TEE_SPI: u32 = 2;
 const UART_CLOCK_HZ: u32 = 24_000_000;
 
 const _: () = {
@@ -47,7 +50,8 @@ const _: () = {
 /// The first cell of an interrupt: SPI or PPI.
 const SPI: u32 = 0;
 const PPI: u32 = 1;
-/// The third cell of an interrupt: level-sensitive, active high.
+/// The third cell of an interrupt: edge-triggered, rising; level-sensitive, active high.
+const EDGE_RISING: u32 = 1;
 const LEVEL_HIGH: u32 = 4;
 
 /// The architected timer's PPIs: secure, non-secure, virtual, hypervisor.
@@ -79,12 +83,25 @@ impl fmt::Display for GuestTreeError {
 
 impl core::error::Error for GuestTreeError {}
 
+/// Randomness for one start of a guest.
+#[derive(Clone, Copy, Debug)]
+pub struct GuestSeed {
+    /// What the guest's own generator starts with.
+    pub generator: [u8; 64],
+    /// Where its kernel goes in its address space.
+    pub layout: [u8; 8],
+}
+
 /// The flattened tree for `vm`, whose RAM disk lies at an address and has a length in bytes.
 ///
 /// # Errors
 ///
 /// See [`GuestTreeError`].
-pub fn build(vm: &VmDescription, ramdisk: Option<(Ipa, u64)>) -> Result<Vec<u8>, GuestTreeError> {
+pub fn build(
+    vm: &VmDescription,
+    ramdisk: Option<(Ipa, u64)>,
+    seed: Option<&GuestSeed>,
+) -> Result<Vec<u8>, GuestTreeError> {
     let memory_end = GuestLayout::RAM
         .checked_add(vm.memory)
         .filter(|end| end.0 <= 1 << IPA_BITS)
@@ -107,7 +124,7 @@ pub fn build(vm: &VmDescription, ramdisk: Option<(Ipa, u64)>) -> Result<Vec<u8>,
     set(root, "interrupt-parent", GIC_PHANDLE);
     set(root, "compatible", "bulkhead,vm");
     set(root, "model", "Bulkhead VM");
-    root.add_child(chosen(vm, ramdisk));
+    root.add_child(chosen(vm, ramdisk, seed));
     root.add_child(memory(vm.memory));
     root.add_child(cpus(vm.vcpu_cpus.len()));
     root.add_child(psci(method));
@@ -122,7 +139,11 @@ pub fn build(vm: &VmDescription, ramdisk: Option<(Ipa, u64)>) -> Result<Vec<u8>,
     Ok(tree.to_dtb())
 }
 
-fn chosen(vm: &VmDescription, ramdisk: Option<(Ipa, Ipa)>) -> DeviceTreeNode {
+fn chosen(
+    vm: &VmDescription,
+    ramdisk: Option<(Ipa, Ipa)>,
+    seed: Option<&GuestSeed>,
+) -> DeviceTreeNode {
     let mut chosen = node("chosen");
     set(&mut chosen, "bootargs", vm.bootargs.as_str());
     let uart = format!("/{}", at("pl011", GuestLayout::UART));
@@ -130,6 +151,10 @@ fn chosen(vm: &VmDescription, ramdisk: Option<(Ipa, Ipa)>) -> DeviceTreeNode {
     if let Some((start, end)) = ramdisk {
         set(&mut chosen, "linux,initrd-start", start.0);
         set(&mut chosen, "linux,initrd-end", end.0);
+    }
+    if let Some(seed) = seed {
+        set(&mut chosen, "rng-seed", seed.generator);
+        set(&mut chosen, "kaslr-seed", seed.layout);
     }
     chosen
 }
@@ -218,6 +243,7 @@ fn firmware(method: &str) -> DeviceTreeNode {
     let mut optee = node("optee");
     set(&mut optee, "compatible", "linaro,optee-tz");
     set(&mut optee, "method", method);
+    set(&mut optee, "interrupts", [SPI, TEE_SPI, EDGE_RISING]);
     let mut firmware = node("firmware");
     firmware.add_child(optee);
     firmware
@@ -254,6 +280,7 @@ mod tests {
 
     use super::*;
     use crate::description::{Conduit, Module, ShmLimits};
+    use crate::policy::CallPolicy;
     use mediator::address::Pa;
 
     fn vm() -> VmDescription {
@@ -270,6 +297,7 @@ mod tests {
             tee: TeeChoice::Optee,
             conduit: Conduit::Smc,
             shm_limits: ShmLimits::default(),
+            policy: CallPolicy::default(),
         }
     }
 
@@ -293,7 +321,7 @@ mod tests {
 
     #[test]
     fn linux_finds_its_memory_and_command_line() {
-        let dtb = build(&vm(), Some((Ipa(0x4400_0000), 0x123))).unwrap();
+        let dtb = build(&vm(), Some((Ipa(0x4400_0000), 0x123)), None).unwrap();
         let fdt = Fdt::new(&dtb).unwrap();
         assert_eq!(
             regs(find(&fdt, "/memory@40000000")),
@@ -315,7 +343,7 @@ mod tests {
 
     #[test]
     fn without_a_ramdisk_there_is_no_word_of_it() {
-        let dtb = build(&vm(), None).unwrap();
+        let dtb = build(&vm(), None, None).unwrap();
         let fdt = Fdt::new(&dtb).unwrap();
         let chosen = find(&fdt, "/chosen");
         assert!(chosen.property("linux,initrd-start").is_none());
@@ -323,8 +351,24 @@ mod tests {
     }
 
     #[test]
+    fn seeds_are_there_when_there_is_randomness() {
+        let seed = GuestSeed {
+            generator: [7; 64],
+            layout: [1, 2, 3, 4, 5, 6, 7, 8],
+        };
+        let dtb = build(&vm(), None, Some(&seed)).unwrap();
+        let fdt = Fdt::new(&dtb).unwrap();
+        let chosen = find(&fdt, "/chosen");
+        assert_eq!(get::<[u8; 64]>(&chosen, "rng-seed"), [7; 64]);
+        assert_eq!(get::<u64>(&chosen, "kaslr-seed"), 0x0102_0304_0506_0708);
+        let dtb = build(&vm(), None, None).unwrap();
+        let fdt = Fdt::new(&dtb).unwrap();
+        assert!(find(&fdt, "/chosen").property("rng-seed").is_none());
+    }
+
+    #[test]
     fn each_vcpu_has_a_node_and_a_redistributor() {
-        let dtb = build(&vm(), None).unwrap();
+        let dtb = build(&vm(), None, None).unwrap();
         let fdt = Fdt::new(&dtb).unwrap();
         let cpus = fdt.cpus().unwrap();
         let ids: Vec<u32> = cpus.cpus().map(|cpu| get(&cpu, "reg")).collect();
@@ -344,7 +388,7 @@ mod tests {
 
     #[test]
     fn the_timer_has_its_four_ppis() {
-        let dtb = build(&vm(), None).unwrap();
+        let dtb = build(&vm(), None, None).unwrap();
         let fdt = Fdt::new(&dtb).unwrap();
         let interrupts: [u32; 12] = get(&find(&fdt, "/timer"), "interrupts");
         assert_eq!(interrupts, [1, 13, 4, 1, 14, 4, 1, 11, 4, 1, 10, 4]);
@@ -352,7 +396,7 @@ mod tests {
 
     #[test]
     fn the_uart_has_its_clocks() {
-        let dtb = build(&vm(), None).unwrap();
+        let dtb = build(&vm(), None, None).unwrap();
         let fdt = Fdt::new(&dtb).unwrap();
         let clock = find(&fdt, "/apb-pclk");
         assert_eq!(get::<u32>(&clock, "clock-frequency"), 24_000_000);
@@ -365,7 +409,7 @@ mod tests {
     #[test]
     fn the_conduit_is_that_of_psci_and_tee() {
         for conduit in [Conduit::Smc, Conduit::Hvc] {
-            let dtb = build(&VmDescription { conduit, ..vm() }, None).unwrap();
+            let dtb = build(&VmDescription { conduit, ..vm() }, None, None).unwrap();
             let fdt = Fdt::new(&dtb).unwrap();
             let psci = find(&fdt, "/psci");
             assert!(psci.is_compatible("arm,psci-1.0") && psci.is_compatible("arm,psci-0.2"));
@@ -374,6 +418,8 @@ mod tests {
             for node in [psci, optee] {
                 assert_eq!(get::<String>(&node, "method"), conduit.name());
             }
+            let notification = GuestLayout::TEE_INTID - 32;
+            assert_eq!(get::<[u32; 3]>(&optee, "interrupts"), [0, notification, 1]);
         }
     }
 
@@ -385,6 +431,7 @@ mod tests {
                 ..vm()
             },
             None,
+            None,
         )
         .unwrap();
         assert!(Fdt::new(&dtb).unwrap().find_node("/firmware").is_none());
@@ -392,7 +439,7 @@ mod tests {
 
     #[test]
     fn memory_beyond_the_addresses_is_refused() {
-        let build = |memory| build(&VmDescription { memory, ..vm() }, None);
+        let build = |memory| build(&VmDescription { memory, ..vm() }, None, None);
         let most = (1 << IPA_BITS) - GuestLayout::RAM.0;
         assert!(build(most).is_ok());
         assert_eq!(build(most + 1), Err(GuestTreeError::TooMuchMemory));
@@ -409,11 +456,11 @@ mod tests {
         ] {
             let ramdisk = Some((Ipa(outside.0), outside.1));
             assert_eq!(
-                build(&vm(), ramdisk),
+                build(&vm(), ramdisk, None),
                 Err(GuestTreeError::RamdiskOutsideMemory),
                 "{outside:x?}"
             );
         }
-        assert!(build(&vm(), Some((Ipa(0x5fff_ffff), 1))).is_ok());
+        assert!(build(&vm(), Some((Ipa(0x5fff_ffff), 1)), None).is_ok());
     }
 }

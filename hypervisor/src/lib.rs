@@ -10,11 +10,14 @@
 extern crate alloc;
 
 pub mod description;
+pub mod entropy;
 pub mod frames;
 pub mod guest_image;
 pub mod guest_tree;
 pub mod id_registers;
 pub mod line_buffer;
+pub mod policy;
+pub mod rate_limit;
 pub mod scheduler;
 pub mod smccc;
 pub mod stage2;

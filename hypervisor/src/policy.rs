@@ -58,7 +58,7 @@ pub enum Verdict {
 }
 
 /// The policy of one VM.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallPolicy {
     forward: Vec<IdRange, MAX_RANGES>,
     deny: Vec<IdRange, MAX_RANGES>,
@@ -92,7 +92,11 @@ impl CallPolicy {
     #[must_use]
     #[inline]
     pub fn verdict(&self, function: FunctionId) -> Verdict {
-        if self.ruled_owners >> function.owner_number() & 1 == 0 { Verdict::Serve } else { self.look_up(function.0) }
+        if self.ruled_owners >> function.owner_number() & 1 == 0 {
+            Verdict::Serve
+        } else {
+            self.look_up(function.0)
+        }
     }
 
     fn look_up(&self, id: u32) -> Verdict {
@@ -151,24 +155,42 @@ mod tests {
     fn nothing_is_forwarded_unless_it_is_listed() {
         let policy = CallPolicy::default();
         for id in [0x8200_0000, 0xc300_0001, 0xb000_0000, 0x8400_ff01] {
-            assert_eq!(verdict(&policy, id), Verdict::Serve, "{id:#x} is left to its owner here, who may refuse");
+            assert_eq!(
+                verdict(&policy, id),
+                Verdict::Serve,
+                "{id:#x} is left to its owner here, who may refuse"
+            );
         }
     }
 
     #[test]
     fn what_is_listed_is_forwarded_and_its_neighbours_are_not() {
-        let policy = CallPolicy::new(&[range(0xc200_0010, 0xc200_001f), range(0x8400_ff01, 0x8400_ff01)], &[]).unwrap();
+        let policy = CallPolicy::new(
+            &[
+                range(0xc200_0010, 0xc200_001f),
+                range(0x8400_ff01, 0x8400_ff01),
+            ],
+            &[],
+        )
+        .unwrap();
         assert_eq!(verdict(&policy, 0xc200_0010), Verdict::Forward);
         assert_eq!(verdict(&policy, 0xc200_001f), Verdict::Forward);
         assert_eq!(verdict(&policy, 0xc200_0020), Verdict::Serve);
-        assert_eq!(verdict(&policy, 0x8200_0010), Verdict::Serve, "the SMC32 call of the same number");
+        assert_eq!(
+            verdict(&policy, 0x8200_0010),
+            Verdict::Serve,
+            "the SMC32 call of the same number"
+        );
         assert_eq!(verdict(&policy, 0x8400_ff01), Verdict::Forward);
         assert_eq!(verdict(&policy, 0x8400_0000), Verdict::Serve);
     }
 
     #[test]
     fn denying_beats_forwarding_and_serving() {
-        let deny = [range(0xc200_0018, 0xc200_0018), range(0x8400_0009, 0x8400_0009)];
+        let deny = [
+            range(0xc200_0018, 0xc200_0018),
+            range(0x8400_0009, 0x8400_0009),
+        ];
         let policy = CallPolicy::new(&[range(0xc200_0010, 0xc200_001f)], &deny).unwrap();
         assert_eq!(verdict(&policy, 0xc200_0018), Verdict::Refuse);
         assert_eq!(verdict(&policy, 0x8400_0009), Verdict::Refuse);
@@ -196,16 +218,28 @@ mod tests {
             range(0x8600_0000, 0x8600_0000),
             range(0x8200_0000, 0x8400_ff01),
         ] {
-            assert_eq!(CallPolicy::new(&[bad], &[]).err(), Some(PolicyError::NotForwardable(bad)));
+            assert_eq!(
+                CallPolicy::new(&[bad], &[]).err(),
+                Some(PolicyError::NotForwardable(bad))
+            );
         }
     }
 
     #[test]
     fn ranges_are_checked() {
         let backwards = range(2, 1);
-        assert_eq!(CallPolicy::new(&[], &[backwards]).err(), Some(PolicyError::Backwards(backwards)));
+        assert_eq!(
+            CallPolicy::new(&[], &[backwards]).err(),
+            Some(PolicyError::Backwards(backwards))
+        );
         let many = [range(0x8200_0000, 0x8200_0000); MAX_RANGES + 1];
-        assert_eq!(CallPolicy::new(&many, &[]).err(), Some(PolicyError::TooMany));
-        assert_eq!(CallPolicy::new(&[], &many).err(), Some(PolicyError::TooMany));
+        assert_eq!(
+            CallPolicy::new(&many, &[]).err(),
+            Some(PolicyError::TooMany)
+        );
+        assert_eq!(
+            CallPolicy::new(&[], &many).err(),
+            Some(PolicyError::TooMany)
+        );
     }
 }

@@ -27,7 +27,13 @@ impl RateLimit {
     /// At most `most` events in `period` ticks.
     #[must_use]
     pub const fn new(most: u32, period: u64) -> Self {
-        Self { period, most, period_start: 0, passed: 0, held_back: 0 }
+        Self {
+            period,
+            most,
+            period_start: 0,
+            passed: 0,
+            held_back: 0,
+        }
     }
 
     /// An event at time `now`.
@@ -38,7 +44,9 @@ impl RateLimit {
         }
         if self.passed < self.most {
             self.passed += 1;
-            Pass::Yes { held_back: core::mem::take(&mut self.held_back) }
+            Pass::Yes {
+                held_back: core::mem::take(&mut self.held_back),
+            }
         } else {
             self.held_back = self.held_back.saturating_add(1);
             Pass::No
@@ -55,8 +63,19 @@ mod tests {
         let mut limit = RateLimit::new(2, 100);
         let passes = [1, 2, 3, 99, 100, 101].map(|now| limit.event(now));
         // The first period starts with the first event after the period of creation.
-        assert_eq!(passes[..4], [Pass::Yes { held_back: 0 }, Pass::Yes { held_back: 0 }, Pass::No, Pass::No]);
-        assert_eq!(passes[4..], [Pass::Yes { held_back: 2 }, Pass::Yes { held_back: 0 }]);
+        assert_eq!(
+            passes[..4],
+            [
+                Pass::Yes { held_back: 0 },
+                Pass::Yes { held_back: 0 },
+                Pass::No,
+                Pass::No
+            ]
+        );
+        assert_eq!(
+            passes[4..],
+            [Pass::Yes { held_back: 2 }, Pass::Yes { held_back: 0 }]
+        );
     }
 
     #[test]

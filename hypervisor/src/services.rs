@@ -1,15 +1,21 @@
-//! The front door for SMCs and HVCs of guests: who owns a function identifier answers it.
+//! The front door for SMCs and HVCs of guests.
 //!
-//! Both conduits lead here and get the same answers. Results go to x0 to x3; everything else stays as the guest had it
-//! (SMCCC, DEN0028G, §3.1).
+//! Both conduits lead to [`call`] and get the same answers. The VM's policy says whether a call is served here,
+//! forwarded to the firmware or refused; what is served goes to the service that owns the function identifier. Results
+//! go where SMCCC has them; everything else stays as the guest had it (DEN0028G, §3.1).
 
 mod architecture;
+mod firmware;
 mod psci;
+mod trng;
+mod vendor;
 
+use crate::arch::timer;
 use crate::cpu::Next;
+use crate::policy::Verdict;
+use crate::rate_limit::Pass;
 use crate::smccc::{FunctionId, NOT_SUPPORTED, Owner};
 use crate::vcpu::Vcpu;
-use mediator::CallRegisters;
 
 /// The instruction by which a call came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,36 +28,39 @@ pub enum Conduit {
 
 /// Serves a call of `vcpu`, whose PC is behind the instruction already.
 pub fn call(vcpu: &mut Vcpu, conduit: Conduit, immediate: u16) -> Next {
-    // §2.9: the immediate is zero for calls of this convention; others are reserved.
-    if immediate != 0 {
-        log::debug!("{}: {conduit:?} with immediate {immediate}", vcpu.vm.name());
-        return answer(vcpu, NOT_SUPPORTED);
-    }
     let function = FunctionId(vcpu.context.x[0] as u32);
+    // §2.9: calls of this convention have an immediate of zero; others are reserved.
+    if immediate != 0 {
+        return refuse(vcpu, function, conduit);
+    }
+    match vcpu.vm.description.policy.verdict(function) {
+        Verdict::Serve => serve(vcpu, function, conduit),
+        Verdict::Forward => firmware::forward(vcpu, function),
+        Verdict::Refuse => refuse(vcpu, function, conduit),
+    }
+}
+
+fn serve(vcpu: &mut Vcpu, function: FunctionId, conduit: Conduit) -> Next {
     match function.owner() {
+        Owner::TrustedOs => call_tee(vcpu, function, conduit),
         Owner::Architecture => architecture::call(vcpu, function),
+        Owner::StandardSecure if trng::owns(function) => trng::call(vcpu, function),
         Owner::StandardSecure => psci::call(vcpu, function),
-        Owner::TrustedApplication | Owner::TrustedOs => call_tee(vcpu),
+        Owner::VendorHypervisor => vendor::call(vcpu, function),
         Owner::Cpu
         | Owner::Sip
         | Owner::Oem
         | Owner::StandardHypervisor
-        | Owner::VendorHypervisor
-        | Owner::Reserved => answer(vcpu, NOT_SUPPORTED),
+        | Owner::TrustedApplication
+        | Owner::Reserved => refuse(vcpu, function, conduit),
     }
 }
 
-fn call_tee(vcpu: &mut Vcpu) -> Next {
+fn call_tee(vcpu: &mut Vcpu, function: FunctionId, conduit: Conduit) -> Next {
     let Some(tee) = &vcpu.tee else {
-        return answer(vcpu, NOT_SUPPORTED);
+        return refuse(vcpu, function, conduit);
     };
-    if let Some(registers) = vcpu
-        .context
-        .x
-        .first_chunk_mut::<{ size_of::<CallRegisters>() / 8 }>()
-    {
-        tee.call(registers);
-    }
+    tee.call(vcpu.context.call_registers());
     Next::Resume
 }
 
@@ -59,4 +68,25 @@ fn call_tee(vcpu: &mut Vcpu) -> Next {
 fn answer(vcpu: &mut Vcpu, result: u64) -> Next {
     vcpu.context.x[0] = result;
     Next::Resume
+}
+
+/// Puts results into the first registers.
+fn answer_with<const N: usize>(vcpu: &mut Vcpu, results: [u64; N]) -> Next {
+    vcpu.context.call_registers()[..N].copy_from_slice(&results);
+    Next::Resume
+}
+
+/// Refuses a call that is nobody's, or that the policy denies: it is counted, and logged unless there were many.
+fn refuse(vcpu: &mut Vcpu, function: FunctionId, conduit: Conduit) -> Next {
+    if let Pass::Yes { held_back } = vcpu.vm.note_refused_call(timer::now()) {
+        let name = vcpu.vm.name();
+        match held_back {
+            0 => log::info!("{name}: refused {conduit:?} {:#010x}", function.0),
+            _ => log::info!(
+                "{name}: refused {conduit:?} {:#010x}, and {held_back} calls before",
+                function.0
+            ),
+        }
+    }
+    answer(vcpu, NOT_SUPPORTED)
 }

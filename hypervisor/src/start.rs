@@ -16,7 +16,7 @@ use crate::frames::Frames;
 use crate::machine::Machine;
 use crate::vcpu::Vcpu;
 use crate::vm::Vm;
-use crate::{console, tee};
+use crate::{console, entropy, tee};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use mediator::address::{PAGE_SIZE, Pa};
@@ -71,6 +71,10 @@ pub fn primary(device_tree: u64) -> ! {
         env!("CARGO_PKG_VERSION"),
         machine.cpus.len()
     );
+    match machine.seed {
+        Some(seed) => entropy::init(seed),
+        None => log::warn!("/chosen has no rng-seed: guests get no random numbers"),
+    }
     tee::probe();
 
     let mut free = Frames::new();

@@ -8,10 +8,12 @@ use crate::arch::guest_ram::GuestRam;
 use crate::arch::{list_registers, memory, timer};
 use crate::console;
 use crate::description::VmDescription;
+use crate::entropy;
 use crate::guest_image;
-use crate::guest_tree::{self, GuestLayout};
+use crate::guest_tree::{self, GuestLayout, GuestSeed};
 use crate::line_buffer::LineBuffer;
 use crate::machine::Machine;
+use crate::rate_limit::{Pass, RateLimit};
 use crate::tee;
 use crate::vgic::{Kicks, VirtualGic};
 use crate::vpl011::VirtualPl011;
@@ -24,6 +26,9 @@ use mediator::Tee;
 use mediator::address::Ipa;
 use mediator::ports::GuestMemory;
 use spin::Mutex;
+
+/// Lines a second that a VM's refused calls may have on the console.
+const REFUSED_LOGGED_PER_SECOND: u32 = 4;
 
 /// A VM. All of it may be used from any CPU.
 pub struct Vm {
@@ -41,6 +46,10 @@ pub struct Vm {
     /// Whether [`Power::life`] is `Stopping`; readable without the lock.
     stopping: AtomicBool,
     tee: Mutex<Option<Arc<dyn Tee>>>,
+    /// Calls that nobody answered, and how many of them may be logged.
+    refused_calls: AtomicU64,
+    refused_log: Mutex<RateLimit>,
+    forwarded_calls: AtomicU64,
     /// The physical counter at the VM's start, which its virtual counter is counted from.
     counter_offset: AtomicU64,
 }
@@ -98,6 +107,12 @@ impl Vm {
             }),
             stopping: AtomicBool::new(false),
             tee: Mutex::new(None),
+            refused_calls: AtomicU64::new(0),
+            refused_log: Mutex::new(RateLimit::new(
+                REFUSED_LOGGED_PER_SECOND,
+                timer::frequency(),
+            )),
+            forwarded_calls: AtomicU64::new(0),
             counter_offset: AtomicU64::new(0),
             description,
         }
@@ -163,12 +178,10 @@ impl Vm {
         let ramdisk_len = ramdisk.map_or(0, |bytes| bytes.len() as u64);
         let placement = guest_image::place(kernel, ramdisk_len, self.ram.bytes())
             .ok_or_else(|| String::from("kernel and RAM disk do not fit into its memory"))?;
-        let tree = guest_tree::build(
-            description,
-            ramdisk.map(|bytes| (placement.ramdisk, bytes.len() as u64)),
-        )
-        .map_err(|error| alloc::format!("its device tree can't be made: {error}"))?;
-
+        let seed = seed();
+        let ramdisk_at = ramdisk.map(|bytes| (placement.ramdisk, bytes.len() as u64));
+        let tree = guest_tree::build(description, ramdisk_at, seed.as_ref())
+            .map_err(|error| alloc::format!("its device tree can't be made: {error}"))?;
         self.ram.clear();
         let fits = |_| String::from("its image reaches beyond its memory");
         self.ram.store(placement.kernel, kernel).map_err(fits)?;
@@ -308,6 +321,17 @@ impl Vm {
         }
     }
 
+    /// Counts a call that is refused, at time `now`, and says whether it is to be logged.
+    pub fn note_refused_call(&self, now: u64) -> Pass {
+        self.refused_calls.fetch_add(1, Ordering::Relaxed);
+        self.refused_log.lock().event(now)
+    }
+
+    /// Counts a call that was forwarded to the firmware.
+    pub fn note_forwarded_call(&self) {
+        self.forwarded_calls.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Has the CPUs look at the vCPUs for which the interrupt controller has something new; `own` is the vCPU that the
     /// caller is about to enter, which needs no telling.
     pub fn deliver(&self, kicks: Kicks, own: usize) {
@@ -347,4 +371,13 @@ impl Vm {
         self.gic
             .set_spi_level(GuestLayout::UART_INTID, uart.interrupt_asserted())
     }
+}
+
+/// Randomness for a guest that starts, if there is any.
+fn seed() -> Option<GuestSeed> {
+    let mut seed = GuestSeed {
+        generator: [0; 64],
+        layout: [0; 8],
+    };
+    (entropy::fill(&mut seed.generator) && entropy::fill(&mut seed.layout)).then_some(seed)
 }

@@ -6,6 +6,8 @@
 use core::arch::global_asm;
 use core::mem::offset_of;
 
+use mediator::CallRegisters;
+
 /// The registers of a vCPU that every exit saves.
 #[repr(C)]
 #[derive(Clone, Debug)]
@@ -52,6 +54,16 @@ impl Context {
             pc,
             pstate: PSTATE_START,
         }
+    }
+
+    /// x0 to x17, which carry a call's arguments and results.
+    pub fn call_registers(&mut self) -> &mut CallRegisters {
+        let (calls, _) = self
+            .x
+            .split_at_mut(size_of::<CallRegisters>() / size_of::<u64>());
+        calls
+            .try_into()
+            .expect("a context has more registers than a call")
     }
 
     /// Runs the guest until something brings the CPU back to EL2.

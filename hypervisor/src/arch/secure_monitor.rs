@@ -1,6 +1,7 @@
 //! SMCs that the hypervisor issues itself: PSCI for its own CPUs, and what a mediator sends to the secure world.
 
 use core::arch::asm;
+use mediator::CallRegisters;
 use mediator::ports::SecureWorld;
 
 /// The way to EL3, for any SMC.
@@ -29,6 +30,23 @@ impl SecureWorld for SecureMonitor {
 }
 
 impl SecureMonitor {
+    /// Issues a call with all the registers that SMCCC knows (DEN0028G, §3.1).
+    pub fn call(self, registers: &mut CallRegisters) {
+        let r = registers;
+        // SAFETY: as in `smc` above.
+        unsafe {
+            asm!(
+                "smc #0",
+                inout("x0") r[0], inout("x1") r[1], inout("x2") r[2], inout("x3") r[3],
+                inout("x4") r[4], inout("x5") r[5], inout("x6") r[6], inout("x7") r[7],
+                inout("x8") r[8], inout("x9") r[9], inout("x10") r[10], inout("x11") r[11],
+                inout("x12") r[12], inout("x13") r[13], inout("x14") r[14], inout("x15") r[15],
+                inout("x16") r[16], inout("x17") r[17],
+                options(nostack),
+            );
+        }
+    }
+
     fn psci(self, function: arm_psci::FunctionId, arguments: [u64; 3]) -> Result<(), i32> {
         let [a, b, c] = arguments;
         let result = self.smc([u64::from(u32::from(function)), a, b, c, 0, 0, 0, 0])[0] as i32;

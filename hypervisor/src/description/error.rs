@@ -5,6 +5,8 @@ use core::fmt;
 
 use dtoolkit::error::FdtParseError;
 
+use crate::policy::PolicyError;
+
 /// What is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DescriptionError {
@@ -82,6 +84,8 @@ pub enum Problem {
     LargerThanMemory,
     /// More than the limit for all buffers together.
     MoreThanTotal,
+    /// Calls can't be forwarded or denied as it says.
+    Policy(PolicyError),
 }
 
 impl From<FdtParseError> for DescriptionError {
@@ -139,6 +143,7 @@ impl fmt::Display for Problem {
             Self::LargerThanMemory => {
                 f.write_str("kernel and RAM disk are larger than the guest's memory")
             }
+            Self::Policy(error) => error.fmt(f),
             Self::MoreThanTotal => f.write_str("it is more than bulkhead,shm-total-max allows"),
         }
     }

@@ -13,6 +13,7 @@ use super::{
     ShmLimits, TeeChoice, VmDescription,
 };
 use crate::frames::BLOCK_SIZE;
+use crate::policy::{CallPolicy, IdRange};
 
 /// The tag of the hypervisor's own lines on the console.
 const OWN_TAG: &str = "bulkhead";
@@ -30,6 +31,8 @@ const TEE_CONDUIT: &str = "bulkhead,tee-conduit";
 const SHM_BUFFER_MAX: &str = "bulkhead,shm-buffer-max";
 const SHM_BUFFERS_MAX_NAME: &str = "bulkhead,shm-buffers-max";
 const SHM_TOTAL_MAX: &str = "bulkhead,shm-total-max";
+const SMC_FORWARD: &str = "bulkhead,smc-forward";
+const SMC_DENY: &str = "bulkhead,smc-deny";
 
 /// What a guest has to fit into.
 pub(super) struct Surroundings<'a> {
@@ -102,6 +105,7 @@ fn guest(
         tee,
         conduit: conduit.unwrap_or(Conduit::Smc),
         shm_limits: shm_limits(node)?,
+        policy: policy(node)?,
     })
 }
 
@@ -180,6 +184,27 @@ fn shm_limits(node: &DescribedNode<'_>) -> Result<ShmLimits, DescriptionError> {
         return Err(node.error(SHM_BUFFER_MAX, Problem::MoreThanTotal));
     }
     Ok(limits)
+}
+
+fn policy(node: &DescribedNode<'_>) -> Result<CallPolicy, DescriptionError> {
+    let forward = id_ranges(node, SMC_FORWARD)?;
+    let deny = id_ranges(node, SMC_DENY)?;
+    CallPolicy::new(&forward, &deny).map_err(|error| node.broken(Problem::Policy(error)))
+}
+
+fn id_ranges(
+    node: &DescribedNode<'_>,
+    property: &'static str,
+) -> Result<Vec<IdRange>, DescriptionError> {
+    let numbers = node.numbers(property)?.unwrap_or_default();
+    let (pairs, rest) = numbers.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(node.error(property, Problem::Malformed));
+    }
+    Ok(pairs
+        .iter()
+        .map(|&[first, last]| IdRange { first, last })
+        .collect())
 }
 
 fn within(

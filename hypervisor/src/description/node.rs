@@ -88,6 +88,10 @@ impl<'a> DescribedNode<'a> {
         }
     }
 
+    pub(super) fn bytes(&self, property: &str) -> Option<&'a [u8]> {
+        self.node.property(property)?.value_as().ok()
+    }
+
     /// A number of one cell.
     pub(super) fn number(&self, property: &'static str) -> Result<Option<u32>, DescriptionError> {
         self.value(property)

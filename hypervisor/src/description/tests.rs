@@ -3,6 +3,9 @@ mod guest_refused;
 mod machine_refused;
 
 use std::string::{String, ToString};
+
+use crate::policy::Verdict;
+use crate::smccc::FunctionId;
 use std::vec::Vec;
 
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};

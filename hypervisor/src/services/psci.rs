@@ -17,6 +17,8 @@ const AFFINITY_OFF: u64 = 1;
 const AFFINITY_ON_PENDING: u64 = 2;
 /// CPU_SUSPEND's power_state, original format: StateType, set for a power-down state (§5.4.2.1).
 const POWER_DOWN_STATE: u64 = 1 << 16;
+/// SYSTEM_RESET2's architectural warm reset (§5.1.11). A VM's reset keeps no memory, so it may stand for it.
+const WARM_RESET: u64 = 0;
 /// SMCCC_VERSION, which PSCI_FEATURES answers for too (§5.1.16).
 const SMCCC_VERSION: u32 = 0x8000_0000;
 
@@ -57,6 +59,10 @@ pub fn call(vcpu: &mut Vcpu, function: FunctionId) -> Next {
         }
         Psci::SystemOff => stop(vcpu, After::Off),
         Psci::SystemReset => stop(vcpu, After::Restart),
+        Psci::SystemReset232 | Psci::SystemReset264 => match a {
+            WARM_RESET => stop(vcpu, After::Restart),
+            _ => answer(vcpu, error(ErrorCode::InvalidParameters)),
+        },
         _ => answer(vcpu, NOT_SUPPORTED),
     }
 }
@@ -111,7 +117,9 @@ fn features(function: u32) -> u64 {
                 | Psci::CpuSuspend64
                 | Psci::CpuOff
                 | Psci::SystemOff
-                | Psci::SystemReset)
+                | Psci::SystemReset
+                | Psci::SystemReset232
+                | Psci::SystemReset264)
         );
     if supported { 0 } else { NOT_SUPPORTED }
 }

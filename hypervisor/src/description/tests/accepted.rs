@@ -40,6 +40,7 @@ fn the_machine_and_its_guests_are_read() {
             buffers_max: 1024,
             total_bytes_max: 256 << 20,
         },
+        policy: CallPolicy::default(),
     };
     let vm2 = VmDescription {
         name: "vm2".into(),
@@ -67,6 +68,8 @@ fn choices_are_read() {
     set("bulkhead,shm-buffer-max", longs(&[0x1000]))(vm1);
     set("bulkhead,shm-buffers-max", cells(&[7]))(vm1);
     set("bulkhead,shm-total-max", longs(&[0x4000]))(vm1);
+    set("bulkhead,smc-forward", cells(&[0xc200_0000, 0xc200_00ff]))(vm1);
+    set("bulkhead,smc-deny", cells(&[0x8400_0009, 0x8400_0009]))(vm1);
     without("module@65000000")(vm1);
     without("bootargs")(tree.find_node_mut("/chosen/vm1/module@62000000").unwrap());
     let machine = parsed(&tree).unwrap();
@@ -79,8 +82,27 @@ fn choices_are_read() {
         total_bytes_max: 0x4000,
     };
     assert_eq!(vm1.shm_limits, limits);
+    assert_eq!(
+        vm1.policy.verdict(FunctionId(0xc200_0010)),
+        Verdict::Forward
+    );
+    assert_eq!(vm1.policy.verdict(FunctionId(0x8400_0009)), Verdict::Refuse);
+    assert_eq!(machine.guests[1].policy, CallPolicy::default());
     assert_eq!(vm1.ramdisk, None);
     assert_eq!(vm1.bootargs, "");
+}
+
+#[test]
+fn a_seed_has_as_many_bytes_as_are_needed() {
+    let seed_of = |len: u8| {
+        let mut tree = machine();
+        let bytes: Vec<u8> = (0..len).collect();
+        set("rng-seed", bytes)(tree.find_node_mut("/chosen").unwrap());
+        parsed(&tree).unwrap().seed
+    };
+    assert_eq!(seed_of(64).map(|seed| (seed[0], seed[31])), Some((0, 31)));
+    assert_eq!(seed_of(31), None);
+    assert_eq!(parsed(&machine()).unwrap().seed, None);
 }
 
 #[test]

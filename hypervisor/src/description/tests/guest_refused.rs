@@ -146,6 +146,25 @@ fn limits_that_make_no_sense() {
 }
 
 #[test]
+fn policies_that_can_not_be() {
+    assert_eq!(
+        refusal(VM1, set("bulkhead,smc-deny", cells(&[1]))),
+        "/chosen/vm1: bulkhead,smc-deny: it is malformed"
+    );
+    let error = refusal(VM1, set("bulkhead,smc-deny", cells(&[2, 1])));
+    assert_eq!(
+        error,
+        "/chosen/vm1: the range 0x2 to 0x1 ends before it starts"
+    );
+    let psci = cells(&[0x8400_0000, 0x8400_0000]);
+    let error = refusal(VM1, set("bulkhead,smc-forward", psci));
+    assert!(
+        error.starts_with("/chosen/vm1: 0x84000000 to 0x84000000 can't be forwarded"),
+        "{error}"
+    );
+}
+
+#[test]
 fn modules_that_are_wrong() {
     assert_eq!(
         refusal(VM1, without("module@62000000")),
