@@ -36,8 +36,8 @@ lint: setup ## clippy without warnings, for the host and for the bare machine
 test-host: setup ## tests that need no machine
 	cargo test --workspace --exclude end-to-end
 
-test-e2e: setup ## tests that boot machines
-	cargo test --release -p end-to-end -- --test-threads=1 --nocapture
+test-e2e: fetch ## tests that boot machines
+	cargo test --release --no-fail-fast -p end-to-end -- --test-threads=1
 
 clean: ## remove what was built; what was downloaded stays, in .cache
 	cargo clean

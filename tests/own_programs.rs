@@ -22,11 +22,11 @@ fn program(folder: &Path, name: &str, text: &str) {
 /// Writes an initramfs as a user might: Debian's programs with a first process of the user's own.
 fn own_initramfs(path: &Path) {
     let cache = Cache::from_environment().expect("the cache can be used");
-    let debian = debian_parts(&cache, &Progress::stderr()).expect("Debian's parts can be had");
+    let debian = debian_parts(&cache, &Progress::silent()).expect("Debian's parts can be had");
     let mut own = Tree::new();
     let init = Node::File {
         mode: 0o755,
-        content: b"#!/bin/busybox sh\necho \"my own init\"\npoweroff -f\n".to_vec(),
+        content: b"#!/bin/busybox sh\necho \"my own init\"\n/bin/busybox poweroff -f\n".to_vec(),
     };
     own.insert("init", init).expect("a new tree takes any file");
     let mut bytes = fs::read(debian.base_initramfs).expect("the cache can be read");

@@ -231,6 +231,8 @@ pub enum Verdict {
     NotOff,
     /// The run ended while its job ran.
     Unfinished,
+    /// It reset itself so often, and then the run ended before it powered itself off.
+    Resets(u32),
     /// It came up, but its job did not start before the run ended.
     JobNotStarted,
     /// The hypervisor did not start it.
@@ -254,6 +256,7 @@ impl Verdict {
             Self::NoResult => "powered off without a result".to_owned(),
             Self::NotOff => "did not power off".to_owned(),
             Self::Unfinished => "did not end".to_owned(),
+            Self::Resets(count) => format!("reset itself {count} times and did not power off"),
             Self::JobNotStarted => "did not come up".to_owned(),
             Self::NotStarted => "was not started".to_owned(),
         }
@@ -269,6 +272,7 @@ impl GuestTrace {
         if self.token.is_none() {
             return match (self.off, self.up) {
                 (true, _) => Verdict::Passed,
+                (false, true) if self.resets > 0 => Verdict::Resets(self.resets),
                 (false, true) => Verdict::Unfinished,
                 (false, false) => Verdict::NotStarted,
             };

@@ -51,7 +51,7 @@ impl Scenario {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let mut options = RunOptions::new(config(folder.path()));
         options.logs = Some(folder.path().join("logs"));
-        options.timeout = Duration::from_secs(300);
+        options.timeout = Duration::from_secs(180);
         Self { options, folder }
     }
 
@@ -86,7 +86,7 @@ impl Scenario {
 
     /// Runs the machine to its end.
     pub fn run(self) -> Outcome {
-        let report = run::run(&self.options, &Progress::stderr()).expect("the machine can be run");
+        let report = run::run(&self.options, &Progress::silent()).expect("the machine can be run");
         eprintln!("{report}");
         Outcome {
             report,

@@ -102,6 +102,10 @@ fn a_guest_without_a_job_passes_when_it_powers_itself_off() {
     assert_eq!(own(&[]), Verdict::NotStarted);
     assert_eq!(own(&[(HV, "vm2: started")]), Verdict::Unfinished);
     assert_eq!(
+        own(&[(HV, "vm2: started"), (HV, "vm2: reset")]),
+        Verdict::Resets(1)
+    );
+    assert_eq!(
         own(&[(HV, "vm2: started"), (HV, "vm2: reset"), (HV, "vm2: off")]),
         Verdict::Passed
     );
