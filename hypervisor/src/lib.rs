@@ -17,6 +17,7 @@ pub mod guest_tree;
 pub mod id_registers;
 pub mod line_buffer;
 pub mod policy;
+pub mod power;
 pub mod rate_limit;
 pub mod scheduler;
 pub mod smccc;

@@ -110,10 +110,7 @@ pub fn primary(device_tree: u64) -> ! {
     init_cpu(0);
     start_other_cpus(machine, root);
     for vm in &machine.vms {
-        if let Err(reason) = vm.start() {
-            log::error!("{}: stopped: {reason}", vm.name());
-            machine.vm_is_off();
-        }
+        vm.ask_for_start();
     }
     run(machine, 0)
 }

@@ -9,6 +9,7 @@ use crate::arch::context::{Context, Exit};
 use crate::arch::list_registers::CpuListRegisters;
 use crate::arch::system_registers::{self, SystemRegisters};
 use crate::arch::{gic, memory, timer};
+use crate::power::Entry;
 use crate::scheduler::Readiness;
 use crate::vm::Vm;
 use alloc::sync::Arc;
@@ -68,13 +69,16 @@ impl Vcpu {
         }
         if self.vm.is_stopping() {
             self.stop();
-            self.vm.vcpu_stopped(self.index);
+            self.vm.let_go(self.index);
         }
         if !self.on {
-            let Some((entry, argument)) = self.vm.take_start(self.index) else {
+            if self.index == 0 {
+                self.vm.start_if_asked();
+            }
+            let Some(entry) = self.vm.take_start(self.index) else {
                 return Readiness::Off;
             };
-            self.start(entry, argument);
+            self.start(entry);
         }
         if self.waiting && !self.vm.gic.has_pending(self.index) {
             return Readiness::Waiting(self.system.timer_deadline());
@@ -83,9 +87,9 @@ impl Vcpu {
         Readiness::Ready
     }
 
-    fn start(&mut self, entry: u64, argument: u64) {
+    fn start(&mut self, entry: Entry) {
         self.vm.gic.reset_vcpu(self.index);
-        self.context = Context::start(entry, argument);
+        self.context = Context::start(entry.pc, entry.argument);
         self.system = SystemRegisters::start(self.index, self.vm.counter_offset());
         self.tee = self.vm.tee();
         self.on = true;

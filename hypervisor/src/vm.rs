@@ -1,8 +1,6 @@
 //! One VM: what it has, and its life from start to stop.
 //!
-//! A VM stops in two steps: someone asks ([`Vm::stop`]), then each CPU that runs vCPUs of it lets go of them
-//! ([`Vm::vcpu_stopped`]). The CPU that lets go of the last one takes the VM apart, and starts it again where a restart
-//! was asked for.
+//! Who may do what when is decided in [`crate::power`]; here it is done.
 
 use crate::arch::guest_ram::GuestRam;
 use crate::arch::{list_registers, memory, timer};
@@ -13,6 +11,7 @@ use crate::guest_image;
 use crate::guest_tree::{self, GuestLayout, GuestSeed};
 use crate::line_buffer::LineBuffer;
 use crate::machine::Machine;
+use crate::power::{After, CpuOnError, Entry, Life, Power, VcpuPower};
 use crate::rate_limit::{Pass, RateLimit};
 use crate::tee;
 use crate::vgic::{Kicks, VirtualGic};
@@ -43,7 +42,7 @@ pub struct Vm {
     uart: Mutex<VirtualPl011>,
     line: Mutex<LineBuffer>,
     power: Mutex<Power>,
-    /// Whether [`Power::life`] is `Stopping`; readable without the lock.
+    /// Whether the VM was asked to stop; readable without the lock.
     stopping: AtomicBool,
     tee: Mutex<Option<Arc<dyn Tee>>>,
     /// Calls that nobody answered, and how many of them may be logged.
@@ -52,43 +51,6 @@ pub struct Vm {
     forwarded_calls: AtomicU64,
     /// The physical counter at the VM's start, which its virtual counter is counted from.
     counter_offset: AtomicU64,
-}
-
-struct Power {
-    life: Life,
-    vcpus: Vec<VcpuPower>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
-    Off,
-    Running,
-    Stopping(After),
-}
-
-/// What comes after a VM has stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum After {
-    /// It stays off.
-    Off,
-    /// It starts again.
-    Restart,
-}
-
-/// The power state of a vCPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VcpuPower {
-    /// Off.
-    Off,
-    /// Asked to start here, with this in x0.
-    Starting {
-        /// Where it starts.
-        entry: u64,
-        /// What x0 holds.
-        argument: u64,
-    },
-    /// On.
-    On,
 }
 
 impl Vm {
@@ -101,10 +63,7 @@ impl Vm {
             gic: VirtualGic::new(vcpus, list_registers::count()),
             uart: Mutex::new(VirtualPl011::new()),
             line: Mutex::new(LineBuffer::new()),
-            power: Mutex::new(Power {
-                life: Life::Off,
-                vcpus: alloc::vec![VcpuPower::Off; vcpus],
-            }),
+            power: Mutex::new(Power::new(vcpus)),
             stopping: AtomicBool::new(false),
             tee: Mutex::new(None),
             refused_calls: AtomicU64::new(0),
@@ -133,42 +92,59 @@ impl Vm {
         self.tee.lock().clone()
     }
 
-    /// Fills the VM's memory with its image, and lets its first vCPU start.
-    ///
-    /// # Errors
-    ///
-    /// A line that says what does not fit.
-    pub fn start(&self) -> Result<(), String> {
-        let entry = self.load_image()?;
+    /// Asks for a VM that is off to start; the CPU of its first vCPU does it. Says whether it was off.
+    pub fn ask_for_start(&self) -> bool {
+        let off = self.power.lock().ask_for_start();
+        if off {
+            self.kick_vcpu(0);
+        }
+        off
+    }
+
+    /// If the VM was asked to start, fills its memory and lets its first vCPU start. For the CPU of that vCPU.
+    pub fn start_if_asked(&self) {
+        if self.power.lock().life() != Life::Starting {
+            return;
+        }
+        match self.prepare() {
+            Ok(entry) => {
+                log::info!("{}: started, {}", self.name(), self.summary());
+                let mut power = self.power.lock();
+                self.stopping.store(false, Ordering::Release);
+                power.started(entry);
+            }
+            Err(reason) => {
+                log::error!("{}: stopped: {reason}", self.name());
+                self.power.lock().start_failed();
+                Machine::get().vm_is_off();
+            }
+        }
+    }
+
+    /// Makes what belongs to one life of the VM.
+    fn prepare(&self) -> Result<Entry, String> {
+        let placement = self.load_image()?;
         self.gic.reset();
         *self.uart.lock() = VirtualPl011::new();
         self.counter_offset.store(timer::now(), Ordering::Relaxed);
         let tee = tee::create(self.id, &self.description, self.ram)?;
         *self.tee.lock() = tee;
+        Ok(Entry {
+            pc: placement.kernel.0,
+            argument: placement.device_tree.0,
+        })
+    }
 
-        let mut power = self.power.lock();
-        power.life = Life::Running;
-        self.stopping.store(false, Ordering::Release);
-        power.vcpus[0] = VcpuPower::Starting {
-            entry: entry.kernel.0,
-            argument: entry.device_tree.0,
-        };
-        drop(power);
-        log::info!(
-            "{}: started, {} MiB, {} vCPUs on CPUs {}, tee {}",
-            self.name(),
-            self.ram.bytes() >> 20,
-            self.description.vcpu_cpus.len(),
-            self.description
-                .vcpu_cpus
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(","),
-            self.description.tee,
-        );
-        self.kick_vcpu(0);
-        Ok(())
+    /// What the VM has, in words.
+    pub fn summary(&self) -> String {
+        let cpus = &self.description.vcpu_cpus;
+        let list = cpus
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(",");
+        let (mib, count, tee) = (self.ram.bytes() >> 20, cpus.len(), self.description.tee);
+        alloc::format!("{mib} MiB, {count} vCPUs on CPUs {list}, tee {tee}")
     }
 
     fn load_image(&self) -> Result<guest_image::Placement, String> {
@@ -198,21 +174,17 @@ impl Vm {
     /// # Errors
     ///
     /// As the specification has them: no such vCPU, on or starting already, an entry outside of memory.
-    pub fn cpu_on(&self, target: usize, entry: u64, argument: u64) -> Result<(), ErrorCode> {
+    pub fn cpu_on(&self, target: usize, entry: Entry) -> Result<(), ErrorCode> {
+        let starts_in_memory = entry.pc.is_multiple_of(4) && self.ram.run(Ipa(entry.pc)).is_ok();
         let mut power = self.power.lock();
-        let state = power
-            .vcpus
-            .get_mut(target)
-            .ok_or(ErrorCode::InvalidParameters)?;
-        match state {
-            VcpuPower::On => return Err(ErrorCode::AlreadyOn),
-            VcpuPower::Starting { .. } => return Err(ErrorCode::OnPending),
-            VcpuPower::Off => {}
-        }
-        if !entry.is_multiple_of(4) || self.ram.run(Ipa(entry)).is_err() {
+        if !starts_in_memory && power.vcpu(target) == Some(VcpuPower::Off) {
             return Err(ErrorCode::InvalidAddress);
         }
-        *state = VcpuPower::Starting { entry, argument };
+        power.cpu_on(target, entry).map_err(|error| match error {
+            CpuOnError::NoSuchVcpu => ErrorCode::InvalidParameters,
+            CpuOnError::AlreadyOn => ErrorCode::AlreadyOn,
+            CpuOnError::OnPending => ErrorCode::OnPending,
+        })?;
         drop(power);
         self.kick_vcpu(target);
         Ok(())
@@ -220,41 +192,28 @@ impl Vm {
 
     /// The power state of vCPU `target`, if there is one.
     pub fn vcpu_power(&self, target: usize) -> Option<VcpuPower> {
-        self.power.lock().vcpus.get(target).copied()
+        self.power.lock().vcpu(target)
     }
 
-    /// If vCPU `index` was asked to start, takes note that it does and gives entry and argument.
-    pub fn take_start(&self, index: usize) -> Option<(u64, u64)> {
-        let mut power = self.power.lock();
-        if power.life != Life::Running {
-            return None;
-        }
-        let VcpuPower::Starting { entry, argument } = power.vcpus[index] else {
-            return None;
-        };
-        power.vcpus[index] = VcpuPower::On;
-        Some((entry, argument))
+    /// If vCPU `index` was asked to start, takes note that it does and says where.
+    pub fn take_start(&self, index: usize) -> Option<Entry> {
+        self.power.lock().take_start(index)
     }
 
     /// Takes note that vCPU `index` turned itself off. A VM whose vCPUs are all off is stopped.
     pub fn cpu_off(&self, index: usize) {
-        let mut power = self.power.lock();
-        power.vcpus[index] = VcpuPower::Off;
-        let nobody_left = power.vcpus.iter().all(|&vcpu| vcpu == VcpuPower::Off);
-        drop(power);
-        if nobody_left {
+        let someone_left = self.power.lock().cpu_off(index);
+        if !someone_left {
             self.stop(After::Off, Some("all its vCPUs are off"));
         }
     }
 
-    /// Asks for the VM to stop; `reason` is given where it did not ask for it itself. Of several requests the first one
-    /// counts.
-    pub fn stop(&self, after: After, reason: Option<&str>) {
+    /// Asks for the VM to stop; `reason` is given where it did not ask for it itself. Says whether it was running.
+    pub fn stop(&self, after: After, reason: Option<&str>) -> bool {
         let mut power = self.power.lock();
-        if power.life != Life::Running {
-            return;
+        if !power.stop(after) {
+            return false;
         }
-        power.life = Life::Stopping(after);
         self.stopping.store(true, Ordering::Release);
         drop(power);
         if let Some(reason) = reason {
@@ -263,6 +222,7 @@ impl Vm {
         for index in 0..self.description.vcpu_cpus.len() {
             self.kick_vcpu(index);
         }
+        true
     }
 
     /// Whether the VM is about to stop, so that its vCPUs must not run.
@@ -270,20 +230,14 @@ impl Vm {
         self.stopping.load(Ordering::Acquire)
     }
 
-    /// Takes note that vCPU `index` will not run any more in this life of the VM. With the last one the VM is taken
-    /// apart.
-    pub fn vcpu_stopped(&self, index: usize) {
-        let mut power = self.power.lock();
-        power.vcpus[index] = VcpuPower::Off;
-        let Life::Stopping(after) = power.life else {
+    /// Takes note that vCPU `index`, which is in no CPU, will not run any more in this life of the VM. With the last one
+    /// the VM is taken apart.
+    pub fn let_go(&self, index: usize) {
+        let Some(after) = self.power.lock().let_go(index) else {
             return;
         };
-        if power.vcpus.iter().any(|&vcpu| vcpu != VcpuPower::Off) {
-            return;
-        }
-        power.life = Life::Off;
-        drop(power);
         self.take_apart();
+        self.power.lock().taken_apart();
         match after {
             After::Off => {
                 log::info!("{}: off", self.name());
@@ -291,10 +245,7 @@ impl Vm {
             }
             After::Restart => {
                 log::info!("{}: reset", self.name());
-                if let Err(reason) = self.start() {
-                    log::error!("{}: stopped: {reason}", self.name());
-                    Machine::get().vm_is_off();
-                }
+                self.ask_for_start();
             }
         }
     }

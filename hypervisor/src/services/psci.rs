@@ -2,9 +2,9 @@
 
 use super::answer;
 use crate::cpu::Next;
+use crate::power::{After, Entry, VcpuPower};
 use crate::smccc::{FunctionId, NOT_SUPPORTED};
 use crate::vcpu::Vcpu;
-use crate::vm::{After, VcpuPower};
 use arm_psci::{ErrorCode, FunctionId as Psci};
 
 /// PSCI_VERSION: 1.1 (§5.1.1).
@@ -45,7 +45,7 @@ pub fn call(vcpu: &mut Vcpu, function: FunctionId) -> Next {
         Psci::CpuOn32 | Psci::CpuOn64 => {
             let result = vcpu_at(a)
                 .ok_or(ErrorCode::InvalidParameters)
-                .and_then(|target| vcpu.vm.cpu_on(target, b, c));
+                .and_then(|target| vcpu.vm.cpu_on(target, Entry { pc: b, argument: c }));
             answer(vcpu, result.map_or_else(error, |()| 0))
         }
         Psci::AffinityInfo32 | Psci::AffinityInfo64 => {
@@ -86,7 +86,7 @@ fn affinity_info(vcpu: &Vcpu, affinity: u64, lowest_level: u64) -> u64 {
     match power {
         Some(VcpuPower::On) => AFFINITY_ON,
         Some(VcpuPower::Off) => AFFINITY_OFF,
-        Some(VcpuPower::Starting { .. }) => AFFINITY_ON_PENDING,
+        Some(VcpuPower::Starting(_)) => AFFINITY_ON_PENDING,
         None => error(ErrorCode::InvalidParameters),
     }
 }
