@@ -35,7 +35,7 @@ pub struct GuestTrace {
     pub stopped: Option<String>,
     /// How often it reset itself.
     pub resets: u32,
-    /// The last line on its console that had text.
+    /// The last line with text on its console, until its job ended.
     pub last_line: String,
 }
 
@@ -178,6 +178,8 @@ impl Trace {
             }
             // A second end is that of a guest that was reset; the first one counts.
             Some(Marker::Exit { .. }) => None,
+            // What the kernel says on its way down tells nothing of the job.
+            None if guest.exit_status.is_some() => None,
             None => {
                 remember(&mut guest.last_line, text);
                 None

@@ -198,22 +198,7 @@ impl fmt::Display for Report {
         }
         table(formatter, &rows, Last::Number)?;
         writeln!(formatter)?;
-        if self.result != RunResult::Passed {
-            let consoles = self
-                .last_seen
-                .iter()
-                .map(|seen| (&seen.console, &seen.line));
-            let guests = self
-                .guests
-                .iter()
-                .map(|guest| (&guest.name, &guest.last_line));
-            writeln!(formatter, "last seen on each console:")?;
-            for (console, line) in consoles.chain(guests) {
-                let line = if line.is_empty() { "(nothing)" } else { line };
-                writeln!(formatter, "  {console}: {line}")?;
-            }
-            writeln!(formatter)?;
-        }
+        self.last_lines(formatter)?;
         writeln!(
             formatter,
             "{} ({:.1} s; logs in {})",
@@ -221,6 +206,33 @@ impl fmt::Display for Report {
             self.seconds,
             self.logs.display()
         )
+    }
+}
+
+impl Report {
+    /// Where to look first after a failure: at the guests if they are to blame, else at everything.
+    fn last_lines(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = match self.result {
+            RunResult::Passed => return Ok(()),
+            RunResult::GuestFailed => false,
+            _ => true,
+        };
+        let consoles = self
+            .last_seen
+            .iter()
+            .filter(|_| all)
+            .map(|seen| (&seen.console, &seen.line));
+        let guests = self
+            .guests
+            .iter()
+            .filter(|guest| all || !guest.passed)
+            .map(|guest| (&guest.name, &guest.last_line));
+        writeln!(formatter, "last seen:")?;
+        for (console, line) in consoles.chain(guests) {
+            let line = if line.is_empty() { "(nothing)" } else { line };
+            writeln!(formatter, "  {console}: {line}")?;
+        }
+        writeln!(formatter)
     }
 }
 
@@ -385,8 +397,16 @@ mod tests {
         assert!(row("vm2").contains("passed"), "{text}");
         assert!(row("vm2").ends_with("12.5"), "{text}");
         assert!(text.contains("  vm1: the last line"), "{text}");
-        assert!(text.contains("  bulkhead: vm1: off"), "{text}");
+        assert!(!text.contains("  vm2: the last line"), "{text}");
+        assert!(!text.contains("  bulkhead: vm1: off"), "{text}");
         assert!(text.contains("not every guest did its job"), "{text}");
+    }
+
+    #[test]
+    fn a_failure_of_the_machine_shows_every_console() {
+        let text = report(RunResult::Interrupted, vec![guest("vm1", Some(0))]).to_string();
+        assert!(text.contains("  vm1: the last line"), "{text}");
+        assert!(text.contains("  bulkhead: vm1: off"), "{text}");
     }
 
     #[test]

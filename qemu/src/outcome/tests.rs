@@ -229,3 +229,15 @@ fn the_first_line_of_the_hypervisor_is_an_event() {
     assert_eq!(trace.line(at, HV, "hello"), None);
     assert_eq!(trace.hypervisor_up, Some(at));
 }
+
+#[test]
+fn the_last_line_of_a_guest_is_its_job_s() {
+    let end = format!("@@abc exit=1 {EXIT}");
+    let trace = trace(&[
+        (VM1, "what went wrong"),
+        (VM1, "  "),
+        (VM1, &end),
+        (VM1, "reboot: Power down"),
+    ]);
+    assert_eq!(trace.guests[0].last_line, "what went wrong");
+}
