@@ -3,8 +3,10 @@
 use core::mem::offset_of;
 
 use static_assertions::const_assert_eq;
-use zerocopy::little_endian::{U32, U64};
-use zerocopy::{FromBytes, Immutable, IntoBytes, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+// Fields are native integers: aligned ones cost a load, and both worlds are little endian.
+const _: () = assert!(cfg!(target_endian = "little"));
 
 /// Commands (`OPTEE_MSG_CMD_*`).
 pub mod command {
@@ -45,19 +47,17 @@ pub const HEADER_SIZE: usize = size_of::<Header>();
 pub const PARAMETER_SIZE: usize = size_of::<RawParameter>();
 
 /// `struct optee_msg_arg` without its parameters.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, Unaligned,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 struct Header {
-    command: U32,
-    function: U32,
-    session: U32,
-    cancel_id: U32,
-    pad: U32,
-    result: U32,
-    origin: U32,
-    parameters: U32,
+    command: u32,
+    function: u32,
+    session: u32,
+    cancel_id: u32,
+    pad: u32,
+    result: u32,
+    origin: u32,
+    parameters: u32,
 }
 
 const_assert_eq!(HEADER_SIZE, 32);
@@ -67,13 +67,11 @@ const_assert_eq!(offset_of!(Header, origin), 24);
 const_assert_eq!(offset_of!(Header, parameters), 28);
 
 /// `struct optee_msg_param`: the attributes and the three words that all members of its union consist of.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, Unaligned,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 struct RawParameter {
-    attributes: U64,
-    words: [U64; 3],
+    attributes: u64,
+    words: [u64; 3],
 }
 
 const_assert_eq!(PARAMETER_SIZE, 32);
@@ -169,10 +167,10 @@ const TEMPORARY: u64 = 8;
 
 impl RawParameter {
     fn parse(&self) -> Result<Parameter, UnknownAttributes> {
-        let attributes = self.attributes.get();
+        let attributes = self.attributes;
         let kind = attributes & TYPE_MASK;
         let flags = attributes & !TYPE_MASK;
-        let [a, b, c] = self.words.map(U64::get);
+        let [a, b, c] = self.words;
         let unknown = UnknownAttributes(attributes);
         let direction = match kind & 3 {
             1 => Direction::Input,
@@ -231,10 +229,7 @@ impl From<Parameter> for RawParameter {
                 [address, size, reference],
             ),
         };
-        Self {
-            attributes: U64::new(attributes),
-            words: words.map(U64::new),
-        }
+        Self { attributes, words }
     }
 }
 
@@ -259,9 +254,7 @@ impl core::fmt::Display for TooManyParameters {
 impl core::error::Error for TooManyParameters {}
 
 /// A message with room for [`CAPACITY`] parameters.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, Unaligned,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct Message {
     header: Header,
@@ -276,11 +269,11 @@ impl Message {
     #[must_use]
     pub fn new(command: u32, parameters: &[Parameter]) -> Self {
         let mut message = Self::default();
-        message.header.command = U32::new(command);
+        message.header.command = command;
         for (raw, parameter) in message.parameters.iter_mut().zip(parameters) {
             *raw = RawParameter::from(*parameter);
         }
-        message.header.parameters = U32::new(parameters.len().min(CAPACITY) as u32);
+        message.header.parameters = parameters.len().min(CAPACITY) as u32;
         message
     }
 
@@ -303,7 +296,7 @@ impl Message {
     ///
     /// There are too many.
     pub fn count(&self) -> Result<usize, TooManyParameters> {
-        match self.header.parameters.get() {
+        match self.header.parameters {
             count if count > PARAMETERS_MAX => Err(TooManyParameters::ForAPage(count)),
             count if count as usize > CAPACITY => Err(TooManyParameters::ForAnyCommand(count)),
             count => Ok(count as usize),
@@ -315,6 +308,19 @@ impl Message {
     pub fn bytes(&self, count: usize) -> &[u8] {
         let bytes = self.as_bytes();
         bytes.get(..size_with(count)).unwrap_or(bytes)
+    }
+
+    /// Takes over the bytes of `other` with its first `count` parameters.
+    pub fn copy_from(&mut self, other: &Self, count: usize) {
+        self.header = other.header;
+        for (own, other) in self
+            .parameters
+            .iter_mut()
+            .zip(&other.parameters)
+            .take(count)
+        {
+            *own = *other;
+        }
     }
 
     /// Room for the bytes of a message with `count` parameters.
@@ -344,58 +350,56 @@ impl Message {
     /// The words of the parameter at `index` (a, b and c of a value), whatever its type.
     #[must_use]
     pub fn words(&self, index: usize) -> [u64; 3] {
-        self.parameters
-            .get(index)
-            .map_or([0; 3], |raw| raw.words.map(U64::get))
+        self.parameters.get(index).map_or([0; 3], |raw| raw.words)
     }
 
     /// Replaces the words of the parameter at `index` and leaves its attributes.
     pub fn set_words(&mut self, index: usize, words: [u64; 3]) {
         if let Some(raw) = self.parameters.get_mut(index) {
-            raw.words = words.map(U64::new);
+            raw.words = words;
         }
     }
 
     /// Replaces the size of the memory reference at `index`: it has the same place in all of them.
     pub fn set_size(&mut self, index: usize, size: u64) {
         if let Some(raw) = self.parameters.get_mut(index) {
-            raw.words[1] = U64::new(size);
+            raw.words[1] = size;
         }
     }
 
     /// `cmd`, one of [`command`] or of [`rpc`](crate::rpc).
     #[must_use]
     pub fn command(&self) -> u32 {
-        self.header.command.get()
+        self.header.command
     }
 
     /// `session`
     #[must_use]
     pub fn session(&self) -> u32 {
-        self.header.session.get()
+        self.header.session
     }
 
     /// Sets `session`.
     pub fn set_session(&mut self, session: u32) {
-        self.header.session = U32::new(session);
+        self.header.session = session;
     }
 
     /// `ret`, one of [`result`](crate::result)
     #[must_use]
     pub fn result(&self) -> u32 {
-        self.header.result.get()
+        self.header.result
     }
 
     /// `ret_origin`
     #[must_use]
     pub fn origin(&self) -> u32 {
-        self.header.origin.get()
+        self.header.origin
     }
 
     /// Sets `ret` and `ret_origin`.
     pub fn set_result(&mut self, result: u32, origin: u32) {
-        self.header.result = U32::new(result);
-        self.header.origin = U32::new(origin);
+        self.header.result = result;
+        self.header.origin = origin;
     }
 }
 
@@ -407,8 +411,8 @@ mod tests {
 
     fn raw(attributes: u64) -> RawParameter {
         RawParameter {
-            attributes: U64::new(attributes),
-            words: [U64::new(1), U64::new(2), U64::new(3)],
+            attributes,
+            words: [1, 2, 3],
         }
     }
 
@@ -459,7 +463,7 @@ mod tests {
 
     #[test]
     fn attributes_have_the_values_of_the_header() {
-        let code = |parameter| RawParameter::from(parameter).attributes.get();
+        let code = |parameter| RawParameter::from(parameter).attributes;
         let direction = Direction::Output;
         assert_eq!(
             code(Parameter::Value {
@@ -523,13 +527,13 @@ mod tests {
     #[test]
     fn too_many_parameters_are_told_apart() {
         let mut message = Message::default();
-        message.header.parameters = U32::new(6);
+        message.header.parameters = 6;
         assert_eq!(message.count(), Ok(6));
-        message.header.parameters = U32::new(7);
+        message.header.parameters = 7;
         assert_eq!(message.count(), Err(TooManyParameters::ForAnyCommand(7)));
-        message.header.parameters = U32::new(127);
+        message.header.parameters = 127;
         assert_eq!(message.count(), Err(TooManyParameters::ForAnyCommand(127)));
-        message.header.parameters = U32::new(128);
+        message.header.parameters = 128;
         assert_eq!(message.count(), Err(TooManyParameters::ForAPage(128)));
     }
 

@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 
-use optee_abi::message::{CAPACITY, Message};
+use optee_abi::message::{CAPACITY, Direction, Message};
 use optee_abi::smc::status;
 
 use super::buffers::Handle;
@@ -32,6 +32,12 @@ pub(super) struct Call {
     pub(super) argument: Argument,
     /// What stands for the memory of each parameter on the secure side.
     pub(super) handles: [Option<Handle>; CAPACITY],
+    /// A bit for each parameter that refers to memory.
+    pub(super) memory: u8,
+    /// A bit for each parameter that is a value and brings something back.
+    pub(super) values_back: u8,
+    /// A bit for each parameter that is memory and brings a size back.
+    pub(super) sizes_back: u8,
     /// A bit for each parameter that is temporary memory.
     pub(super) temporary: u8,
     /// A bit for each of them that OP-TEE knows.
@@ -43,7 +49,7 @@ pub(super) struct Call {
     pub(super) thread: u64,
     /// How many parameters the message has that OP-TEE was given: the RPC argument follows it.
     pub(super) sent_count: usize,
-    /// What OP-TEE asked for, as copied once.
+    /// What OP-TEE asked for, or replied in the end, as copied once.
     pub(super) request: Message,
     /// How many parameters that has.
     pub(super) request_count: usize,
@@ -134,6 +140,9 @@ impl Call {
             place: Place::contiguous(crate::address::Ipa(0), 0),
             argument: Argument::Missing,
             handles: [None; CAPACITY],
+            memory: 0,
+            values_back: 0,
+            sizes_back: 0,
             temporary: 0,
             shared: 0,
             status: status::OK,
@@ -150,6 +159,14 @@ impl Call {
         }
     }
 
+    /// Notes that the parameter with this bit refers to memory.
+    pub(super) fn note_memory(&mut self, bit: u8, direction: Direction) {
+        self.memory |= bit;
+        if direction.brings_back() {
+            self.sizes_back |= bit;
+        }
+    }
+
     /// Makes the slot ready for another call.
     pub(super) fn begin(&mut self) {
         self.waiting = Waiting::Nothing;
@@ -157,8 +174,20 @@ impl Call {
         self.count = 0;
         self.argument = Argument::Missing;
         self.handles = [None; CAPACITY];
+        self.memory = 0;
+        self.values_back = 0;
+        self.sizes_back = 0;
         self.temporary = 0;
         self.shared = 0;
         self.status = status::OK;
     }
+}
+
+/// The indices of the bits that are set in `bits`, from the lowest on.
+pub(super) fn indices(mut bits: u8) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let index = bits.trailing_zeros() as usize;
+        bits &= bits.checked_sub(1)?;
+        Some(index)
+    })
 }

@@ -11,7 +11,7 @@ use optee_abi::message::{Direction, Message, Parameter, command};
 use optee_abi::result;
 use optee_abi::smc::{self, Returned, RpcFunction, status};
 
-use super::call::{Argument, Call, Paused, Stage, Waiting};
+use super::call::{Argument, Call, Paused, Stage, Waiting, indices};
 use super::entry::{slot, unregister_message};
 use super::list::{Progress, Purpose, TranslateError};
 use super::partition::Partition;
@@ -109,7 +109,8 @@ where
                     Purpose::Temporary(index) => call.handles[index] = Some(handle),
                     Purpose::RpcAlloc => return self.answer_with_memory(call, handle, list),
                 }
-                self.send(call, &Message::new(command::REGISTER_SHM, &[list]), 1)
+                let message = Message::new(command::REGISTER_SHM, &[list]);
+                self.send(call.index, &message, &mut call.sent_count, 1)
             }
             Ok(Progress::Interrupted) => {
                 call.translation = Some(translation);
@@ -173,7 +174,8 @@ where
     /// OP-TEE is done with what it was last sent.
     fn returned(&self, call: &mut Call, status: u32) -> Flow {
         let (page, offset) = slot(call.index);
-        let mut reply = Message::default();
+        // No request of OP-TEE waits for an answer any more, so there is room for its reply.
+        let reply = &mut call.request;
         let stage = call.stage;
         let count = if stage == Stage::Message {
             call.count
@@ -205,7 +207,7 @@ where
                     (command::UNREGISTER_SHM, Some(handle)) => self.buffers.keep(handle),
                     _ => {}
                 }
-                take_results(&mut call.message, call.count, &reply);
+                take_results(call);
                 self.settle(call)
             }
             Stage::Unshare(index) => {
@@ -235,7 +237,8 @@ where
             call.shared &= call.shared - 1;
             if let Some(handle) = call.handles[index] {
                 call.stage = Stage::Unshare(index);
-                return self.send(call, &unregister_message(handle), 1);
+                let message = unregister_message(handle);
+                return self.send(call.index, &message, &mut call.sent_count, 1);
             }
         }
         if call.status == status::OK {
@@ -264,28 +267,18 @@ where
     }
 }
 
-/// Takes over what a message brings back, field by field, each as the message itself says: values that go out, sizes of
-/// memory that goes out, the result, and the session that was opened.
-fn take_results(message: &mut Message, count: usize, reply: &Message) {
+/// Takes over what a message brings back, field by field, each as the message itself says: the result, the session that
+/// was opened, values that go out, and sizes of memory that goes out.
+fn take_results(call: &mut Call) {
+    let (message, reply) = (&mut call.message, &call.request);
     message.set_result(reply.result(), reply.origin());
     if message.command() == command::OPEN_SESSION {
         message.set_session(reply.session());
     }
-    if message.command() == command::REGISTER_SHM {
-        // Its parameter says where the buffer is, and OP-TEE was told otherwise than the guest believes.
-        return;
+    for index in indices(call.values_back) {
+        message.set_words(index, reply.words(index));
     }
-    for index in 0..count {
-        match message.parameter(index) {
-            Ok(Parameter::Value { direction, .. }) if direction.brings_back() => {
-                message.set_words(index, reply.words(index));
-            }
-            Ok(
-                Parameter::Registered { direction, .. } | Parameter::Temporary { direction, .. },
-            ) if direction.brings_back() => {
-                message.set_size(index, reply.words(index)[1]);
-            }
-            _ => {}
-        }
+    for index in indices(call.sizes_back) {
+        message.set_size(index, reply.words(index)[1]);
     }
 }

@@ -6,7 +6,7 @@ use optee_abi::result;
 use optee_abi::smc::{self, status};
 
 use super::buffers::{Handle, Kind, ReferenceError, ReserveError};
-use super::call::{Argument, Call, Stage};
+use super::call::{Argument, Call, Stage, indices};
 use super::engine::Flow;
 use super::list::{Purpose, Source, Translation};
 use super::partition::Partition;
@@ -111,20 +111,22 @@ where
         Ok(Some(count))
     }
 
-    /// Checks the parameters of a message for a TA and finds what they refer to.
+    /// Checks the parameters of a message for a TA, finds what they refer to, and notes what they bring back.
     fn check_parameters(&self, call: &mut Call) -> Flow {
         for index in 0..call.count {
+            let bit = 1 << index;
             match call.message.parameter(index) {
-                Ok(
-                    Parameter::None
-                    | Parameter::Value { .. }
-                    | Parameter::Temporary { address: 0, .. },
-                ) => {}
+                Ok(Parameter::None) => {}
+                Ok(Parameter::Value { direction, .. }) => {
+                    if direction.brings_back() {
+                        call.values_back |= bit;
+                    }
+                }
                 Ok(Parameter::Registered {
+                    direction,
                     offset,
                     size,
                     reference,
-                    ..
                 }) => {
                     match self.buffers.refer(reference, offset, size) {
                         Ok(handle) => call.handles[index] = Some(handle),
@@ -136,8 +138,16 @@ where
                             return self.fail(call, result::SECURITY);
                         }
                     }
+                    call.note_memory(bit, direction);
                 }
-                Ok(Parameter::Temporary { .. }) => call.temporary |= 1 << index,
+                Ok(Parameter::Temporary {
+                    direction, address, ..
+                }) => {
+                    if address != 0 {
+                        call.temporary |= bit;
+                    }
+                    call.note_memory(bit, direction);
+                }
                 Err(_) => return self.fail(call, result::BAD_PARAMETERS),
             }
         }
@@ -153,8 +163,14 @@ where
         if left != 0 {
             return self.share(call, left.trailing_zeros() as usize);
         }
-        let mut message = call.message;
-        for index in 0..call.count {
+        call.stage = Stage::Message;
+        if call.memory == 0 {
+            // Nothing in it means anything else to OP-TEE than to the guest.
+            return self.send(call.index, &call.message, &mut call.sent_count, call.count);
+        }
+        let mut message = Message::default();
+        message.copy_from(&call.message, call.count);
+        for index in indices(call.memory) {
             let parameter = match (message.parameter(index), call.handles[index]) {
                 (
                     Ok(Parameter::Registered {
@@ -193,13 +209,11 @@ where
                     size,
                     reference: 0,
                 },
-                (Ok(value @ Parameter::Value { .. }), _) => value,
                 _ => Parameter::None,
             };
             message.set_parameter(index, parameter);
         }
-        call.stage = Stage::Message;
-        self.send(call, &message, call.count)
+        self.send(call.index, &message, &mut call.sent_count, call.count)
     }
 
     /// Begins to share the temporary memory of the parameter at `index`.
@@ -267,7 +281,12 @@ where
             return self.fail(call, result::BAD_PARAMETERS);
         };
         call.handles[0] = Some(handle);
-        self.send(call, &unregister_message(handle), 1)
+        self.send(
+            call.index,
+            &unregister_message(handle),
+            &mut call.sent_count,
+            1,
+        )
     }
 
     /// Counts and pins the pages of a buffer that OP-TEE is about to learn of, and gets its translation ready.
@@ -315,12 +334,18 @@ where
         self.ports.memory.unpin(self.buffers.remove(handle));
     }
 
-    /// Writes a message with `count` parameters to the call's slot and enters OP-TEE with it.
-    pub(super) fn send(&self, call: &mut Call, message: &Message, count: usize) -> Flow {
-        let (page, offset) = slot(call.index);
+    /// Writes a message with `count` parameters to the slot at `index` and enters OP-TEE with it.
+    pub(super) fn send(
+        &self,
+        index: usize,
+        message: &Message,
+        sent_count: &mut usize,
+        count: usize,
+    ) -> Flow {
+        let (page, offset) = slot(index);
         self.ports.shadow.write(page, offset, message.bytes(count));
-        call.sent_count = count;
-        let offset = (call.index * SLOT_BYTES) as u64;
+        *sent_count = count;
+        let offset = (index * SLOT_BYTES) as u64;
         let handle = smc::split(Handle::MESSAGES.get());
         Flow::Enter(self.yielding(smc::CALL_WITH_REGD_ARG, handle, offset))
     }
