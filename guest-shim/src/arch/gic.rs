@@ -1,0 +1,95 @@
+//! The GICv3 (IHI0069H), enough to take the timer's interrupt and SGIs.
+
+use super::mmio;
+use super::registers::{read, write};
+
+/// The virtual timer's interrupt.
+pub const VIRTUAL_TIMER: u32 = 27;
+/// What ICC_IAR1_EL1 says when nothing is pending.
+const NONE: u32 = 1020;
+
+const DISTRIBUTOR: u64 = 0x0800_0000;
+const REDISTRIBUTORS: u64 = 0x080a_0000;
+const REDISTRIBUTOR_STRIDE: u64 = 0x2_0000;
+/// The second frame of a redistributor.
+const SGI_FRAME: u64 = 0x1_0000;
+
+const GICD_CTLR: u64 = 0x0000;
+const GICD_TYPER: u64 = 0x0004;
+const GICR_TYPER_AFFINITY: u64 = 0x000c;
+const GICR_WAKER: u64 = 0x0014;
+const GICR_IGROUPR0: u64 = SGI_FRAME + 0x0080;
+const GICR_ISENABLER0: u64 = SGI_FRAME + 0x0100;
+
+const CTLR_GROUP1_AFFINITY: u32 = 1 << 4 | 1 << 1;
+const WAKER_SLEEP: u32 = 1 << 1;
+const WAKER_ASLEEP: u32 = 1 << 2;
+
+fn read_register(address: u64) -> u32 {
+    // SAFETY: registers of the interrupt controller that every guest has, at addresses of this module.
+    unsafe { mmio::read(address) }
+}
+
+fn write_register(address: u64, value: u32) {
+    // SAFETY: as for `read_register`; the runtime alone programs it.
+    unsafe { mmio::write(address, value) }
+}
+
+fn redistributor(index: usize) -> u64 {
+    REDISTRIBUTORS + index as u64 * REDISTRIBUTOR_STRIDE
+}
+
+/// Sets up the distributor, once.
+pub fn init() {
+    write_register(DISTRIBUTOR + GICD_CTLR, CTLR_GROUP1_AFFINITY);
+}
+
+/// Sets up what belongs to this vCPU, number `index`: SGIs and the timer's interrupt are enabled, none is masked by
+/// priority.
+pub fn init_vcpu(index: usize) {
+    let own = redistributor(index);
+    let waker = read_register(own + GICR_WAKER);
+    write_register(own + GICR_WAKER, waker & !WAKER_SLEEP);
+    while read_register(own + GICR_WAKER) & WAKER_ASLEEP != 0 {}
+    write_register(own + GICR_IGROUPR0, u32::MAX);
+    write_register(own + GICR_ISENABLER0, 1 << VIRTUAL_TIMER | 0xffff);
+    // SAFETY: the CPU interface is the guest's; interrupts stay masked in PSTATE.
+    unsafe {
+        write!("icc_sre_el1", 1);
+        write!("icc_pmr_el1", 0xff);
+        write!("icc_igrpen1_el1", 1);
+    }
+}
+
+/// Takes the pending interrupt of the highest priority and ends it.
+#[must_use]
+pub fn acknowledge() -> Option<u32> {
+    let intid = read!("icc_iar1_el1") as u32;
+    if intid >= NONE {
+        return None;
+    }
+    if intid == VIRTUAL_TIMER {
+        super::timer::stop();
+    }
+    // SAFETY: ends the interrupt that was just acknowledged.
+    unsafe { write!("icc_eoir1_el1", u64::from(intid)) }
+    Some(intid)
+}
+
+/// Sends SGI `number` to the vCPU with affinity 0.0.0.`target`.
+pub fn send_sgi(number: u64, target: u64) {
+    // SAFETY: interrupts the guest's own vCPU alone.
+    unsafe { write!("icc_sgi1r_el1", (number & 0xf) << 24 | 1 << (target & 0xf)) }
+}
+
+/// The affinity that redistributor `index` says it belongs to.
+#[must_use]
+pub fn redistributor_affinity(index: usize) -> u32 {
+    read_register(redistributor(index) + GICR_TYPER_AFFINITY)
+}
+
+/// SPIs that the distributor offers.
+#[must_use]
+pub fn interrupt_lines() -> u32 {
+    32 * ((read_register(DISTRIBUTOR + GICD_TYPER) & 0x1f) + 1)
+}

@@ -1,0 +1,17 @@
+//! The PL011 (DDI0183G), as a console to write to.
+
+use super::mmio;
+
+const UART: u64 = 0x0900_0000;
+const DR: u64 = 0x00;
+const FR: u64 = 0x18;
+const FR_TRANSMIT_FULL: u32 = 1 << 5;
+
+/// Sends a byte.
+pub fn send(byte: u8) {
+    // SAFETY: the PL011's registers, at the address that the hypervisor gives each guest.
+    unsafe {
+        while mmio::read(UART + FR) & FR_TRANSMIT_FULL != 0 {}
+        mmio::write(UART + DR, u32::from(byte));
+    }
+}

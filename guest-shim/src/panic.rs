@@ -1,0 +1,11 @@
+//! What happens when a payload cannot go on.
+
+use core::panic::PanicInfo;
+
+use crate::psci;
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    crate::console::last_line(format_args!("@@panic {info}"));
+    psci::system_off()
+}
