@@ -10,7 +10,7 @@
 //! * `call` is what the mediator remembers of a call between two of its returns to the guest.
 //!
 //! `buffers` knows the shared buffers, `pool` the pages for translated lists, `place` where in guest memory a message
-//! lies. No lock is held while OP-TEE runs, and nothing is allocated after a partition was created.
+//! lies; `renewal` keeps OP-TEE's way to the messages short. No lock is held while OP-TEE runs, and nothing is allocated after a partition was created.
 
 mod buffers;
 mod call;
@@ -22,6 +22,7 @@ mod partition;
 mod place;
 mod pool;
 mod probe;
+mod renewal;
 mod rpc;
 mod slots;
 mod stats;

@@ -24,6 +24,11 @@ impl Handle {
     /// The mediator's own buffer, which holds the messages. No guest cookie stands for it.
     pub(super) const MESSAGES: Self = Self(0xffff_ffff);
 
+    /// Another one for the same purpose.
+    pub(super) fn for_messages(number: u32) -> Self {
+        Self((u64::from(number) << 32) | Self::MESSAGES.0)
+    }
+
     fn mint(index: u32, generation: u32) -> Self {
         Self((u64::from(generation) << 32) | (u64::from(index) + 1))
     }
@@ -488,6 +493,7 @@ mod tests {
         assert_eq!(buffers.cookie(old, 0, 1), None);
         assert_eq!(buffers.cookie(new, 0, 1), Some(7));
         assert_eq!(buffers.cookie(Handle::MESSAGES, 0, 1), None);
+        assert_eq!(buffers.cookie(Handle::for_messages(1), 0, 1), None);
         assert_eq!(buffers.cookie(Handle::claimed(0), 0, 1), None);
     }
 

@@ -9,12 +9,15 @@ use super::buffers::Handle;
 use super::list::{Translation, Words};
 use super::place::Place;
 use super::pool::Chain;
+use super::renewal::Known;
 
 /// A yielding call. It lives in a slot that is made once and used for one call after the other.
 #[derive(Debug)]
 pub(super) struct Call {
     /// The slot.
     pub(super) index: usize,
+    /// How OP-TEE knows the slot's memory.
+    pub(super) known: Known,
     /// Counts the thread IDs of this slot.
     pub(super) generation: u32,
     /// What the guest was asked to do, while the call is parked.
@@ -101,6 +104,10 @@ pub(super) enum Paused {
 /// What OP-TEE is doing for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// Registering the slot's own memory anew, to be known like this.
+    Renew(Known),
+    /// Unregistering what that was known as before.
+    Retire,
     /// Registering the temporary memory of this parameter.
     Share(usize),
     /// What the guest's message says.
@@ -132,6 +139,7 @@ impl Call {
     pub(super) fn new(index: usize) -> Self {
         Self {
             index,
+            known: Known::from_creation(index),
             generation: 0,
             waiting: Waiting::Nothing,
             stage: Stage::Message,

@@ -110,7 +110,7 @@ where
                     Purpose::RpcAlloc => return self.answer_with_memory(call, handle, list),
                 }
                 let message = Message::new(command::REGISTER_SHM, &[list]);
-                self.send(call.index, &message, &mut call.sent_count, 1)
+                self.send(call, &message, 1)
             }
             Ok(Progress::Interrupted) => {
                 call.translation = Some(translation);
@@ -185,6 +185,8 @@ where
         self.ports.shadow.read(page, offset, reply.bytes_mut(count));
         let done = status == status::OK && reply.result() == result::SUCCESS;
         match stage {
+            Stage::Renew(known) => self.renewed(call, known, done),
+            Stage::Retire => self.dispatch(call),
             Stage::Share(index) => {
                 let Some(handle) = call.handles[index] else {
                     return self.fail(call, result::GENERIC);
@@ -201,7 +203,10 @@ where
             Stage::Message => {
                 call.status = status;
                 match (call.message.command(), call.handles[0]) {
-                    (command::REGISTER_SHM, Some(handle)) if done => self.buffers.commit(handle),
+                    (command::REGISTER_SHM, Some(handle)) if done => {
+                        self.registrations.fetch_add(1, Ordering::Relaxed);
+                        self.buffers.commit(handle);
+                    }
                     (command::REGISTER_SHM, Some(handle)) => self.forget(handle),
                     (command::UNREGISTER_SHM, Some(handle)) if done => self.forget(handle),
                     (command::UNREGISTER_SHM, Some(handle)) => self.buffers.keep(handle),
@@ -238,7 +243,7 @@ where
             if let Some(handle) = call.handles[index] {
                 call.stage = Stage::Unshare(index);
                 let message = unregister_message(handle);
-                return self.send(call.index, &message, &mut call.sent_count, 1);
+                return self.send(call, &message, 1);
             }
         }
         if call.status == status::OK {

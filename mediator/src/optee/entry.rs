@@ -64,9 +64,14 @@ where
         } else if let Some(cached) = call.cached.take() {
             call.argument = Argument::Allocated(cached);
         }
-        let command = call.message.command();
-        self.counters.message(command);
-        match command {
+        self.counters.message(call.message.command());
+        self.renew_or_dispatch(call)
+    }
+
+    /// Does what the call's message says.
+    pub(super) fn dispatch(&self, call: &mut Call) -> Flow {
+        call.stage = Stage::Message;
+        match call.message.command() {
             command::OPEN_SESSION
             | command::INVOKE_COMMAND
             | command::CLOSE_SESSION
@@ -166,7 +171,8 @@ where
         call.stage = Stage::Message;
         if call.memory == 0 {
             // Nothing in it means anything else to OP-TEE than to the guest.
-            return self.send(call.index, &call.message, &mut call.sent_count, call.count);
+            self.post(call.index, &call.message, call.count);
+            return self.sent(call, call.count);
         }
         let mut message = Message::default();
         message.copy_from(&call.message, call.count);
@@ -213,7 +219,7 @@ where
             };
             message.set_parameter(index, parameter);
         }
-        self.send(call.index, &message, &mut call.sent_count, call.count)
+        self.send(call, &message, call.count)
     }
 
     /// Begins to share the temporary memory of the parameter at `index`.
@@ -281,12 +287,7 @@ where
             return self.fail(call, result::BAD_PARAMETERS);
         };
         call.handles[0] = Some(handle);
-        self.send(
-            call.index,
-            &unregister_message(handle),
-            &mut call.sent_count,
-            1,
-        )
+        self.send(call, &unregister_message(handle), 1)
     }
 
     /// Counts and pins the pages of a buffer that OP-TEE is about to learn of, and gets its translation ready.
@@ -334,20 +335,23 @@ where
         self.ports.memory.unpin(self.buffers.remove(handle));
     }
 
-    /// Writes a message with `count` parameters to the slot at `index` and enters OP-TEE with it.
-    pub(super) fn send(
-        &self,
-        index: usize,
-        message: &Message,
-        sent_count: &mut usize,
-        count: usize,
-    ) -> Flow {
+    /// Writes a message with `count` parameters to the call's slot and enters OP-TEE with it.
+    pub(super) fn send(&self, call: &mut Call, message: &Message, count: usize) -> Flow {
+        self.post(call.index, message, count);
+        self.sent(call, count)
+    }
+
+    /// Writes a message with `count` parameters to the slot at `index`.
+    fn post(&self, index: usize, message: &Message, count: usize) {
         let (page, offset) = slot(index);
         self.ports.shadow.write(page, offset, message.bytes(count));
-        *sent_count = count;
-        let offset = (index * SLOT_BYTES) as u64;
-        let handle = smc::split(Handle::MESSAGES.get());
-        Flow::Enter(self.yielding(smc::CALL_WITH_REGD_ARG, handle, offset))
+    }
+
+    /// Enters OP-TEE with the message with `count` parameters that lies in the call's slot.
+    fn sent(&self, call: &mut Call, count: usize) -> Flow {
+        call.sent_count = count;
+        let handle = smc::split(call.known.handle.get());
+        Flow::Enter(self.yielding(smc::CALL_WITH_REGD_ARG, handle, call.known.offset))
     }
 }
 

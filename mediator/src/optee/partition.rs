@@ -1,7 +1,7 @@
 //! One guest's OP-TEE: creation and end, fast calls, and the way into yielding ones.
 
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use optee_abi::capabilities::{self, Capabilities};
 use optee_abi::message::{Message, Parameter, command};
@@ -118,6 +118,10 @@ pub struct Partition<W, M, S, I> {
     pub(super) counters: Counters,
     /// Whether the guest lets the mediator keep RPC arguments between calls.
     pub(super) shm_cache: AtomicBool,
+    /// How many buffers OP-TEE ever came to know.
+    pub(super) registrations: AtomicU64,
+    /// How often a slot's memory was registered anew.
+    pub(super) renewals: AtomicU32,
     destroyed: AtomicBool,
 }
 
@@ -157,6 +161,8 @@ impl Optee {
             slots: Slots::new(self.threads)?,
             counters: Counters::default(),
             shm_cache: AtomicBool::new(false),
+            registrations: AtomicU64::new(0),
+            renewals: AtomicU32::new(0),
             // So that nothing is destroyed that OP-TEE did not create.
             destroyed: AtomicBool::new(true),
         };

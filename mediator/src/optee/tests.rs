@@ -8,6 +8,7 @@ mod life;
 mod messages;
 mod parameters;
 mod random;
+mod renewal;
 mod rpc_arguments;
 mod rpc_commands;
 mod rpc_memory;

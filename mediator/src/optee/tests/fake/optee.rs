@@ -111,7 +111,7 @@ impl World {
     }
     /// The memory that OP-TEE knows of the guest.
     pub fn shared(&self) -> Vec<(u64, SharedMemory)> {
-        let own = |handle: &u64| *handle == 0xffff_ffff;
+        let own = |handle: &u64| *handle & 0xffff_ffff == 0xffff_ffff;
         let optee = self.optee();
         optee
             .shared
@@ -268,7 +268,7 @@ impl World {
                 optee.running[thread].check = Some(check);
                 // Like OP-TEE, which puts its reference away before it has the guest free the memory.
                 if request.command() == optee_abi::rpc::SHM_FREE
-                    && request.words(0)[1] != 0xffff_ffff
+                    && request.words(0)[1] & 0xffff_ffff != 0xffff_ffff
                 {
                     optee.shared.remove(&request.words(0)[1]);
                 }
@@ -408,7 +408,7 @@ impl SecureWorld for World {
             let known: usize = optee
                 .shared
                 .iter()
-                .filter(|(handle, _)| **handle != 0xffff_ffff)
+                .filter(|(handle, _)| **handle & 0xffff_ffff != 0xffff_ffff)
                 .map(|(_, memory)| memory.pages.len())
                 .sum();
             assert!(

@@ -1,0 +1,103 @@
+//! Keeping the memory for messages near the front of OP-TEE's list.
+//!
+//! OP-TEE finds registered memory by walking a list, the newest first (`mobj_reg_shm_get_by_cookie`,
+//! `core/mm/mobj_dyn_shm.c`, 4.5.0). The memory for messages is registered before all else, so each buffer that a guest
+//! registers would make each of its calls a little slower. Therefore a slot whose memory has fallen far behind registers
+//! it anew under another handle before its next call, then takes the old handle back.
+
+use core::sync::atomic::Ordering;
+
+use optee_abi::message::{Direction, Message, Parameter, command};
+use optee_abi::pagelist::PAGE_SIZE;
+
+use super::buffers::Handle;
+use super::call::{Call, Stage};
+use super::engine::Flow;
+use super::entry::unregister_message;
+use super::partition::Partition;
+use super::slots::{MESSAGE_PAGE_SLOTS, SLOT_BYTES};
+use crate::ports::{GuestMemory, InterruptProbe, SecureWorld, ShadowMemory};
+
+/// How many buffers may stand before a slot's memory. Passing one takes OP-TEE about six instructions, and renewing the
+/// memory as much as two calls.
+const BUFFERS_BEFORE: u64 = 64;
+
+/// How OP-TEE knows a slot's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) handle: Handle,
+    /// Where in the memory with this handle the slot is, in bytes.
+    pub(super) offset: u64,
+    /// How many buffers the guest had ever registered when this was registered.
+    since: u64,
+}
+
+impl Known {
+    /// The slot at `index` in the memory that was registered when the partition was created.
+    pub(super) fn from_creation(index: usize) -> Self {
+        Self {
+            handle: Handle::MESSAGES,
+            offset: (index * SLOT_BYTES) as u64,
+            since: 0,
+        }
+    }
+}
+
+impl<W, M, S, I> Partition<W, M, S, I>
+where
+    W: SecureWorld,
+    M: GuestMemory,
+    S: ShadowMemory,
+    I: InterruptProbe,
+{
+    /// Does what the call's message says, after renewing the slot's memory if that has fallen behind.
+    pub(super) fn renew_or_dispatch(&self, call: &mut Call) -> Flow {
+        let registered = self.registrations.load(Ordering::Relaxed);
+        if registered.saturating_sub(call.known.since) <= BUFFERS_BEFORE {
+            return self.dispatch(call);
+        }
+        if u64::from(self.buffers.held().0) <= BUFFERS_BEFORE {
+            return self.dispatch(call);
+        }
+        let Some(list) = self.pool.take(&mut call.lists) else {
+            return self.dispatch(call);
+        };
+        let number = self
+            .renewals
+            .fetch_add(1, Ordering::Relaxed)
+            .wrapping_add(1);
+        let renewed = Known {
+            handle: Handle::for_messages(number),
+            offset: (call.index % MESSAGE_PAGE_SLOTS * SLOT_BYTES) as u64,
+            since: registered,
+        };
+        let shadow = &self.ports.shadow;
+        let page = shadow.pa(call.index / MESSAGE_PAGE_SLOTS).0;
+        shadow.write(list, 0, &page.to_le_bytes());
+        let buffer = Parameter::Temporary {
+            direction: Direction::Output,
+            list: true,
+            address: shadow.pa(list).0,
+            size: PAGE_SIZE,
+            reference: renewed.handle.get(),
+        };
+        call.stage = Stage::Renew(renewed);
+        self.send(call, &Message::new(command::REGISTER_SHM, &[buffer]), 1)
+    }
+
+    /// OP-TEE knows the slot's memory anew, or refused to.
+    pub(super) fn renewed(&self, call: &mut Call, renewed: Known, done: bool) -> Flow {
+        if !done {
+            // Not to try again at each call.
+            call.known.since = renewed.since;
+            return self.dispatch(call);
+        }
+        let old = core::mem::replace(&mut call.known, renewed);
+        if old.handle == Handle::MESSAGES {
+            // The other slots may still be using it.
+            return self.dispatch(call);
+        }
+        call.stage = Stage::Retire;
+        self.send(call, &unregister_message(old.handle), 1)
+    }
+}
