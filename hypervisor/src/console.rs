@@ -19,6 +19,18 @@ pub fn init(uart: PhysicalUart, level: LevelFilter) {
     }
 }
 
+/// A byte that a person typed, if there is one.
+pub fn read() -> Option<u8> {
+    UART.get()?.lock().read()
+}
+
+/// Asks for an interrupt when a person types.
+pub fn enable_input() {
+    if let Some(uart) = UART.get() {
+        uart.lock().enable_receive_interrupt();
+    }
+}
+
 /// Writes a piece of a guest's line.
 pub fn write_piece(tag: &str, piece: &Piece) {
     if let Some(uart) = UART.get() {

@@ -4,12 +4,13 @@ use crate::arch::context::Exit;
 use crate::arch::gic::{self, Interrupt};
 use crate::arch::{registers, timer};
 use crate::description::MAX_VCPUS_PER_CPU;
+use crate::machine::Machine;
 use crate::power::After;
 use crate::scheduler::{Readiness, Turns};
 use crate::services::{self, Conduit};
 use crate::syndrome::{self, SystemRegisterAccess, Trap};
 use crate::vcpu::Vcpu;
-use crate::{id_registers, mmio};
+use crate::{id_registers, mmio, operator};
 use alloc::format;
 use alloc::vec::Vec;
 use heapless::Vec as FixedVec;
@@ -119,6 +120,11 @@ impl Cpu {
                 }
                 (Interrupt::Maintenance, None) => gic::maintenance_done(),
                 (Interrupt::Kick | Interrupt::HypervisorTimer, _) => next = Next::Reschedule,
+                (Interrupt::Shared(intid), _)
+                    if Machine::get().console_interrupt == Some(intid) =>
+                {
+                    operator::take_input();
+                }
                 (Interrupt::Shared(intid), _) => log::warn!("interrupt {intid} is nobody's"),
             }
         }

@@ -16,6 +16,7 @@ use log::LevelFilter;
 use mediator::address::Pa;
 
 use crate::policy::CallPolicy;
+use crate::vgic::FIRST_SPI;
 
 pub use error::{DescriptionError, Problem};
 use node::DescribedNode;
@@ -32,6 +33,8 @@ pub const SEED_SIZE: usize = 32;
 
 /// Bytes of a physical redistributor: two frames of 64 KiB (IHI0069H, "GIC Redistributor register map").
 const REDISTRIBUTOR_SIZE: u64 = 0x2_0000;
+/// INTIDs from here on are no SPIs (IHI0069H, "INTIDs").
+const FIRST_SPECIAL: u32 = 1020;
 /// Aff3 and Aff2 to Aff0 in MPIDR_EL1, and in the `reg` of a CPU's node.
 const AFFINITY_MASK: u64 = 0xff_00ff_ffff;
 
@@ -77,6 +80,8 @@ pub struct Machine {
     pub gicr: Range,
     /// The PL011 that is the console.
     pub uart: Pa,
+    /// Its interrupt, if it has one of its own.
+    pub uart_interrupt: Option<u32>,
     /// What is logged.
     pub log_level: LevelFilter,
     /// Randomness that the boot loader left for us, if it did.
@@ -197,9 +202,11 @@ pub fn parse(dtb: &[u8], hypervisor: Range) -> Result<Machine, DescriptionError>
         cpus: cpus.len(),
     };
     let guests = guest::guests(&chosen, &surroundings)?;
+    let uart = uart(&root).ok_or_else(|| root.without("an enabled arm,pl011"))?;
     Ok(Machine {
         reserved: reserved(fdt, &root)?,
-        uart: uart(&root).ok_or_else(|| root.without("an enabled arm,pl011"))?,
+        uart: uart.first_address().map(Pa)?,
+        uart_interrupt: shared_interrupt(&uart)?,
         log_level: log_level(&chosen)?,
         seed: seed(&chosen),
         memory,
@@ -218,7 +225,8 @@ fn seed(chosen: &DescribedNode<'_>) -> Option<[u8; SEED_SIZE]> {
 /// The PL011 that is the console, also where the rest of the tree at the start of `dtb` can't be used.
 #[must_use]
 pub fn console(dtb: &[u8]) -> Option<Pa> {
-    uart(&DescribedNode::root(tree(dtb).ok()?))
+    let uart = uart(&DescribedNode::root(tree(dtb).ok()?))?;
+    uart.first_address().ok().map(Pa)
 }
 
 /// The tree at the start of `dtb`, which may be longer.
@@ -305,15 +313,27 @@ fn interrupt_controller(
 }
 
 /// The PL011 that `stdout-path` names, else the first one that is not the secure world's.
-fn uart(root: &DescribedNode<'_>) -> Option<Pa> {
+fn uart<'a>(root: &DescribedNode<'a>) -> Option<DescribedNode<'a>> {
     let usable = |node: &DescribedNode<'_>| node.is_compatible("arm,pl011") && node.is_enabled();
     let named = root
         .child("chosen")
         .and_then(|chosen| chosen.text("stdout-path").ok().flatten())
         .and_then(|path| root.find(path.split(':').next()?))
         .filter(usable);
-    let uart = named.or_else(|| root.children().find(usable))?;
-    uart.first_address().ok().map(Pa)
+    named.or_else(|| root.children().find(usable))
+}
+
+/// The INTID of a node's only interrupt, if that is an SPI: type, number, trigger (Linux 6.12,
+/// Documentation/devicetree/bindings/interrupt-controller/arm,gic-v3.yaml).
+fn shared_interrupt(node: &DescribedNode<'_>) -> Result<Option<u32>, DescriptionError> {
+    const SPI: u32 = 0;
+    let interrupts = node.numbers("interrupts")?.unwrap_or_default();
+    Ok(match interrupts.as_slice() {
+        &[SPI, number, _] => number
+            .checked_add(FIRST_SPI)
+            .filter(|intid| *intid < FIRST_SPECIAL),
+        _ => None,
+    })
 }
 
 fn log_level(chosen: &DescribedNode<'_>) -> Result<LevelFilter, DescriptionError> {

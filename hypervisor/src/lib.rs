@@ -18,6 +18,7 @@ pub mod id_registers;
 pub mod line_buffer;
 pub mod policy;
 pub mod power;
+pub mod prompt;
 pub mod rate_limit;
 pub mod scheduler;
 pub mod smccc;
@@ -40,6 +41,8 @@ mod cpu;
 mod machine;
 #[cfg(target_os = "none")]
 mod mmio;
+#[cfg(target_os = "none")]
+mod operator;
 #[cfg(target_os = "none")]
 mod services;
 #[cfg(target_os = "none")]

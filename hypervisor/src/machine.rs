@@ -13,7 +13,9 @@ pub struct Machine {
     pub cpus: Vec<u64>,
     /// All VMs.
     pub vms: Vec<&'static Vm>,
-    /// How many of them are not off.
+    /// The interrupt of the console's UART, where there is one.
+    pub console_interrupt: Option<u32>,
+    /// How many VMs are not off.
     running: AtomicUsize,
 }
 
@@ -21,9 +23,18 @@ static MACHINE: Once<Machine> = Once::new();
 
 impl Machine {
     /// Sets the machine's parts. All VMs count as running until [`Machine::vm_is_off`].
-    pub fn set(cpus: Vec<u64>, vms: Vec<&'static Vm>) -> &'static Self {
+    pub fn set(
+        cpus: Vec<u64>,
+        vms: Vec<&'static Vm>,
+        console_interrupt: Option<u32>,
+    ) -> &'static Self {
         let running = AtomicUsize::new(vms.len());
-        MACHINE.call_once(|| Self { cpus, vms, running })
+        MACHINE.call_once(|| Self {
+            cpus,
+            vms,
+            console_interrupt,
+            running,
+        })
     }
 
     /// The machine.
@@ -38,6 +49,11 @@ impl Machine {
         if let Some(&affinity) = self.cpus.get(cpu) {
             gic::kick(affinity);
         }
+    }
+
+    /// Takes note that a VM that was off runs again.
+    pub fn vm_is_back(&self) {
+        self.running.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Takes note that one more VM is off for good. With the last one the machine goes off.

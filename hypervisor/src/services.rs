@@ -35,7 +35,10 @@ pub fn call(vcpu: &mut Vcpu, conduit: Conduit, immediate: u16) -> Next {
     }
     match vcpu.vm.description.policy.verdict(function) {
         Verdict::Serve => serve(vcpu, function, conduit),
-        Verdict::Forward => firmware::forward(vcpu, function),
+        Verdict::Forward => {
+            vcpu.vm.note_forwarded_call();
+            firmware::forward(vcpu, function)
+        }
         Verdict::Refuse => refuse(vcpu, function, conduit),
     }
 }

@@ -19,6 +19,7 @@ use crate::vm::Vm;
 use crate::{console, entropy, tee};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use arm_gic::Trigger;
 use mediator::address::{PAGE_SIZE, Pa};
 
 /// The most that the firmware's device tree may have, in bytes.
@@ -105,9 +106,13 @@ pub fn primary(device_tree: u64) -> ! {
             &*Box::leak(Box::new(Vm::new(id, guest, Box::leak(Box::new(ram)))))
         })
         .collect();
-    let machine = Machine::set(machine.cpus, vms);
+    let machine = Machine::set(machine.cpus, vms, machine.uart_interrupt);
 
     init_cpu(0);
+    if let Some(interrupt) = machine.console_interrupt {
+        gic::enable_spi(interrupt, Trigger::Level, registers::affinity());
+        console::enable_input();
+    }
     start_other_cpus(machine, root);
     for vm in &machine.vms {
         vm.ask_for_start();

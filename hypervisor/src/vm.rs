@@ -9,7 +9,7 @@ use crate::description::VmDescription;
 use crate::entropy;
 use crate::guest_image;
 use crate::guest_tree::{self, GuestLayout, GuestSeed};
-use crate::line_buffer::LineBuffer;
+use crate::line_buffer::{LineBuffer, Piece};
 use crate::machine::Machine;
 use crate::power::{After, CpuOnError, Entry, Life, Power, VcpuPower};
 use crate::rate_limit::{Pass, RateLimit};
@@ -21,6 +21,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use arm_psci::ErrorCode;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use heapless::Deque;
 use mediator::Tee;
 use mediator::address::Ipa;
 use mediator::ports::GuestMemory;
@@ -28,6 +29,9 @@ use spin::Mutex;
 
 /// Lines a second that a VM's refused calls may have on the console.
 const REFUSED_LOGGED_PER_SECOND: u32 = 4;
+
+/// Bytes that a person may be ahead of a VM.
+const TYPED_MAX: usize = 1024;
 
 /// A VM. All of it may be used from any CPU.
 pub struct Vm {
@@ -41,6 +45,10 @@ pub struct Vm {
     pub gic: VirtualGic,
     uart: Mutex<VirtualPl011>,
     line: Mutex<LineBuffer>,
+    /// What was typed and did not fit into the UART yet.
+    typed: Mutex<Deque<u8, TYPED_MAX>>,
+    /// Whether a person types to this VM and wants to see what it writes at once.
+    attached: AtomicBool,
     power: Mutex<Power>,
     /// Whether the VM was asked to stop; readable without the lock.
     stopping: AtomicBool,
@@ -49,6 +57,8 @@ pub struct Vm {
     refused_calls: AtomicU64,
     refused_log: Mutex<RateLimit>,
     forwarded_calls: AtomicU64,
+    /// How often it was started.
+    starts: AtomicU64,
     /// The physical counter at the VM's start, which its virtual counter is counted from.
     counter_offset: AtomicU64,
 }
@@ -63,6 +73,8 @@ impl Vm {
             gic: VirtualGic::new(vcpus, list_registers::count()),
             uart: Mutex::new(VirtualPl011::new()),
             line: Mutex::new(LineBuffer::new()),
+            typed: Mutex::new(Deque::new()),
+            attached: AtomicBool::new(false),
             power: Mutex::new(Power::new(vcpus)),
             stopping: AtomicBool::new(false),
             tee: Mutex::new(None),
@@ -72,6 +84,7 @@ impl Vm {
                 timer::frequency(),
             )),
             forwarded_calls: AtomicU64::new(0),
+            starts: AtomicU64::new(0),
             counter_offset: AtomicU64::new(0),
             description,
         }
@@ -92,13 +105,36 @@ impl Vm {
         self.tee.lock().clone()
     }
 
-    /// Asks for a VM that is off to start; the CPU of its first vCPU does it. Says whether it was off.
-    pub fn ask_for_start(&self) -> bool {
+    /// Asks for the VM to start at boot or after a stop that is followed by a restart; the CPU of its first vCPU does it.
+    pub fn ask_for_start(&self) {
+        self.power.lock().ask_for_start();
+        self.kick_vcpu(0);
+    }
+
+    /// Starts a VM again that is off for good. Says whether it was.
+    pub fn start_again(&self) -> bool {
         let off = self.power.lock().ask_for_start();
         if off {
+            Machine::get().vm_is_back();
             self.kick_vcpu(0);
         }
         off
+    }
+
+    /// Where the VM is in its life.
+    pub fn life(&self) -> Life {
+        self.power.lock().life()
+    }
+
+    /// What the VM did so far, in words.
+    pub fn stats(&self) -> String {
+        alloc::format!(
+            "{} starts, {} calls refused, {} forwarded, {} pages known to the secure world",
+            self.starts.load(Ordering::Relaxed),
+            self.refused_calls.load(Ordering::Relaxed),
+            self.forwarded_calls.load(Ordering::Relaxed),
+            self.ram.pinned(),
+        )
     }
 
     /// If the VM was asked to start, fills its memory and lets its first vCPU start. For the CPU of that vCPU.
@@ -109,6 +145,7 @@ impl Vm {
         match self.prepare() {
             Ok(entry) => {
                 log::info!("{}: started, {}", self.name(), self.summary());
+                self.starts.fetch_add(1, Ordering::Relaxed);
                 let mut power = self.power.lock();
                 self.stopping.store(false, Ordering::Release);
                 power.started(entry);
@@ -126,6 +163,7 @@ impl Vm {
         let placement = self.load_image()?;
         self.gic.reset();
         *self.uart.lock() = VirtualPl011::new();
+        self.typed.lock().clear();
         self.counter_offset.store(timer::now(), Ordering::Relaxed);
         let tee = tee::create(self.id, &self.description, self.ram)?;
         *self.tee.lock() = tee;
@@ -295,6 +333,7 @@ impl Vm {
     pub fn uart_read(&self, own: usize, offset: u64) -> u32 {
         let mut uart = self.uart.lock();
         let value = uart.read(offset);
+        self.refill(&mut uart);
         let kicks = self.forward_uart_interrupt(&uart);
         drop(uart);
         self.deliver(kicks, own);
@@ -309,10 +348,43 @@ impl Vm {
         drop(uart);
         self.deliver(kicks, own);
         if let Some(byte) = byte {
-            let piece = self.line.lock().push(byte);
-            if let Some(piece) = piece {
-                console::write_piece(self.name(), &piece);
+            self.print(byte);
+        }
+    }
+
+    /// Writes a byte of the guest's output to the console when its line ends, or at once where a person waits for it.
+    fn print(&self, byte: u8) {
+        let mut line = self.line.lock();
+        let mut write = |piece: Piece| console::write_piece(self.name(), &piece);
+        line.push(byte).map(&mut write);
+        if self.attached.load(Ordering::Relaxed) {
+            line.flush().map(&mut write);
+        }
+    }
+
+    /// Sets whether a person types to this VM.
+    pub fn set_attached(&self, attached: bool) {
+        self.attached.store(attached, Ordering::Relaxed);
+    }
+
+    /// Takes a byte that a person typed. What is too much is lost, as on a line without flow control.
+    pub fn type_in(&self, byte: u8) {
+        let mut uart = self.uart.lock();
+        let _ = self.typed.lock().push_back(byte);
+        self.refill(&mut uart);
+        let kicks = self.forward_uart_interrupt(&uart);
+        drop(uart);
+        kicks.vcpus().for_each(|index| self.kick_vcpu(index));
+    }
+
+    /// Moves what was typed into the UART, as far as there is room.
+    fn refill(&self, uart: &mut VirtualPl011) {
+        let mut typed = self.typed.lock();
+        while let Some(&byte) = typed.front() {
+            if !uart.receive(byte) {
+                break;
             }
+            typed.pop_front();
         }
     }
 

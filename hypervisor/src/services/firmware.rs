@@ -27,6 +27,5 @@ pub fn forward(vcpu: &mut Vcpu, function: FunctionId) -> Next {
             *guest = result & 0xffff_ffff;
         }
     }
-    vcpu.vm.note_forwarded_call();
     Next::Resume
 }
