@@ -9,6 +9,7 @@ use crate::power::After;
 use crate::scheduler::{Readiness, Turns};
 use crate::services::{self, Conduit};
 use crate::syndrome::{self, SystemRegisterAccess, Trap};
+use crate::trapped_registers::{self, TrappedRegister};
 use crate::vcpu::Vcpu;
 use crate::{id_registers, mmio, operator};
 use alloc::format;
@@ -168,32 +169,29 @@ pub fn stop(vcpu: &Vcpu, reason: &str) -> Next {
     Next::Reschedule
 }
 
-/// ICC_SGI1R_EL1, ICC_ASGI1R_EL1 and ICC_SGI0R_EL1: (op1, CRn, CRm, op2) is (0, 12, 11, 5 to 7).
-const SGI1R: u8 = 5;
-
 fn serve_system_register(vcpu: &mut Vcpu, access: SystemRegisterAccess) -> Next {
-    let register = access.register;
-    let encoding = (register.op0, register.op1, register.crn, register.crm);
-    if id_registers::is_id_register(register) {
-        let own = registers::id_register(register.crm, register.op2);
-        if access.read {
-            vcpu.set_register(
-                access.transfer,
-                id_registers::for_guest(register.crm, register.op2, own),
-            );
+    match trapped_registers::classify(access.register) {
+        TrappedRegister::Id { crm, op2 } if access.read => {
+            let value = id_registers::for_guest(crm, op2, registers::id_register(crm, op2));
+            vcpu.set_register(access.transfer, value);
         }
-    } else if encoding == (3, 0, 12, 11) && (SGI1R..=7).contains(&register.op2) && !access.read {
-        // Groups 0 and 1 of the other security state are not the guest's.
-        if register.op2 == SGI1R {
+        TrappedRegister::SendSgi if !access.read => {
             let kicks = vcpu
                 .vm
                 .gic
                 .send_sgi(vcpu.index, vcpu.register(access.transfer));
             vcpu.vm.deliver(kicks, vcpu.index);
         }
-    } else if access.read {
-        // Debug, performance monitors, ACTLR_EL1 and the physical timer read as zero, writes are ignored: a guest has none of them.
-        vcpu.set_register(access.transfer, 0);
+        TrappedRegister::SendOtherSgi if !access.read => {}
+        TrappedRegister::ReadsAsZero => {
+            if access.read {
+                vcpu.set_register(access.transfer, 0);
+            }
+        }
+        _ => {
+            vcpu.context.inject_undefined();
+            return Next::Resume;
+        }
     }
     vcpu.skip_instruction();
     Next::Resume

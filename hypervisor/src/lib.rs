@@ -24,6 +24,7 @@ pub mod scheduler;
 pub mod smccc;
 pub mod stage2;
 pub mod syndrome;
+pub mod trapped_registers;
 pub mod vgic;
 pub mod vpl011;
 

@@ -66,6 +66,31 @@ impl Context {
             .expect("a context has more registers than a call")
     }
 
+    /// Makes the instruction at the PC undefined for the guest, whose EL1 registers are in this CPU: it goes on at its own
+    /// vector for synchronous exceptions (DDI0487J.a, D1.3.1).
+    pub fn inject_undefined(&mut self) {
+        /// ESR_EL1: class 0 (unknown reason), IL.
+        const UNKNOWN_REASON: u64 = 1 << 25;
+        const CURRENT_EL_WITH_SP_EL0: u64 = 0x000;
+        const CURRENT_EL_WITH_SP_EL1: u64 = 0x200;
+        const LOWER_EL: u64 = 0x400;
+        // PSTATE.M: EL in bits 3 and 2, the stack pointer in bit 0.
+        let offset = match self.pstate & 0b1101 {
+            0b0101 => CURRENT_EL_WITH_SP_EL1,
+            0b0100 => CURRENT_EL_WITH_SP_EL0,
+            _ => LOWER_EL,
+        };
+        let vector = super::registers::read!("vbar_el1").wrapping_add(offset);
+        // SAFETY: registers of EL1, of no meaning to EL2.
+        unsafe {
+            super::registers::write!("esr_el1", UNKNOWN_REASON);
+            super::registers::write!("elr_el1", self.pc);
+            super::registers::write!("spsr_el1", self.pstate);
+        }
+        self.pc = vector;
+        self.pstate = PSTATE_START;
+    }
+
     /// Runs the guest until something brings the CPU back to EL2.
     ///
     /// # Safety
