@@ -2,7 +2,7 @@
 //!
 //! A call of a guest goes through these modules:
 //!
-//! * [`partition`] takes the call: it answers fast calls itself and finds a slot for yielding ones;
+//! * `partition` takes the call: it answers fast calls itself and finds a slot for yielding ones;
 //! * `entry` copies the message, checks it and makes the message that OP-TEE gets;
 //! * `list` translates the lists of pages that describe shared buffers;
 //! * `engine` enters OP-TEE and does what a return asks for, step by step;
