@@ -64,6 +64,42 @@ pub const FIRMWARE: &[Tool] = &[
     },
 ];
 
+/// What building OP-TEE needs: the cross compiler, the Python modules that its scripts use, and the compiler of device trees for the
+/// one that OP-TEE's own tests have in the image.
+pub const OPTEE: &[Tool] = &[
+    Tool {
+        file: "aarch64-linux-gnu-gcc",
+        package: "gcc-aarch64-linux-gnu",
+    },
+    Tool {
+        file: "dpkg-source",
+        package: "dpkg-dev",
+    },
+    Tool {
+        file: "dtc",
+        package: "device-tree-compiler",
+    },
+    Tool {
+        file: "make",
+        package: "make",
+    },
+    Tool {
+        file: PYTHON,
+        package: "python3",
+    },
+    Tool {
+        file: "/usr/lib/python3/dist-packages/cryptography/__init__.py",
+        package: "python3-cryptography",
+    },
+    Tool {
+        file: "/usr/lib/python3/dist-packages/elftools/__init__.py",
+        package: "python3-pyelftools",
+    },
+];
+
+/// Debian's Python: another one that stands first in `PATH` does not see the modules that Debian's packages bring.
+pub const PYTHON: &str = "/usr/bin/python3";
+
 /// Seconds to wait while another apt works, such as a fresh machine's own.
 const LOCK_TIMEOUT: &str = "DPkg::Lock::Timeout=300";
 

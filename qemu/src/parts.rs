@@ -11,10 +11,11 @@ use crate::host_tools;
 use crate::initramfs::{Job, guest_initramfs};
 use crate::logs::RunFolder;
 use crate::machine;
-use crate::packages::{DebianParts, debian_parts};
+use crate::optee_source::{OpteeRequest, optee};
+use crate::packages::{self, DebianParts, debian_parts, optee_source};
 use crate::placement::GuestFiles;
 use crate::progress::Progress;
-use crate::report::{PackageVersion, Versions};
+use crate::report::{OpteeVersion, PackageVersion, Versions};
 
 /// The parts of one machine.
 #[derive(Debug)]
@@ -34,19 +35,25 @@ impl Parts {
             .needs_debian()
             .then(|| debian_parts(&cache, progress))
             .transpose()?;
-        let firmware = match (&description.machine.firmware, &debian) {
-            (Some(own), _) => own.clone(),
+        let (firmware, versions) = match (&description.machine.firmware, &debian) {
+            (Some(own), debian) => (own.clone(), versions(debian.as_ref(), None)?),
             (None, debian) => {
                 let debian = debian
                     .as_ref()
                     .context("TF-A is built from Debian's source, which was not fetched")?;
-                build_firmware(&cache, &description.machine.optee, debian, progress)?
+                let optee = OpteeParts::get(&cache, description, debian, progress)?;
+                let request = FirmwareRequest {
+                    source: debian.firmware_source.clone(),
+                    optee: OpteeImages::in_folder(&optee.folder),
+                };
+                let firmware = firmware(&cache, &request, progress)?;
+                (firmware, versions(Some(debian), Some(optee))?)
             }
         };
         Ok(Self {
             firmware,
-            versions: versions(debian.as_ref())?,
             debian,
+            versions,
         })
     }
 
@@ -55,8 +62,13 @@ impl Parts {
         host_tools::ensure(host_tools::MACHINE, progress)?;
         let cache = Cache::from_environment()?;
         let debian = debian_parts(&cache, progress)?;
-        build_firmware(&cache, &Optee::Debian, &debian, progress)?;
-        versions(Some(&debian))
+        let optee = OpteeParts::of_debian(&debian);
+        let request = FirmwareRequest {
+            source: debian.firmware_source.clone(),
+            optee: OpteeImages::in_folder(&optee.folder),
+        };
+        firmware(&cache, &request, progress)?;
+        versions(Some(&debian), Some(optee))
     }
 
     /// The image with TF-A and OP-TEE.
@@ -121,30 +133,78 @@ impl Parts {
     }
 }
 
-fn build_firmware(
-    cache: &Cache,
-    optee: &Optee,
-    debian: &DebianParts,
-    progress: &Progress,
-) -> Result<PathBuf> {
-    let folder = match optee {
-        Optee::Debian => &debian.optee_dir,
-        Optee::Folder(folder) => folder,
-    };
-    let request = FirmwareRequest {
-        source: debian.firmware_source.clone(),
-        optee: OpteeImages::in_folder(folder),
-    };
-    firmware(cache, &request, progress)
+/// OP-TEE's images, and what they are.
+struct OpteeParts {
+    folder: PathBuf,
+    version: OpteeVersion,
+    /// The package that they were built from, where that is not among Debian's parts.
+    source: Option<packages::PackageVersion>,
 }
 
-fn versions(debian: Option<&DebianParts>) -> Result<Versions> {
+impl OpteeParts {
+    fn get(
+        cache: &Cache,
+        description: &Description,
+        debian: &DebianParts,
+        progress: &Progress,
+    ) -> Result<Self> {
+        match &description.machine.optee {
+            Optee::Debian => Ok(Self::of_debian(debian)),
+            Optee::Folder(folder) => Ok(Self {
+                folder: folder.clone(),
+                version: OpteeVersion {
+                    from: "folder",
+                    version: None,
+                    options: Vec::new(),
+                },
+                source: None,
+            }),
+            Optee::Source { flags } => {
+                let source = optee_source(cache, progress)?;
+                let request = OpteeRequest {
+                    source: source.folder,
+                    version: source.version,
+                    ta_kit: debian.ta_kit.clone(),
+                    // A machine whose guests have no TEE still boots with one.
+                    guests: description.optee_guests().max(1),
+                    flags: flags.clone(),
+                };
+                Ok(Self {
+                    folder: optee(cache, &request, progress)?,
+                    version: OpteeVersion {
+                        from: "source",
+                        options: request.options(),
+                        version: Some(request.version),
+                    },
+                    source: Some(source.package),
+                })
+            }
+        }
+    }
+
+    fn of_debian(debian: &DebianParts) -> Self {
+        Self {
+            folder: debian.optee_dir.clone(),
+            version: OpteeVersion {
+                from: "debian",
+                version: Some(debian.optee_version.clone()),
+                options: Vec::new(),
+            },
+            source: None,
+        }
+    }
+}
+
+fn versions(debian: Option<&DebianParts>, optee: Option<OpteeParts>) -> Result<Versions> {
+    let (optee, source) = optee.map_or((None, None), |optee| (Some(optee.version), optee.source));
     let packages = debian.map_or(&[][..], |debian| &debian.versions);
     Ok(Versions {
         bulkhead: env!("CARGO_PKG_VERSION").to_owned(),
         qemu: machine::version()?,
+        optee,
         packages: packages
             .iter()
+            .chain(&source)
             .map(|package| PackageVersion {
                 name: package.name.clone(),
                 version: package.version.clone(),

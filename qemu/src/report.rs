@@ -89,8 +89,21 @@ pub struct Versions {
     pub bulkhead: String,
     /// QEMU's version.
     pub qemu: String,
+    /// OP-TEE; `None` when it is in a firmware of the user's own.
+    pub optee: Option<OpteeVersion>,
     /// Debian's packages; empty when none was needed.
     pub packages: Vec<PackageVersion>,
+}
+
+/// Which OP-TEE a machine has.
+#[derive(Clone, Debug, Serialize)]
+pub struct OpteeVersion {
+    /// Where it comes from, as in a description: `debian`, `source`, or `folder` for one of the user's own.
+    pub from: &'static str,
+    /// Its version, such as `4.5.0`; `None` for one of the user's own.
+    pub version: Option<String>,
+    /// How it was built, where that was done here.
+    pub options: Vec<String>,
 }
 
 /// A Debian package.
@@ -339,6 +352,11 @@ mod tests {
             versions: Versions {
                 bulkhead: "0.1.0".to_owned(),
                 qemu: "7.2.22".to_owned(),
+                optee: Some(OpteeVersion {
+                    from: "source",
+                    version: Some("4.10.0".to_owned()),
+                    options: vec!["CFG_VIRT_GUEST_COUNT=4".to_owned()],
+                }),
                 packages: vec![PackageVersion {
                     name: "optee-os".to_owned(),
                     version: "4.5.0-2".to_owned(),
@@ -369,6 +387,10 @@ mod tests {
         assert_eq!(json["result"], "guest-failed");
         assert_eq!(json["machine"]["cpus"], 2);
         assert_eq!(json["versions"]["packages"][0]["name"], "optee-os");
+        let optee = &json["versions"]["optee"];
+        assert_eq!(optee["from"], "source");
+        assert_eq!(optee["version"], "4.10.0");
+        assert_eq!(optee["options"][0], "CFG_VIRT_GUEST_COUNT=4");
         let vm1 = &json["guests"][0];
         assert_eq!(vm1["name"], "vm1");
         assert_eq!(vm1["exit_status"], 7);

@@ -4,17 +4,15 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::file::{File, GuestTable, LimitsTable, MachineTable};
+use super::optee;
 use super::{
-    ConfigError, Description, Guest, Limits, Machine, Optee, Overrides, Refusals, Size, Tee, Work,
+    ConfigError, Description, Guest, Limits, Machine, Overrides, Refusals, Size, Tee, Work,
 };
 use crate::kernel_image::KernelImage;
-use crate::packages::OPTEE_IMAGES;
 use crate::placement::{self, BLOCK};
 
-/// CPUs that OP-TEE, as Debian builds it, has room for (`CFG_TEE_CORE_NB_CORE`).
+/// CPUs that OP-TEE has room for, as Debian builds it and as it is built from source (`CFG_TEE_CORE_NB_CORE`).
 const CPUS_MAX: u32 = 4;
-/// Guests that OP-TEE, as Debian builds it, has room for (`CFG_VIRT_GUEST_COUNT`).
-const DEBIAN_OPTEE_GUESTS_MAX: usize = 2;
 /// The longest name of a device-tree node (Devicetree Specification 0.4, section 2.2.1).
 const NAME_MAX: usize = 31;
 /// The tag of the hypervisor's own lines on the console.
@@ -70,7 +68,7 @@ pub(super) fn check(
         guests,
     };
     apply(refuse, &mut description, overrides)?;
-    tee_guests(refuse, &description)?;
+    optee::check_room(refuse, &description)?;
     placement::check_guest_memory(&description, 0)?;
     Ok(description)
 }
@@ -116,26 +114,13 @@ fn machine(
             "`qemu-system-aarch64 -machine virt -cpu help` lists them.",
         ));
     }
-    let optee = match table.optee.as_deref() {
-        None | Some("debian") => Optee::Debian,
-        Some(path) => {
-            let images = folder.join(path);
-            // An empty file is fine: an OP-TEE without paging has nothing pageable.
-            if let Some(missing) = OPTEE_IMAGES
-                .map(|name| images.join(name))
-                .into_iter()
-                .find(|image| !image.is_file())
-            {
-                return Err(refuse.at(
-                    "machine: optee",
-                    format!("there is no file {}", missing.display()),
-                    "Write \"debian\", or the path of a folder with tee-header_v2.bin, tee-pager_v2.bin and \
-                     tee-pageable_v2.bin.",
-                ));
-            }
-            Optee::Folder(images)
-        }
-    };
+    let optee = optee::choose(
+        refuse,
+        folder,
+        table.optee.as_deref(),
+        table.optee_flags,
+        table.firmware.is_some(),
+    )?;
     let own = |place: &str, path: Option<PathBuf>| {
         path.map(|path| existing_file(refuse, place, folder.join(path)))
             .transpose()
@@ -443,24 +428,6 @@ fn check_command(refuse: Refusals<'_>, place: String, command: &str) -> Result<(
             place,
             "there is no command, or a NUL in it",
             "Write what the guest's shell is to run, such as \"xtest 1001\".",
-        ));
-    }
-    Ok(())
-}
-
-fn tee_guests(refuse: Refusals<'_>, description: &Description) -> Result<(), ConfigError> {
-    let mut with_tee = description
-        .guests
-        .iter()
-        .filter(|guest| guest.tee == Tee::Optee);
-    // A firmware or an OP-TEE of the user's own may have room for more.
-    let debian =
-        description.machine.optee == Optee::Debian && description.machine.firmware.is_none();
-    if debian && let Some(guest) = with_tee.nth(DEBIAN_OPTEE_GUESTS_MAX) {
-        return Err(refuse.at(
-            format!("guest {}: tee", guest.name),
-            format!("Debian's OP-TEE has room for {DEBIAN_OPTEE_GUESTS_MAX} guests, and this is one more"),
-            "Write tee = \"none\" for this guest, or name another OP-TEE in `machine.optee`.",
         ));
     }
     Ok(())

@@ -24,6 +24,7 @@ pub(super) struct MachineTable {
     pub(super) cpus: Option<u32>,
     pub(super) memory: Option<Size>,
     pub(super) optee: Option<String>,
+    pub(super) optee_flags: Option<Vec<String>>,
     pub(super) firmware: Option<PathBuf>,
     pub(super) hypervisor: Option<PathBuf>,
     pub(super) log_level: Option<super::LogLevel>,

@@ -6,6 +6,7 @@
 mod check;
 mod error;
 mod file;
+mod optee;
 mod size;
 
 #[cfg(test)]
@@ -57,6 +58,11 @@ pub struct Machine {
 pub enum Optee {
     /// Debian's package, with virtualization.
     Debian,
+    /// Built from Debian's source package, for as many guests as the description gives a TEE.
+    Source {
+        /// The user's own options of the build, `CFG_NAME=VALUE` each.
+        flags: Vec<String>,
+    },
     /// A folder of the user's with `tee-header_v2.bin`, `tee-pager_v2.bin` and `tee-pageable_v2.bin`.
     Folder(PathBuf),
 }
@@ -243,6 +249,14 @@ impl Description {
     /// The guest of that name.
     pub fn guest(&self, name: &str) -> Option<&Guest> {
         self.guests.iter().find(|guest| guest.name == name)
+    }
+
+    /// How many guests have OP-TEE.
+    pub fn optee_guests(&self) -> usize {
+        self.guests
+            .iter()
+            .filter(|guest| guest.tee == Tee::Optee)
+            .count()
     }
 
     /// Refuses images that can't be started in the guest's memory.

@@ -485,11 +485,6 @@ fn missing_files_are_refused() {
             "No such file",
         );
     }
-    refused(
-        parse(&format!("[machine]\noptee = \"missing\"\n{GUEST}")),
-        "machine: optee",
-        "missing/tee-header_v2.bin",
-    );
 }
 
 #[test]
@@ -505,31 +500,6 @@ fn a_folder_or_an_empty_file_in_a_file_s_place_is_refused() {
     };
     refuse("empty", "is empty");
     refuse("folder", "is no file");
-}
-
-#[test]
-fn a_third_guest_with_a_tee_is_refused() {
-    let guests: String = ["a", "b", "c"]
-        .iter()
-        .map(|name| format!("[[guest]]\nname = \"{name}\"\nmemory = \"256MiB\"\n"))
-        .collect();
-    refused(parse(&guests), "guest c: tee", "room for 2 guests");
-    assert!(parse(&format!("{guests}tee = \"none\"")).is_ok());
-}
-
-#[test]
-fn a_third_guest_is_left_to_an_optee_of_the_user_s_own() {
-    let folder = Folder::new();
-    for name in ["header", "pager", "pageable"] {
-        folder.file(&format!("own/tee-{name}_v2.bin"), b"x");
-    }
-    let mut text = "[machine]\noptee = \"own\"\n".to_owned();
-    for name in ["a", "b", "c"] {
-        text.push_str(&format!(
-            "[[guest]]\nname = \"{name}\"\nmemory = \"256MiB\"\n"
-        ));
-    }
-    assert!(folder.parse(&text).is_ok());
 }
 
 #[test]

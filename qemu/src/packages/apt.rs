@@ -14,8 +14,25 @@ use crate::host_tools::{self, apt_percent};
 use crate::process;
 use crate::progress::{Progress, Step};
 
-/// The release of Debian that the guests' parts come from.
-pub(super) const SUITE: &str = "trixie";
+/// A release of Debian, and what of it is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Suite {
+    /// Debian's name of it.
+    pub(super) name: &'static str,
+    /// Whether binary packages are asked for beside source packages.
+    binaries: bool,
+}
+
+/// The release that the guests' parts come from.
+pub(super) const STABLE: Suite = Suite {
+    name: "trixie",
+    binaries: true,
+};
+/// The release that has the newest source packages.
+pub(super) const NEWEST: Suite = Suite {
+    name: "sid",
+    binaries: false,
+};
 /// Debian's name of the guests' architecture.
 const ARCHITECTURE: &str = "arm64";
 
@@ -61,7 +78,12 @@ pub(super) struct Apt<'a> {
 
 impl<'a> Apt<'a> {
     /// Sets a root up in the empty folder `root` and fetches the package lists.
-    pub(super) fn start(host: &'a Host, root: &Path, progress: &Progress) -> Result<Self> {
+    pub(super) fn start(
+        host: &'a Host,
+        root: &Path,
+        suite: &Suite,
+        progress: &Progress,
+    ) -> Result<Self> {
         let targets = match host.mirror {
             Some(_) => String::new(),
             None => process::output(host.command("apt-get").args([
@@ -88,8 +110,11 @@ impl<'a> Apt<'a> {
 
         let mut failures = Vec::new();
         for site in &sites {
-            let step = progress.step(&format!("Fetching package lists of Debian {SUITE}"));
-            write(&root.join("sources.list"), &sources(site, &host.keyring))?;
+            let step = progress.step(&format!("Fetching package lists of Debian {}", suite.name));
+            write(
+                &root.join("sources.list"),
+                &sources(site, suite, &host.keyring),
+            )?;
             match apt.get(&["update"], root, &step) {
                 Ok(()) => {
                     step.done();
@@ -99,7 +124,8 @@ impl<'a> Apt<'a> {
             }
         }
         bail!(
-            "no package lists of Debian {SUITE} to be had. {}\n{}",
+            "no package lists of Debian {} to be had. {}\n{}",
+            suite.name,
             mirror::ADVICE,
             failures.join("\n")
         );
@@ -217,11 +243,15 @@ Acquire::Retries "3";
 }
 
 /// sources.list(5). Only package lists are fetched, none of the further indexes that a desktop's apt asks for.
-fn sources(site: &str, keyring: &Path) -> String {
+fn sources(site: &str, suite: &Suite, keyring: &Path) -> String {
     let keyring = keyring.display();
+    let name = suite.name;
+    let sources = format!("deb-src [target=Sources signed-by={keyring}] {site} {name} main\n");
+    if !suite.binaries {
+        return sources;
+    }
     format!(
-        "deb [arch={ARCHITECTURE} target=Packages signed-by={keyring}] {site} {SUITE} main\n\
-         deb-src [target=Sources signed-by={keyring}] {site} {SUITE} main\n"
+        "deb [arch={ARCHITECTURE} target=Packages signed-by={keyring}] {site} {name} main\n{sources}"
     )
 }
 

@@ -177,6 +177,19 @@ pub(super) mod tests {
         ])
     }
 
+    /// A package with one regular file and one symbolic link, each a path and what it holds.
+    pub(in crate::packages) fn package_with_link(
+        (file, content): (&str, &[u8]),
+        (link, target): (&str, &str),
+    ) -> Vec<u8> {
+        let (file, link) = (format!("./{file}"), format!("./{link}"));
+        let entries = [
+            Entry::File(&file, 0o644, content),
+            Entry::Symlink(&link, target),
+        ];
+        deb(&[("data.tar.xz", &xz(&tar_of(&entries)))])
+    }
+
     fn read_bytes(bytes: &[u8], wanted: impl Fn(&str) -> bool) -> Result<Tree> {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("p.deb");

@@ -7,6 +7,7 @@ mod apt;
 mod deb;
 mod kernel;
 mod mirror;
+mod source;
 mod stanza;
 mod versions;
 
@@ -21,8 +22,10 @@ use crate::host_tools;
 use crate::initramfs::tree::Tree;
 use crate::initramfs::{self, archive};
 use crate::progress::Progress;
-use apt::{Apt, Host, SUITE};
+use apt::{Apt, Host, STABLE};
 
+pub(crate) use source::ta_sign_key;
+pub use source::{OpteeSource, optee_source};
 pub use versions::PackageVersion;
 
 /// Depends on the current kernel, whose own name has its release in it.
@@ -75,6 +78,8 @@ pub struct DebianParts {
     pub optee_dir: PathBuf,
     /// OP-TEE's version, such as `4.5.0`.
     pub optee_version: String,
+    /// The package of the kit for building TAs.
+    pub ta_kit: PathBuf,
     /// The folder with TF-A's source package: the `.dsc` file and what it names.
     pub firmware_source: PathBuf,
     /// What all this was made of, sorted by name.
@@ -96,7 +101,7 @@ impl Resolved {
     /// Whether a record has all the packages that this version of the project asks for.
     fn is_complete(&self) -> bool {
         let names = wanted(&self.kernel);
-        self.suite == SUITE
+        self.suite == STABLE.name
             && self.packages.len() == names.len()
             && names
                 .iter()
@@ -162,7 +167,8 @@ fn recorded(root: &Path) -> Option<Resolved> {
 /// Resolves the names anew and downloads what is missing.
 fn fetch(locked: &LockedCache<'_>, host: &Host, progress: &Progress) -> Result<Resolved> {
     let root = locked.temporary()?;
-    let apt = Apt::start(host, root.path(), progress).map_err(|error| locked.blame_disk(error))?;
+    let apt = Apt::start(host, root.path(), &STABLE, progress)
+        .map_err(|error| locked.blame_disk(error))?;
     let kernel = versions::dependency(&apt.show(&[KERNEL_NAME])?, KERNEL_NAME, KERNEL_PREFIX)?;
     let binaries: Vec<_> = wanted(&kernel)
         .into_iter()
@@ -175,34 +181,47 @@ fn fetch(locked: &LockedCache<'_>, host: &Host, progress: &Progress) -> Result<R
     )?);
     packages.sort_by(|one, other| one.name.cmp(&other.name));
     let resolved = Resolved {
-        suite: SUITE.to_owned(),
+        suite: STABLE.name.to_owned(),
         kernel,
         packages,
     };
 
-    let mut missing = Vec::new();
-    for package in &resolved.packages {
-        if locked.get("packages", &package.key())?.is_none() {
-            missing.push(package);
-        }
-    }
-    let (sources, binaries): (Vec<_>, Vec<_>) =
-        missing.into_iter().partition(|package| package.is_source());
-    for batch in [binaries, sources] {
-        let downloads = locked.temporary()?;
-        apt.download(&batch, downloads.path(), progress)
-            .map_err(|error| locked.blame_disk(error))?;
-        for package in batch {
-            locked.get_or_make("packages", &package.key(), |place| {
-                apt::take(package, downloads.path(), place)
-            })?;
-        }
+    let (sources, binaries): (Vec<_>, Vec<_>) = resolved
+        .packages
+        .iter()
+        .partition(|package| package.is_source());
+    for packages in [binaries, sources] {
+        download(locked, &apt, &packages, progress)?;
     }
     locked.write_file(
         VERSIONS_FILE,
         serde_json::to_string_pretty(&resolved)?.as_bytes(),
     )?;
     Ok(resolved)
+}
+
+/// Downloads those of `packages`, either all binary or all source, that the cache lacks.
+fn download(
+    locked: &LockedCache<'_>,
+    apt: &Apt<'_>,
+    packages: &[&PackageVersion],
+    progress: &Progress,
+) -> Result<()> {
+    let mut missing = Vec::new();
+    for package in packages {
+        if locked.get("packages", &package.key())?.is_none() {
+            missing.push(*package);
+        }
+    }
+    let downloads = locked.temporary()?;
+    apt.download(&missing, downloads.path(), progress)
+        .map_err(|error| locked.blame_disk(error))?;
+    for package in missing {
+        locked.get_or_make("packages", &package.key(), |place| {
+            apt::take(package, downloads.path(), place)
+        })?;
+    }
+    Ok(())
 }
 
 fn unpack(
@@ -240,6 +259,7 @@ fn unpack(
         base_initramfs,
         optee_dir,
         optee_version: upstream(&optee.version).to_owned(),
+        ta_kit: deb_of(locked, resolved.package(TA_KIT)?)?,
         firmware_source: locked.path("packages", &resolved.package(FIRMWARE_SOURCE)?.key()),
         versions: resolved.packages,
     })

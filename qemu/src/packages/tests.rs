@@ -2,7 +2,8 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use tempfile::TempDir;
 
-use super::deb::tests::package;
+use super::apt::NEWEST;
+use super::deb::tests::{package, package_with_link};
 use super::kernel::tests::{image, xz};
 use super::*;
 
@@ -121,16 +122,16 @@ impl Machine {
             .unwrap();
         }
         fs::write(self.archive("show"), show).unwrap();
-        fs::write(self.archive("sources/tf.dsc"), version).unwrap();
-        fs::write(
-            self.archive("showsrc"),
-            format!(
-                "Package: {FIRMWARE_SOURCE}\nVersion: {version}\nChecksums-Sha256:\n {} {} tf.dsc\n",
+        let mut show_sources = String::new();
+        for (name, file) in [(FIRMWARE_SOURCE, "tf.dsc"), (OPTEE, "optee.dsc")] {
+            fs::write(self.archive("sources").join(file), version).unwrap();
+            show_sources += &format!(
+                "Package: {name}\nVersion: {version}\nChecksums-Sha256:\n {} {} {file}\n\n",
                 sha256_of_bytes(version.as_bytes()),
                 version.len()
-            ),
-        )
-        .unwrap();
+            );
+        }
+        fs::write(self.archive("showsrc"), show_sources).unwrap();
     }
 
     /// What [`debian_parts`] does, on this machine.
@@ -142,6 +143,16 @@ impl Machine {
             None => fetch(&locked, &self.host, &progress)?,
         };
         unpack(&locked, resolved, &progress)
+    }
+
+    /// What [`optee_source`] does, on this machine.
+    fn source(&self) -> Result<PackageVersion> {
+        let progress = Progress::silent();
+        let locked = self.cache.lock("test", &progress)?;
+        match source::cached(&locked)? {
+            Some(package) => Ok(package),
+            None => source::fetch(&locked, &self.host, &progress),
+        }
     }
 
     /// The calls of apt-get since the last look.
@@ -326,7 +337,7 @@ fn new_record_takes_over_a_point_release() {
 fn private_root_uses_the_machine_mirror_and_checks_signatures() {
     let machine = Machine::new();
     let root = TempDir::new().unwrap();
-    Apt::start(&machine.host, root.path(), &Progress::silent()).unwrap();
+    Apt::start(&machine.host, root.path(), &STABLE, &Progress::silent()).unwrap();
     assert_eq!(
         fs::read_to_string(root.path().join("sources.list")).unwrap(),
         "deb [arch=arm64 target=Packages signed-by=/keys.gpg] http://mirror.example/debian trixie main\n\
@@ -348,13 +359,118 @@ fn named_mirror_is_used_without_asking_the_machine() {
     let mut machine = Machine::new();
     machine.host.mirror = Some("http://other.example/debian".into());
     let root = TempDir::new().unwrap();
-    Apt::start(&machine.host, root.path(), &Progress::silent()).unwrap();
+    Apt::start(&machine.host, root.path(), &STABLE, &Progress::silent()).unwrap();
     let sources = fs::read_to_string(root.path().join("sources.list")).unwrap();
     assert!(
         sources.contains(" http://other.example/debian trixie main"),
         "{sources}"
     );
     assert!(!machine.calls().contains("indextargets"));
+}
+
+#[test]
+fn private_root_for_sources_asks_for_nothing_else() {
+    let machine = Machine::new();
+    let root = TempDir::new().unwrap();
+    Apt::start(&machine.host, root.path(), &NEWEST, &Progress::silent()).unwrap();
+    assert_eq!(
+        fs::read_to_string(root.path().join("sources.list")).unwrap(),
+        "deb-src [target=Sources signed-by=/keys.gpg] http://mirror.example/debian sid main\n"
+    );
+}
+
+#[test]
+fn optee_source_is_resolved_once_and_then_asks_nobody() {
+    let machine = Machine::new();
+    let package = machine.source().unwrap();
+    assert!(package.is_source());
+    assert!(
+        machine
+            .calls()
+            .contains(" source --download-only optee-os=1")
+    );
+    let folder = machine.cache.root().join("packages").join(package.key());
+    assert_eq!(fs::read_to_string(folder.join("optee.dsc")).unwrap(), "1");
+    fs::write(machine.archive("offline"), "").unwrap();
+    machine.publish("2");
+    assert_eq!(machine.source().unwrap(), package);
+    assert_eq!(machine.calls(), "");
+}
+
+#[test]
+fn optee_source_and_parts_have_records_of_their_own() {
+    let machine = Machine::new();
+    machine.parts().unwrap();
+    machine.publish("2");
+    assert_eq!(machine.source().unwrap().version, "2");
+    let parts = machine.parts().unwrap();
+    assert!(parts.versions.iter().all(|package| package.version == "1"));
+}
+
+#[test]
+fn broken_optee_source_is_downloaded_again() {
+    let machine = Machine::new();
+    let package = machine.source().unwrap();
+    let file = machine
+        .cache
+        .root()
+        .join("packages")
+        .join(package.key())
+        .join("optee.dsc");
+    fs::write(&file, "half").unwrap();
+    assert_eq!(machine.source().unwrap(), package);
+    assert_eq!(fs::read_to_string(file).unwrap(), "1");
+}
+
+#[test]
+fn machine_without_network_has_no_optee_source_and_a_clean_cache() {
+    let machine = Machine::new();
+    fs::write(machine.archive("offline"), "").unwrap();
+    let error = format!("{:#}", machine.source().unwrap_err());
+    assert!(
+        error.contains("Debian sid") && error.contains("DEBIAN_MIRROR"),
+        "{error}"
+    );
+    machine.assert_nothing_half_done();
+    assert!(!machine.cache.root().join("optee-source.json").exists());
+}
+
+#[test]
+fn foreign_record_of_optee_source_is_resolved_again() {
+    let machine = Machine::new();
+    let package = machine.source().unwrap();
+    let record = machine.cache.root().join("optee-source.json");
+    let text = fs::read_to_string(&record).unwrap();
+    for foreign in [text.replace("sid", "forky"), "{".to_owned()] {
+        machine.calls();
+        fs::write(&record, foreign).unwrap();
+        assert_eq!(machine.source().unwrap(), package);
+        assert!(machine.calls().contains(" update"));
+    }
+}
+
+#[test]
+fn key_of_tas_is_found_behind_its_link() {
+    let folder = TempDir::new().unwrap();
+    let kit = folder.path().join("kit.deb");
+    let keys = format!("usr/lib/optee-os-dev/{PLATFORM}/keys");
+    let key = format!("{keys}/default.pem");
+    let link = format!("{keys}/default_ta.pem");
+    fs::write(
+        &kit,
+        package_with_link((&key, b"secret"), (&link, "default.pem")),
+    )
+    .unwrap();
+    assert_eq!(ta_sign_key(&kit).unwrap(), b"secret");
+    for (name, target) in [
+        (&key, "default.pem"),
+        (&link, "gone.pem"),
+        (&link, "default_ta.pem"),
+    ] {
+        fs::write(&kit, package_with_link((&key, b"secret"), (name, target))).unwrap();
+        let error = ta_sign_key(&kit).unwrap_err().to_string();
+        assert!(error.contains("default_ta.pem"), "{error}");
+    }
 }
 
 #[test]
