@@ -71,6 +71,7 @@ pub fn run(environment: &Environment) -> usize {
     let mut failed = 0;
     for case in &cases {
         let (requirement, name) = (case.requirement, case.name);
+        crate::println!("@@run {requirement} {name}");
         match (case.run)(environment) {
             Ok(()) => crate::println!("@@case {requirement} {name} pass"),
             Err(reason) => {

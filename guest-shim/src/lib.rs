@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! @@plan COUNT
+//! @@run REQUIREMENT NAME
 //! @@case REQUIREMENT NAME pass
 //! @@case REQUIREMENT NAME fail REASON
 //! @@done passed=COUNT failed=COUNT

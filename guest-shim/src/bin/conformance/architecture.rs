@@ -182,7 +182,7 @@ fn every_vcpu_gets_the_same_architecture_answers(environment: &Environment) -> O
             features(ARCH_WORKAROUND_3),
         ]
     };
-    let others = crate::psci::on_other_vcpu(environment, move |_| answers())?;
+    let others = crate::other_vcpu::on_other_vcpu(environment, move |_| answers())?;
     check_eq!(others, answers(), "what vCPU 1 is answered");
     Ok(())
 }

@@ -6,15 +6,44 @@
 extern crate alloc;
 
 #[cfg(target_os = "none")]
+mod alike;
+#[cfg(target_os = "none")]
 mod architecture;
 #[cfg(target_os = "none")]
+mod conduits;
+#[cfg(target_os = "none")]
+mod forwarding;
+#[cfg(target_os = "none")]
+mod interrupts;
+#[cfg(target_os = "none")]
+mod isolation;
+#[cfg(target_os = "none")]
+mod other_vcpu;
+#[cfg(target_os = "none")]
+mod owners;
+#[cfg(target_os = "none")]
 mod psci;
+#[cfg(target_os = "none")]
+mod psci_optional;
+#[cfg(target_os = "none")]
+mod psci_power;
+#[cfg(target_os = "none")]
+mod residue;
+#[cfg(target_os = "none")]
+mod tee;
+#[cfg(target_os = "none")]
+mod tee_messages;
+#[cfg(target_os = "none")]
+mod trng;
+#[cfg(target_os = "none")]
+mod vendor;
 
 #[cfg(target_os = "none")]
 guest_shim::payload!(run);
 
 #[cfg(target_os = "none")]
 fn run(environment: &guest_shim::environment::Environment) {
+    alike::print_answers(environment);
     guest_shim::cases::run(environment);
 }
 
