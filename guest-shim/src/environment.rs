@@ -7,6 +7,7 @@
 //! | `bulkhead.name=NAME` | the guest's name |
 //! | `bulkhead.forward=ID,ID…` | calls that its policy forwards to the firmware |
 //! | `bulkhead.deny=ID,ID…` | calls that its policy denies |
+//! | `bulkhead.trespass=ADDRESS` | where a payload is to touch what its guest has not |
 
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
@@ -33,6 +34,8 @@ pub struct Environment {
     pub forwarded: Vec<u32>,
     /// Function identifiers that are denied.
     pub denied: Vec<u32>,
+    /// An address outside of memory, to be touched.
+    pub trespass: Option<u64>,
 }
 
 /// What a tree lacks, by path.
@@ -69,6 +72,7 @@ impl Environment {
             },
             forwarded: identifiers("bulkhead.forward"),
             denied: identifiers("bulkhead.deny"),
+            trespass: word("bulkhead.trespass").and_then(parse_hexadecimal),
         })
     }
 
@@ -114,8 +118,12 @@ fn vcpus(fdt: &Fdt<'_>) -> Option<Vec<u64>> {
     (!affinities.is_empty()).then_some(affinities)
 }
 
+fn parse_hexadecimal(text: &str) -> Option<u64> {
+    u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()
+}
+
 fn parse_identifier(text: &str) -> Option<u32> {
-    u32::from_str_radix(text.strip_prefix("0x")?, 16).ok()
+    parse_hexadecimal(text)?.try_into().ok()
 }
 
 #[cfg(test)]
@@ -164,7 +172,8 @@ mod tests {
 
     #[test]
     fn everything_is_found() {
-        let arguments = "quiet bulkhead.name=vm7 bulkhead.forward=0x8400ff01,0x8400ff03 bulkhead.deny=0x8600ff00";
+        let arguments = "quiet bulkhead.name=vm7 bulkhead.forward=0x8400ff01,0x8400ff03 bulkhead.deny=0x8600ff00 \
+                         bulkhead.trespass=0x100000000";
         let environment = Environment::read(&tree(arguments, Some("smc")).to_dtb()).unwrap();
         assert_eq!(environment.name, "vm7");
         assert_eq!(environment.memory, (0x4000_0000, 0x400_0000));
@@ -174,6 +183,7 @@ mod tests {
         assert_eq!(environment.tee, Some(Conduit::Smc));
         assert_eq!(environment.forwarded, [0x8400_ff01, 0x8400_ff03]);
         assert_eq!(environment.denied, [0x8600_ff00]);
+        assert_eq!(environment.trespass, Some(1 << 32));
     }
 
     #[test]
@@ -182,6 +192,7 @@ mod tests {
         assert_eq!(environment.name, "");
         assert_eq!(environment.tee, None);
         assert_eq!(environment.forwarded, vec![0; 0]);
+        assert_eq!(environment.trespass, None);
     }
 
     #[test]

@@ -141,29 +141,36 @@ global_asm!(
     sp_after = const offset_of!(Frame, sp_after),
 );
 
-/// Issues SMCCC_VERSION by SMC `count` times with nothing else around it but the loop.
-pub fn repeat_version_call(count: u64) {
-    for _ in 0..count {
-        // SAFETY: SMCCC has the call keep everything from x4 on.
-        unsafe {
-            core::arch::asm!(
-                "mov w0, #0x80000000",
-                "smc #0",
-                out("x0") _, out("x1") _, out("x2") _, out("x3") _,
-                options(nostack),
-            );
-        }
+/// Issues fast call `id`, which has no arguments, `count` times with nothing else around it but the loop.
+pub fn repeat_call(conduit: Conduit, id: u32, count: u64) {
+    macro_rules! repeat {
+        ($instruction:literal) => {
+            for _ in 0..count {
+                // SAFETY: SMCCC has the call keep everything from x4 on.
+                unsafe {
+                    core::arch::asm!(
+                        $instruction,
+                        inout("x0") u64::from(id) => _, out("x1") _, out("x2") _, out("x3") _,
+                        options(nostack),
+                    );
+                }
+            }
+        };
+    }
+    match conduit {
+        Conduit::Smc => repeat!("smc #0"),
+        Conduit::Hvc => repeat!("hvc #0"),
     }
 }
 
-/// The loop of [`repeat_version_call`] without the call.
+/// The loop of [`repeat_call`] without the call.
 pub fn repeat_nothing(count: u64) {
     for _ in 0..count {
         // SAFETY: changes x0 to x3 alone.
         unsafe {
             core::arch::asm!(
-                "mov w0, #0x80000000",
-                out("x0") _, out("x1") _, out("x2") _, out("x3") _,
+                "",
+                inout("x0") count => _, out("x1") _, out("x2") _, out("x3") _,
                 options(nostack),
             );
         }

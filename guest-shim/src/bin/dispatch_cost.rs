@@ -1,0 +1,86 @@
+//! Measures what the way into the hypervisor and back costs, on a machine that counts instructions.
+//!
+//! There an instruction takes a nanosecond of the machine's time (QEMU, `-icount shift=0`), so that the virtual counter
+//! counts instructions, some to a tick.
+
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(target_os = "none")]
+extern crate alloc;
+
+#[cfg(target_os = "none")]
+mod cost {
+    use guest_shim::arch::conduit::{repeat_call, repeat_nothing};
+    use guest_shim::arch::registers::counter_frequency;
+    use guest_shim::arch::timer;
+    use guest_shim::case;
+    use guest_shim::cases::Outcome;
+    use guest_shim::check;
+    use guest_shim::environment::Environment;
+    use guest_shim::psci;
+    use guest_shim::smccc::{Conduit, fast32};
+
+    /// What a call may take at most, from its instruction to the next one.
+    const LIMIT: u64 = 200;
+
+    const CALLS: u64 = 1000;
+
+    guest_shim::payload!(run);
+
+    fn run(environment: &Environment) {
+        guest_shim::cases::run(environment);
+    }
+
+    fn ticks(action: impl FnOnce()) -> u64 {
+        let before = timer::now();
+        action();
+        timer::now() - before
+    }
+
+    /// Instructions of a call, less those of the loop around it.
+    fn measure(conduit: Conduit, id: u32) -> u64 {
+        // The first round fills QEMU's caches, which cost no instructions, and shows that the second is alike.
+        let [_, calls] = [(); 2].map(|()| ticks(|| repeat_call(conduit, id, CALLS)));
+        let nothing = ticks(|| repeat_nothing(CALLS));
+        let nanoseconds = 1_000_000_000 / counter_frequency();
+        calls.saturating_sub(nothing) * nanoseconds / CALLS
+    }
+
+    fn within_limit(name: &str, conduit: Conduit, id: u32) -> Outcome {
+        let instructions = measure(conduit, id);
+        guest_shim::println!("@@figure {name} {instructions} instructions");
+        check!(
+            (10..=LIMIT).contains(&instructions),
+            "{instructions} instructions, not {LIMIT} at most"
+        );
+        Ok(())
+    }
+
+    case!(6, smccc_version_by_smc_takes_200_instructions_at_most);
+    fn smccc_version_by_smc_takes_200_instructions_at_most(_: &Environment) -> Outcome {
+        within_limit("smccc-version-by-smc", Conduit::Smc, 0x8000_0000)
+    }
+
+    case!(6, smccc_version_by_hvc_takes_200_instructions_at_most);
+    fn smccc_version_by_hvc_takes_200_instructions_at_most(_: &Environment) -> Outcome {
+        within_limit("smccc-version-by-hvc", Conduit::Hvc, 0x8000_0000)
+    }
+
+    case!(6, psci_version_takes_200_instructions_at_most);
+    fn psci_version_takes_200_instructions_at_most(_: &Environment) -> Outcome {
+        within_limit("psci-version", Conduit::Smc, psci::id::VERSION)
+    }
+
+    case!(6, the_hypervisor_s_uid_takes_200_instructions_at_most);
+    fn the_hypervisor_s_uid_takes_200_instructions_at_most(_: &Environment) -> Outcome {
+        within_limit("vendor-uid", Conduit::Smc, fast32(6, 0xff01))
+    }
+}
+
+#[cfg(not(target_os = "none"))]
+fn main() {
+    eprintln!(
+        "dispatch_cost: this program runs in a guest; build it with --target aarch64-unknown-none-softfloat"
+    );
+    std::process::exit(1);
+}
