@@ -23,6 +23,7 @@ run: setup ## run a machine: two guests that share one OP-TEE, or CONFIG=FILE
 
 fetch: setup ## download and build everything, so that later runs need no network
 	cargo run --release -p qemu -- fetch
+	cargo run --release -p qemu -- fetch --config qemu/configs/four-guests.toml
 
 test: format-check lint test-host test-e2e ## all of the checks below
 

@@ -26,12 +26,20 @@ pub struct Cli {
 pub enum Command {
     /// Run a machine to its end and say what came of each guest.
     Run(RunArguments),
-    /// Download and build everything that Debian's part of a machine needs, so that later runs need no network.
-    Fetch,
+    /// Download and build Debian's part of a machine, so that later runs need no network.
+    Fetch(FetchArguments),
     /// Check a machine description and say what it describes; nothing is downloaded or booted.
     Check(CheckArguments),
     /// List what the machines are made of: QEMU and Debian's packages with their versions and hashes.
     Versions,
+}
+
+/// Of `fetch`.
+#[derive(Debug, Args)]
+pub struct FetchArguments {
+    /// The machine description; without it, get what a machine needs that names no part of its own
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// Of `check`.
@@ -184,6 +192,22 @@ mod tests {
         assert_eq!(overrides.overlays[0].folder, PathBuf::from("some/dir"));
         assert_eq!(overrides.overlays[1].guest, None);
         assert_eq!(overrides.overlays[1].folder, PathBuf::from("./x=y"));
+    }
+
+    #[test]
+    fn a_fetch_may_be_for_one_machine() {
+        for (arguments, config) in [
+            (&["qemu", "fetch"][..], None),
+            (
+                &["qemu", "fetch", "--config", "m.toml"],
+                Some(PathBuf::from("m.toml")),
+            ),
+        ] {
+            match Cli::try_parse_from(arguments).unwrap().command {
+                Command::Fetch(arguments) => assert_eq!(arguments.config, config),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[test]

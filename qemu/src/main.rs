@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Run(arguments) => run(arguments, &progress),
         Command::Check(arguments) => check(&arguments.config),
-        Command::Fetch => fetch(&progress),
+        Command::Fetch(arguments) => fetch(arguments.config.as_deref(), &progress),
         Command::Versions => versions(&progress),
     };
     match done {
@@ -62,8 +62,14 @@ fn check(config: &Path) -> Result<u8, RunError> {
     Ok(0)
 }
 
-fn fetch(progress: &Progress) -> Result<u8, RunError> {
-    Parts::fetch(progress)?;
+fn fetch(config: Option<&Path>, progress: &Progress) -> Result<u8, RunError> {
+    match config {
+        Some(config) => {
+            let description = Description::load(config, &Overrides::default())?;
+            Parts::get(&description, progress)?;
+        }
+        None => drop(Parts::fetch(progress)?),
+    }
     Ok(0)
 }
 
