@@ -84,6 +84,8 @@ pub struct Machine {
     pub uart_interrupt: Option<u32>,
     /// What is logged.
     pub log_level: LevelFilter,
+    /// Whether memory that is not in use is all zeros, so that it need not be cleared for a guest's first start.
+    pub memory_is_zero: bool,
     /// Randomness that the boot loader left for us, if it did.
     pub seed: Option<[u8; SEED_SIZE]>,
     /// The guests, in the order of the tree; at least one.
@@ -208,6 +210,7 @@ pub fn parse(dtb: &[u8], hypervisor: Range) -> Result<Machine, DescriptionError>
         uart: uart.first_address().map(Pa)?,
         uart_interrupt: shared_interrupt(&uart)?,
         log_level: log_level(&chosen)?,
+        memory_is_zero: chosen.has("bulkhead,memory-is-zero"),
         seed: seed(&chosen),
         memory,
         cpus,

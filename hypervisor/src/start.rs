@@ -92,13 +92,14 @@ pub fn primary(device_tree: u64) -> ! {
             free.reserve(module.pa, module.len);
         }
     }
+    let memory_is_zero = machine.memory_is_zero;
     let vms = machine
         .guests
         .into_iter()
         .zip(1..)
         .map(|(guest, id)| {
             // SAFETY: `free` knows all memory, less what is in use; it is mapped.
-            let ram = unsafe { GuestRam::allocate(&mut free, guest.memory) };
+            let ram = unsafe { GuestRam::allocate(&mut free, guest.memory, memory_is_zero) };
             let ram = ram.unwrap_or_else(|| {
                 let (name, mib, free) = (&guest.name, guest.memory >> 20, free.free_bytes() >> 20);
                 panic!("{name}: {mib} MiB of memory can't be had, {free} MiB are free")

@@ -1,5 +1,7 @@
 //! The machine's device tree with the guests' nodes in it (docs/device-tree.md, "The machine's device tree").
 
+use std::path::Path;
+
 use dtoolkit::Node as _;
 use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
@@ -43,11 +45,13 @@ pub fn compose(
         .ok_or_else(|| DeviceTreeError::Machine("it has no /chosen".to_owned()))?;
     chosen.add_property(cells("#address-cells", &[2]));
     chosen.add_property(cells("#size-cells", &[2]));
+    // QEMU's memory starts as zeros, and the firmware writes to what it reserves alone.
+    chosen.add_property(bytes("bulkhead,memory-is-zero", Vec::new()));
     if let Some(level) = description.machine.log_level {
         chosen.add_property(text("bulkhead,log-level", level.name()));
     }
     for (guest, files) in description.guests.iter().zip(files) {
-        let placed = |path| {
+        let placed = |path: &Path| {
             placement
                 .module(path)
                 .ok_or_else(|| DeviceTreeError::NotPlaced(guest.name.clone()))
@@ -55,7 +59,7 @@ pub fn compose(
         chosen.add_child(domain(
             guest,
             placed(&files.kernel)?,
-            placed(&files.initramfs)?,
+            files.initramfs.as_deref().map(placed).transpose()?,
         ));
     }
     let dtb = tree.to_dtb();
@@ -66,7 +70,7 @@ pub fn compose(
 }
 
 /// A guest's node.
-fn domain(guest: &Guest, kernel: &Module, ramdisk: &Module) -> DeviceTreeNode {
+fn domain(guest: &Guest, kernel: &Module, ramdisk: Option<&Module>) -> DeviceTreeNode {
     let mut domain = node(&guest.name);
     domain.add_property(text("compatible", "xen,domain"));
     domain.add_property(cells("#address-cells", &[2]));
@@ -87,10 +91,24 @@ fn domain(guest: &Guest, kernel: &Module, ramdisk: &Module) -> DeviceTreeNode {
     if let Some(size) = guest.limits.shm_total_max {
         domain.add_property(number("bulkhead,shm-total-max", size.to_bytes()));
     }
+    for (name, ranges) in [
+        ("bulkhead,smc-forward", &guest.smc.forward),
+        ("bulkhead,smc-deny", &guest.smc.deny),
+    ] {
+        if !ranges.is_empty() {
+            let ends: Vec<u32> = ranges
+                .iter()
+                .flat_map(|range| [range.first, range.last])
+                .collect();
+            domain.add_property(cells(name, &ends));
+        }
+    }
     let mut kernel = module(kernel, "multiboot,kernel");
     kernel.add_property(text("bootargs", &guest.command_line));
     domain.add_child(kernel);
-    domain.add_child(module(ramdisk, "multiboot,ramdisk"));
+    if let Some(ramdisk) = ramdisk {
+        domain.add_child(module(ramdisk, "multiboot,ramdisk"));
+    }
     domain
 }
 
@@ -281,6 +299,7 @@ mod tests {
         assert_eq!(get("kaslr-seed"), Some(1u64.to_be_bytes().to_vec()));
         assert_eq!(get("#address-cells"), Some(vec![0, 0, 0, 2]));
         assert_eq!(get("bulkhead,log-level"), Some(b"debug\0".to_vec()));
+        assert_eq!(get("bulkhead,memory-is-zero"), Some(Vec::new()));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::frames::{Extent, Frames};
 use crate::guest_tree::GuestLayout;
 use crate::stage2::Stage2;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use mediator::address::{Ipa, Pa};
 use mediator::ports::{GuestMemory, NotGuestMemory, Run};
 
@@ -17,16 +17,18 @@ pub struct GuestRam {
     stage2: Stage2<HeapTables>,
     /// Pages that the secure world may know.
     pinned: AtomicU64,
+    /// Whether nothing was ever written to it.
+    is_zero: AtomicBool,
 }
 
 impl GuestRam {
-    /// `bytes` of memory out of `free`, mapped from [`GuestLayout::RAM`] on. `None` where memory or tables run out.
+    /// `bytes` of memory out of `free`, which is all zeros where `is_zero` says so, mapped from [`GuestLayout::RAM`] on. `None` where memory or tables run out.
     ///
     /// # Safety
     ///
     /// What `free` hands out is memory that EL2 maps and nothing else uses.
     #[must_use]
-    pub unsafe fn allocate(free: &mut Frames, bytes: u64) -> Option<Self> {
+    pub unsafe fn allocate(free: &mut Frames, bytes: u64, is_zero: bool) -> Option<Self> {
         let extents = free.allocate_extents(bytes)?;
         let mut stage2 = Stage2::new(HeapTables).ok()?;
         let mut ipa = GuestLayout::RAM;
@@ -38,6 +40,7 @@ impl GuestRam {
             extents,
             stage2,
             pinned: AtomicU64::new(0),
+            is_zero: AtomicBool::new(is_zero),
         })
     }
 
@@ -59,8 +62,11 @@ impl GuestRam {
         self.pinned.load(Ordering::Relaxed)
     }
 
-    /// Fills all of it with zeros.
+    /// Makes all of it zeros.
     pub fn clear(&self) {
+        if self.is_zero.swap(false, Ordering::Relaxed) {
+            return;
+        }
         for extent in &self.extents {
             // SAFETY: the extents are this VM's alone and whole pages (`allocate`).
             unsafe { memory::zero(extent.pa, extent.len) }

@@ -20,6 +20,7 @@ fn the_machine_and_its_guests_are_read() {
     );
     assert_eq!(machine.uart, Pa(0x900_0000));
     assert_eq!(machine.log_level, LevelFilter::Info);
+    assert!(!machine.memory_is_zero);
     let vm1 = VmDescription {
         name: "vm1".into(),
         memory: 512 << 20,
@@ -62,6 +63,7 @@ fn bytes_after_the_tree_are_not_looked_at() {
 fn choices_are_read() {
     let mut tree = machine();
     set("bulkhead,log-level", text("debug"))(tree.find_node_mut("/chosen").unwrap());
+    set("bulkhead,memory-is-zero", Vec::new())(tree.find_node_mut("/chosen").unwrap());
     let vm1 = tree.find_node_mut("/chosen/vm1").unwrap();
     set("bulkhead,tee", text("none"))(vm1);
     set("bulkhead,tee-conduit", text("hvc"))(vm1);
@@ -74,6 +76,7 @@ fn choices_are_read() {
     without("bootargs")(tree.find_node_mut("/chosen/vm1/module@62000000").unwrap());
     let machine = parsed(&tree).unwrap();
     assert_eq!(machine.log_level, LevelFilter::Debug);
+    assert!(machine.memory_is_zero);
     let vm1 = &machine.guests[0];
     assert_eq!((vm1.tee, vm1.conduit), (TeeChoice::None, Conduit::Hvc));
     let limits = ShmLimits {
