@@ -6,7 +6,7 @@ use crate::arch::{registers, timer};
 use crate::description::MAX_VCPUS_PER_CPU;
 use crate::machine::Machine;
 use crate::power::After;
-use crate::scheduler::{Readiness, Turns};
+use crate::scheduler::{Status, Turns};
 use crate::services::{self, Conduit};
 use crate::syndrome::{self, SystemRegisterAccess, Trap};
 use crate::trapped_registers::{self, TrappedRegister};
@@ -24,6 +24,8 @@ const SLICES_PER_SECOND: u64 = 100;
 pub enum Next {
     /// It goes on.
     Resume,
+    /// It waits for an interrupt.
+    Wait,
     /// Look at all vCPUs of this CPU again.
     Reschedule,
 }
@@ -52,7 +54,15 @@ impl Cpu {
     pub fn run(mut self) -> ! {
         loop {
             if let Some(current) = self.schedule() {
-                while self.run_once(current) == Next::Resume {}
+                let next = loop {
+                    let next = self.run_once(current);
+                    if next != Next::Resume {
+                        break next;
+                    }
+                };
+                if next == Next::Wait {
+                    self.turns.wait(current);
+                }
             } else {
                 registers::wait_for_interrupt();
                 self.take_interrupts(None);
@@ -63,16 +73,17 @@ impl Cpu {
     /// Looks at all vCPUs, and loads the one whose turn it is.
     fn schedule(&mut self) -> Option<usize> {
         // A vCPU that gives way is saved before it is looked at, so that its interrupts and timer are seen.
-        let mut readiness = FixedVec::<Readiness, MAX_VCPUS_PER_CPU>::new();
-        if let Some(loaded) = self.loaded.filter(|&n| !self.vcpus[n].keeps_cpu()) {
+        let mut statuses = FixedVec::<Status, MAX_VCPUS_PER_CPU>::new();
+        let leaves = |n: &usize| self.turns.is_waiting(*n) || self.vcpus[*n].must_leave();
+        if let Some(loaded) = self.loaded.filter(leaves) {
             self.vcpus[loaded].save(self.number);
             self.loaded = None;
         }
         for (n, vcpu) in self.vcpus.iter_mut().enumerate() {
-            let fits = readiness.push(vcpu.look(self.loaded == Some(n)));
+            let fits = statuses.push(vcpu.look(self.loaded == Some(n)));
             debug_assert!(fits.is_ok(), "the description bounds the vCPUs of a CPU");
         }
-        let decision = self.turns.decide(timer::now(), &readiness);
+        let decision = self.turns.decide(timer::now(), &statuses);
         timer::set_deadline(decision.until);
         if decision.run != self.loaded {
             if let Some(loaded) = self.loaded.take() {
@@ -143,8 +154,7 @@ fn serve_trap(vcpu: &mut Vcpu, cpu: usize) -> Next {
         Trap::Hvc(immediate) => services::call(vcpu, Conduit::Hvc, immediate),
         Trap::WaitForInterrupt => {
             vcpu.skip_instruction();
-            vcpu.wait();
-            Next::Reschedule
+            Next::Wait
         }
         Trap::DataAbort(abort) => mmio::serve(vcpu, cpu, abort),
         Trap::SystemRegister(access) => serve_system_register(vcpu, access),

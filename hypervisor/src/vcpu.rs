@@ -10,7 +10,7 @@ use crate::arch::list_registers::CpuListRegisters;
 use crate::arch::system_registers::{self, SystemRegisters};
 use crate::arch::{gic, memory, timer};
 use crate::power::Entry;
-use crate::scheduler::Readiness;
+use crate::scheduler::Status;
 use crate::vm::Vm;
 use alloc::sync::Arc;
 use mediator::Tee;
@@ -28,8 +28,6 @@ pub struct Vcpu {
     system: SystemRegisters,
     /// On, and not taken for stopped.
     on: bool,
-    /// Waits for an interrupt.
-    waiting: bool,
     /// Whether other vCPUs are pinned to the same CPU, and whether one of them belongs to the same VM.
     shares_cpu: bool,
     shares_vmid: bool,
@@ -47,25 +45,27 @@ impl Vcpu {
             tee: None,
             system: SystemRegisters::start(index, 0),
             on: false,
-            waiting: false,
             shares_cpu,
             shares_vmid,
             stale_translations: false,
         }
     }
 
-    /// Whether a loaded vCPU may stay in the CPU: it is on, does not wait and its VM is not about to stop.
-    pub fn keeps_cpu(&self) -> bool {
-        self.on && !self.waiting && !self.vm.is_stopping()
+    /// Whether the vCPU must leave the CPU it is loaded into: it is off, or its VM is about to stop.
+    pub fn must_leave(&self) -> bool {
+        !self.on || self.vm.is_stopping()
     }
 
-    /// Follows what was asked of the vCPU since it was last looked at, and tells what it is up to now.
+    /// Follows what was asked of the vCPU since it was last looked at, and tells how it stands.
     ///
-    /// A loaded vCPU whose VM was asked to stop a moment ago is still ready: whoever asked has kicked this CPU, which
+    /// A loaded vCPU whose VM was asked to stop a moment ago still counts as on: whoever asked has kicked this CPU, which
     /// saves the vCPU and looks again.
-    pub fn look(&mut self, loaded: bool) -> Readiness {
+    pub fn look(&mut self, loaded: bool) -> Status {
         if loaded {
-            return Readiness::Ready;
+            return Status::On {
+                interrupt: false,
+                deadline: None,
+            };
         }
         if self.vm.is_stopping() {
             self.stop();
@@ -76,15 +76,14 @@ impl Vcpu {
                 self.vm.start_if_asked();
             }
             let Some(entry) = self.vm.take_start(self.index) else {
-                return Readiness::Off;
+                return Status::Off;
             };
             self.start(entry);
         }
-        if self.waiting && !self.vm.gic.has_pending(self.index) {
-            return Readiness::Waiting(self.system.timer_deadline());
+        Status::On {
+            interrupt: self.vm.gic.has_pending(self.index),
+            deadline: self.system.timer_deadline(),
         }
-        self.waiting = false;
-        Readiness::Ready
     }
 
     fn start(&mut self, entry: Entry) {
@@ -93,13 +92,7 @@ impl Vcpu {
         self.system = SystemRegisters::start(self.index, self.vm.counter_offset());
         self.tee = self.vm.tee();
         self.on = true;
-        self.waiting = false;
         self.stale_translations = true;
-    }
-
-    /// The vCPU waits for an interrupt.
-    pub fn wait(&mut self) {
-        self.waiting = true;
     }
 
     /// The vCPU turns itself off (PSCI CPU_OFF).
@@ -110,7 +103,6 @@ impl Vcpu {
 
     fn stop(&mut self) {
         self.on = false;
-        self.waiting = false;
         self.tee = None;
     }
 

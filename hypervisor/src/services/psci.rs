@@ -98,8 +98,7 @@ fn cpu_suspend(vcpu: &mut Vcpu, power_state: u64, _entry: u64, _context: u64) ->
         return answer(vcpu, error(ErrorCode::InvalidParameters));
     }
     vcpu.context.x[0] = 0;
-    vcpu.wait();
-    Next::Reschedule
+    Next::Wait
 }
 
 fn features(function: u32) -> u64 {
