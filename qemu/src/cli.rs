@@ -30,6 +30,8 @@ pub enum Command {
     Fetch(FetchArguments),
     /// Check a machine description and say what it describes; nothing is downloaded or booted.
     Check(CheckArguments),
+    /// Run the conformance kit: what guests are owed when they issue SMCs and HVCs, case by case.
+    Conformance(ConformanceArguments),
     /// List what the machines are made of: QEMU and Debian's packages with their versions and hashes.
     Versions,
 }
@@ -40,6 +42,18 @@ pub struct FetchArguments {
     /// The machine description; without it, get what a machine needs that names no part of its own
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// Of `conformance`.
+#[derive(Debug, Args)]
+pub struct ConformanceArguments {
+    /// Write the report to this file [default: target/report/conformance.json]
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// The folder for logs, a folder a machine [default: target/runs]
+    #[arg(long, value_name = "DIR")]
+    pub logs: Option<PathBuf>,
 }
 
 /// Of `check`.

@@ -211,7 +211,8 @@ mod tests {
             .iter()
             .map(|guest| GuestFiles {
                 kernel: kernel.clone(),
-                initramfs: file(&format!("{}.cpio", guest.name), 600),
+                initramfs: (guest.work.payload().is_none())
+                    .then(|| file(&format!("{}.cpio", guest.name), 600)),
             })
             .collect();
         let placement = Placement::of(&files).unwrap();
@@ -263,6 +264,8 @@ mod tests {
             "bulkhead,shm-buffer-max",
             "bulkhead,shm-buffers-max",
             "bulkhead,shm-total-max",
+            "bulkhead,smc-forward",
+            "bulkhead,smc-deny",
         ] {
             assert_eq!(value(&composed.tree, "/chosen/vm2", property), None);
         }
@@ -271,11 +274,46 @@ mod tests {
     }
 
     #[test]
+    fn lists_of_calls_are_pairs_of_identifiers() {
+        let composed = compose_text(
+            r#"
+            [[guest]]
+            name = "vm1"
+            memory = "512MiB"
+            [guest.smc]
+            forward = ["0x8400ff01", "0xc2000000-0xc200ffff"]
+            deny = ["0x84000000"]
+        "#,
+        );
+        let get = |property| value(&composed.tree, "/chosen/vm1", property).unwrap();
+        let pairs: [u32; 4] = [0x8400_ff01, 0x8400_ff01, 0xc200_0000, 0xc200_ffff];
+        assert_eq!(
+            get("bulkhead,smc-forward"),
+            pairs.map(u32::to_be_bytes).as_flattened()
+        );
+        let pair: [u32; 2] = [0x8400_0000; 2];
+        assert_eq!(
+            get("bulkhead,smc-deny"),
+            pair.map(u32::to_be_bytes).as_flattened()
+        );
+    }
+
+    #[test]
+    fn a_payload_has_no_ramdisk() {
+        let composed = compose_text(
+            "[[guest]]\nname = \"vm1\"\nmemory = \"16MiB\"\npayload = \"conformance\"\n",
+        );
+        let node = composed.tree.find_node("/chosen/vm1").unwrap();
+        assert_eq!(node.children().count(), 1);
+    }
+
+    #[test]
     fn modules_stand_where_they_were_placed() {
         let composed = compose_text(DESCRIPTION);
         for (guest, files) in ["vm1", "vm2"].iter().zip(&composed.files) {
             let kernel = composed.placement.module(&files.kernel).unwrap();
-            let ramdisk = composed.placement.module(&files.initramfs).unwrap();
+            let initramfs = files.initramfs.as_ref().unwrap();
+            let ramdisk = composed.placement.module(initramfs).unwrap();
             for (module, kind) in [(kernel, "kernel"), (ramdisk, "ramdisk")] {
                 let path = format!("/chosen/{guest}/module@{:x}", module.address);
                 let reg = [module.address.to_be_bytes(), module.size.to_be_bytes()].concat();
@@ -316,7 +354,7 @@ mod tests {
             Description::parse(Path::new("m.toml"), DESCRIPTION, &Overrides::default()).unwrap();
         let files = GuestFiles {
             kernel: "k".into(),
-            initramfs: "i".into(),
+            initramfs: Some("i".into()),
         };
         let result = compose(&machine(), &description, &[files], &Placement::default());
         assert!(matches!(result, Err(DeviceTreeError::NotPlaced(name)) if name == "vm1"));

@@ -1,4 +1,4 @@
-//! Builds the hypervisor and makes of it what QEMU's loader puts into memory.
+//! Builds the hypervisor, and makes of it and of payloads what QEMU's loader puts into memory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
 use object::{Endianness, Object as _};
 use thiserror::Error;
 
+use crate::config::Mediator;
 use crate::placement::{HYPERVISOR_BASE, HYPERVISOR_SIZE};
 use crate::progress::Progress;
 
@@ -25,14 +26,19 @@ pub enum ImageError {
     /// It is for another machine.
     #[error("the ELF file is not for AArch64")]
     Machine,
-    /// The firmware would enter it at the wrong place.
-    #[error("the ELF file's entry is at {0:#x}, but the firmware enters at {HYPERVISOR_BASE:#x}")]
-    Entry(u64),
+    /// It would be entered at the wrong place.
+    #[error("the ELF file's entry is at {entry:#x}, but it is entered at {base:#x}")]
+    Entry {
+        /// The ELF file's entry.
+        entry: u64,
+        /// Where its place starts.
+        base: u64,
+    },
     /// There is nothing to load.
     #[error("there is nothing to load in it")]
     Empty,
     /// It does not stay in its place.
-    #[error("a segment at {address:#x} of {size:#x} bytes is outside of the hypervisor's memory")]
+    #[error("a segment at {address:#x} of {size:#x} bytes is outside of its place in memory")]
     Outside {
         /// The segment's physical address.
         address: u64,
@@ -41,15 +47,42 @@ pub enum ImageError {
     },
 }
 
+/// Where an image lies in memory, which is also where it is entered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// Its first address.
+    pub(crate) base: u64,
+    /// Bytes that it may have, with memory that has no content in the file.
+    pub(crate) size: u64,
+}
+
+const HYPERVISOR: Place = Place {
+    base: HYPERVISOR_BASE,
+    size: HYPERVISOR_SIZE,
+};
+
 /// The root of the checkout that this tool was built from.
 pub fn checkout() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     manifest.parent().unwrap_or(manifest).to_owned()
 }
 
-/// Builds the hypervisor of this checkout and returns the path of its ELF file.
-pub fn build(progress: &Progress) -> Result<PathBuf> {
+/// Builds the hypervisor of this checkout with these mediators and returns the path of its ELF file.
+pub fn build(mediators: &[Mediator], progress: &Progress) -> Result<PathBuf> {
     let step = progress.step("Building the hypervisor");
+    let features: Vec<_> = mediators.iter().map(|mediator| mediator.name()).collect();
+    let features = features.join(",");
+    let elf = build_bare_metal(
+        "hypervisor",
+        "hypervisor",
+        &["--no-default-features", "--features", &features],
+    )?;
+    step.done();
+    Ok(elf)
+}
+
+/// Builds a program for the bare machine and returns the path of its ELF file.
+pub(crate) fn build_bare_metal(package: &str, program: &str, options: &[&str]) -> Result<PathBuf> {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .current_dir(checkout())
         .args([
@@ -58,54 +91,53 @@ pub fn build(progress: &Progress) -> Result<PathBuf> {
             "--profile",
             "firmware",
             "--package",
-            "hypervisor",
+            package,
         ])
-        .args(["--bin", "hypervisor", "--target", TARGET])
+        .args(["--bin", program, "--target", TARGET])
+        .args(options)
         .args(["--message-format", "json-render-diagnostics"])
         .stdin(Stdio::null())
         .output()
         .context("cargo can't be started")?;
     if !output.status.success() {
         return Err(anyhow!(
-            "the hypervisor can't be built:\n{}",
+            "{program} can't be built:\n{}",
             String::from_utf8_lossy(&output.stderr)
         ));
     }
-    let elf = executable(&String::from_utf8_lossy(&output.stdout))
-        .context("cargo built the hypervisor but named no executable")?;
-    step.done();
-    Ok(elf)
+    executable(&String::from_utf8_lossy(&output.stdout), program)
+        .with_context(|| format!("cargo built {program} but named no executable"))
 }
 
 /// The executable that cargo's messages, one JSON object a line, name.
-fn executable(messages: &str) -> Option<PathBuf> {
+fn executable(messages: &str, program: &str) -> Option<PathBuf> {
     messages
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "hypervisor")
+        .filter(|message| message["target"]["name"] == program)
         .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
 }
 
 /// Reads an ELF file or a flat binary and returns what is to lie at the hypervisor's base.
 pub fn flat_image(path: &Path) -> Result<Vec<u8>> {
     let bytes = fs::read(path).with_context(|| format!("{} can't be read", path.display()))?;
-    let flat =
-        flatten(bytes).with_context(|| format!("{} can't be the hypervisor", path.display()))?;
-    Ok(flat)
+    flatten(bytes, HYPERVISOR)
+        .with_context(|| format!("{} can't be the hypervisor", path.display()))
 }
 
-fn flatten(bytes: Vec<u8>) -> Result<Vec<u8>, ImageError> {
+/// Makes a flat binary of an ELF file; another file is one already.
+pub(crate) fn flatten(bytes: Vec<u8>, place: Place) -> Result<Vec<u8>, ImageError> {
     let flat = if bytes.starts_with(b"\x7fELF") {
-        from_elf(&bytes)?
+        from_elf(&bytes, place)?
     } else {
         bytes
     };
     if flat.is_empty() {
         return Err(ImageError::Empty);
     }
-    if flat.len() as u64 > HYPERVISOR_SIZE {
+    if flat.len() as u64 > place.size {
         return Err(ImageError::Outside {
-            address: HYPERVISOR_BASE,
+            address: place.base,
             size: flat.len() as u64,
         });
     }
@@ -113,15 +145,18 @@ fn flatten(bytes: Vec<u8>) -> Result<Vec<u8>, ImageError> {
 }
 
 /// Puts the segments of an ELF file where they belong, by their physical addresses.
-fn from_elf(bytes: &[u8]) -> Result<Vec<u8>, ImageError> {
+fn from_elf(bytes: &[u8], place: Place) -> Result<Vec<u8>, ImageError> {
     let unreadable = |error: object::Error| ImageError::Elf(error.to_string());
     let elf = ElfFile64::<Endianness>::parse(bytes).map_err(unreadable)?;
     let endian = elf.endian();
     if elf.elf_header().e_machine(endian) != EM_AARCH64 {
         return Err(ImageError::Machine);
     }
-    if elf.entry() != HYPERVISOR_BASE {
-        return Err(ImageError::Entry(elf.entry()));
+    if elf.entry() != place.base {
+        return Err(ImageError::Entry {
+            entry: elf.entry(),
+            base: place.base,
+        });
     }
     let mut flat = Vec::new();
     for segment in elf.elf_program_headers() {
@@ -131,12 +166,12 @@ fn from_elf(bytes: &[u8]) -> Result<Vec<u8>, ImageError> {
         }
         let address = segment.p_paddr(endian);
         let outside = ImageError::Outside { address, size };
-        let offset = address.checked_sub(HYPERVISOR_BASE);
+        let offset = address.checked_sub(place.base);
         let end = offset.and_then(|offset| offset.checked_add(size));
         let (Some(offset), Some(end)) = (offset, end) else {
             return Err(outside);
         };
-        if end > HYPERVISOR_SIZE {
+        if end > place.size {
             return Err(outside);
         }
         let data = segment
@@ -147,7 +182,7 @@ fn from_elf(bytes: &[u8]) -> Result<Vec<u8>, ImageError> {
                 "a segment is larger in the file than in memory".to_owned(),
             ));
         }
-        // Memory without content in the file is the hypervisor's own to clear.
+        // Memory without content in the file is the program's own to clear.
         let (Ok(start), Ok(length)) = (usize::try_from(offset), usize::try_from(end)) else {
             return Err(outside);
         };
@@ -155,8 +190,8 @@ fn from_elf(bytes: &[u8]) -> Result<Vec<u8>, ImageError> {
         if flat.len() < used {
             flat.resize(used, 0);
         }
-        if let Some(place) = flat.get_mut(start..used) {
-            place.copy_from_slice(data);
+        if let Some(part) = flat.get_mut(start..used) {
+            part.copy_from_slice(data);
         }
     }
     Ok(flat)
@@ -216,25 +251,31 @@ mod tests {
                 (PT_LOAD.0, BASE + 8, b"data", 4096),
             ],
         );
-        assert_eq!(flatten(file), Ok(b"text\0\0\0\0data".to_vec()));
+        assert_eq!(flatten(file, HYPERVISOR), Ok(b"text\0\0\0\0data".to_vec()));
     }
 
     #[test]
     fn a_flat_binary_stays_as_it_is() {
-        assert_eq!(flatten(b"flat".to_vec()), Ok(b"flat".to_vec()));
+        assert_eq!(flatten(b"flat".to_vec(), HYPERVISOR), Ok(b"flat".to_vec()));
     }
 
     #[test]
     fn another_machine_is_refused() {
         let mut file = elf(BASE, &[(PT_LOAD.0, BASE, b"x", 1)]);
         file[18] = 62;
-        assert_eq!(flatten(file), Err(ImageError::Machine));
+        assert_eq!(flatten(file, HYPERVISOR), Err(ImageError::Machine));
     }
 
     #[test]
     fn another_entry_is_refused() {
         let file = elf(BASE + 4, &[(PT_LOAD.0, BASE, b"x", 1)]);
-        assert_eq!(flatten(file), Err(ImageError::Entry(BASE + 4)));
+        assert_eq!(
+            flatten(file, HYPERVISOR),
+            Err(ImageError::Entry {
+                entry: BASE + 4,
+                base: BASE
+            })
+        );
     }
 
     #[test]
@@ -246,7 +287,10 @@ mod tests {
             (u64::MAX - 2, 8),
         ] {
             let file = elf(BASE, &[(PT_LOAD.0, address, b"x", size)]);
-            assert_eq!(flatten(file), Err(ImageError::Outside { address, size }));
+            assert_eq!(
+                flatten(file, HYPERVISOR),
+                Err(ImageError::Outside { address, size })
+            );
         }
     }
 
@@ -255,24 +299,30 @@ mod tests {
         let size = HYPERVISOR_SIZE + 1;
         let bytes = vec![1; usize::try_from(size).unwrap()];
         let address = BASE;
-        assert_eq!(flatten(bytes), Err(ImageError::Outside { address, size }));
+        assert_eq!(
+            flatten(bytes, HYPERVISOR),
+            Err(ImageError::Outside { address, size })
+        );
     }
 
     #[test]
     fn nothing_to_load_is_refused() {
-        assert_eq!(flatten(Vec::new()), Err(ImageError::Empty));
-        assert_eq!(flatten(elf(BASE, &[])), Err(ImageError::Empty));
+        assert_eq!(flatten(Vec::new(), HYPERVISOR), Err(ImageError::Empty));
+        assert_eq!(flatten(elf(BASE, &[]), HYPERVISOR), Err(ImageError::Empty));
     }
 
     #[test]
     fn a_broken_elf_file_is_refused() {
         let whole = elf(BASE, &[(PT_LOAD.0, BASE, b"content", 7)]);
         for cut in [10, 70, whole.len() - 1] {
-            let result = flatten(whole[..cut].to_vec());
+            let result = flatten(whole[..cut].to_vec(), HYPERVISOR);
             assert!(matches!(result, Err(ImageError::Elf(_))), "{cut}");
         }
         let larger = elf(BASE, &[(PT_LOAD.0, BASE, b"content", 3)]);
-        assert!(matches!(flatten(larger), Err(ImageError::Elf(_))));
+        assert!(matches!(
+            flatten(larger, HYPERVISOR),
+            Err(ImageError::Elf(_))
+        ));
     }
 
     #[test]
@@ -282,7 +332,10 @@ not json
 {"reason":"compiler-artifact","target":{"name":"hypervisor"},"executable":null}
 {"reason":"compiler-artifact","target":{"name":"hypervisor"},"executable":"/t/hypervisor"}
 {"reason":"build-finished","success":true}"#;
-        assert_eq!(executable(messages), Some(PathBuf::from("/t/hypervisor")));
-        assert_eq!(executable("{}"), None);
+        assert_eq!(
+            executable(messages, "hypervisor"),
+            Some(PathBuf::from("/t/hypervisor"))
+        );
+        assert_eq!(executable("{}", "hypervisor"), None);
     }
 }

@@ -8,6 +8,7 @@
 pub mod cache;
 pub mod cli;
 pub mod config;
+pub mod conformance;
 pub mod console;
 pub mod device_tree;
 pub mod firmware;
@@ -23,6 +24,7 @@ pub mod optee_source;
 pub mod outcome;
 pub mod packages;
 pub mod parts;
+pub mod payload;
 pub mod placement;
 pub mod process;
 pub mod progress;

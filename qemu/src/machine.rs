@@ -204,7 +204,11 @@ mod tests {
         let initramfs = folder.path().join("a,b.cpio");
         fs::write(&kernel, [0]).unwrap();
         fs::write(&initramfs, [0]).unwrap();
-        let placement = Placement::of(&[GuestFiles { kernel, initramfs }]).unwrap();
+        let placement = Placement::of(&[GuestFiles {
+            kernel,
+            initramfs: Some(initramfs),
+        }])
+        .unwrap();
         let boot = Boot {
             firmware: Path::new("fw.bios"),
             hypervisor: Path::new("hv.bin"),

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser as _;
 
-use qemu::cli::{Cli, Command, RunArguments};
+use qemu::cli::{Cli, Command, ConformanceArguments, RunArguments};
 use qemu::config::{Description, Overrides};
+use qemu::conformance::{self, ConformanceOptions};
 use qemu::interrupt::Interrupt;
 use qemu::parts::Parts;
 use qemu::progress::Progress;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run(arguments, &progress),
         Command::Check(arguments) => check(&arguments.config),
         Command::Fetch(arguments) => fetch(arguments.config.as_deref(), &progress),
+        Command::Conformance(arguments) => conformance(arguments, &progress),
         Command::Versions => versions(&progress),
     };
     match done {
@@ -71,6 +73,23 @@ fn fetch(config: Option<&Path>, progress: &Progress) -> Result<u8, RunError> {
         None => drop(Parts::fetch(progress)?),
     }
     Ok(0)
+}
+
+fn conformance(arguments: &ConformanceArguments, progress: &Progress) -> Result<u8, RunError> {
+    let mut options = ConformanceOptions::new();
+    if let Some(json) = &arguments.json {
+        options.json = json.clone();
+    }
+    if let Some(logs) = &arguments.logs {
+        options.logs = logs.clone();
+    }
+    options.interrupt = Interrupt::from_signals().context("signals can't be caught")?;
+    let report = conformance::run(&options, progress)?;
+    print!("{report}");
+    report
+        .write_json(&options.json)
+        .with_context(|| format!("the report {} can't be written", options.json.display()))?;
+    Ok(u8::from(!report.passed()))
 }
 
 fn versions(progress: &Progress) -> Result<u8, RunError> {

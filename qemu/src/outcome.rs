@@ -313,6 +313,8 @@ pub enum End {
     Interrupted,
     /// The tool ended it: the run was known to have failed.
     Failed(Failure),
+    /// The tool ended it: the guest was off that the run was to last for.
+    GuestOff,
 }
 
 /// What came of a run.
@@ -352,6 +354,8 @@ impl RunResult {
                 time.as_secs()
             )),
             End::Failed(_) => Self::GuestFailed,
+            // What the others did is judged by whoever asked for such an end.
+            End::GuestOff => Self::Passed,
             End::Exited(Some(0)) if trace.all_off && guests_passed => Self::Passed,
             End::Exited(Some(0)) if trace.all_off => Self::GuestFailed,
             End::Exited(Some(0)) => Self::MachineFailed(

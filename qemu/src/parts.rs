@@ -13,6 +13,7 @@ use crate::logs::RunFolder;
 use crate::machine;
 use crate::optee_source::{OpteeRequest, optee};
 use crate::packages::{self, DebianParts, debian_parts, optee_source};
+use crate::payload;
 use crate::placement::GuestFiles;
 use crate::progress::Progress;
 use crate::report::{OpteeVersion, PackageVersion, Versions};
@@ -87,15 +88,22 @@ impl Parts {
         description: &Description,
         tokens: &[Option<String>],
         folder: &RunFolder,
+        progress: &Progress,
     ) -> Result<Vec<GuestFiles>> {
         description
             .guests
             .iter()
             .zip(tokens)
             .map(|(guest, token)| {
+                if let Some(name) = guest.work.payload() {
+                    return Ok(GuestFiles {
+                        kernel: payload::image(name, folder, progress)?,
+                        initramfs: None,
+                    });
+                }
                 Ok(GuestFiles {
                     kernel: self.own_or(guest.kernel.as_deref(), |debian| &debian.kernel_image)?,
-                    initramfs: self.initramfs(guest, token.as_deref(), folder)?,
+                    initramfs: Some(self.initramfs(guest, token.as_deref(), folder)?),
                 })
             })
             .collect()

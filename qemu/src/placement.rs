@@ -38,8 +38,8 @@ pub struct Module {
 pub struct GuestFiles {
     /// A raw kernel image.
     pub kernel: PathBuf,
-    /// A cpio archive, compressed or not.
-    pub initramfs: PathBuf,
+    /// A cpio archive, compressed or not; a payload has none.
+    pub initramfs: Option<PathBuf>,
 }
 
 /// The modules of a machine, and which guest uses which.
@@ -56,7 +56,7 @@ impl Placement {
         let mut next = MODULES_BASE;
         for path in files
             .iter()
-            .flat_map(|files| [&files.kernel, &files.initramfs])
+            .flat_map(|files| std::iter::once(&files.kernel).chain(&files.initramfs))
         {
             if placement.by_path.contains_key(path) {
                 continue;
@@ -149,7 +149,7 @@ mod tests {
         let second = file(folder.path(), "second.cpio", BLOCK);
         let guest = |initramfs: &Path| GuestFiles {
             kernel: kernel.clone(),
-            initramfs: initramfs.to_owned(),
+            initramfs: Some(initramfs.to_owned()),
         };
         let placement = Placement::of(&[guest(&first), guest(&second), guest(&first)]).unwrap();
 
@@ -175,7 +175,7 @@ mod tests {
         let missing = PathBuf::from("no-such-file");
         let files = GuestFiles {
             kernel: missing.clone(),
-            initramfs: missing,
+            initramfs: Some(missing),
         };
         let error = Placement::of(&[files]).unwrap_err();
         assert!(error.to_string().contains("no-such-file"), "{error}");

@@ -155,6 +155,7 @@ impl GuestReport {
             job: match work {
                 Work::Job(command) => Some(command.clone()),
                 Work::OwnInitramfs => None,
+                Work::Payload(name) => Some(name.clone()),
             },
             resets: trace.resets,
             last_line: trace.last_line.clone(),

@@ -19,7 +19,7 @@ use crate::interrupt::Interrupt;
 use crate::logs::{Logs, RunFolder, last_line};
 use crate::machine::{self, Boot, Qemu};
 use crate::marker::random_token;
-use crate::outcome::{End, Event, RunResult, Trace};
+use crate::outcome::{End, Event, Failure, RunResult, Trace};
 use crate::parts::Parts;
 use crate::placement::Placement;
 use crate::progress::Progress;
@@ -46,6 +46,8 @@ pub struct RunOptions {
     pub timeout: Duration,
     /// The folder for logs; `None` is one below `target/runs`, named after the description.
     pub logs: Option<PathBuf>,
+    /// End the run as soon as this guest is off, whatever becomes of the others.
+    pub until_off: Option<String>,
     /// Set from outside to end the run.
     pub interrupt: Interrupt,
 }
@@ -58,6 +60,7 @@ impl RunOptions {
             overrides: Overrides::default(),
             timeout: DEFAULT_TIMEOUT,
             logs: None,
+            until_off: None,
             interrupt: Interrupt::default(),
         }
     }
@@ -132,7 +135,7 @@ fn compose(
 ) -> Result<(Vec<OsString>, Vec<Option<String>>), RunError> {
     let hypervisor = match &description.machine.hypervisor {
         Some(path) => path.clone(),
-        None => hypervisor::build(progress)?,
+        None => hypervisor::build(&description.machine.mediators, progress)?,
     };
     let hypervisor_file = folder.machine_file("hypervisor.bin");
     write(&hypervisor_file, &hypervisor::flat_image(&hypervisor)?)?;
@@ -141,12 +144,12 @@ fn compose(
     for guest in &description.guests {
         tokens.push(match guest.work {
             Work::Job(_) => Some(random_token().context("no random numbers can be had")?),
-            Work::OwnInitramfs => None,
+            Work::OwnInitramfs | Work::Payload(_) => None,
         });
     }
-    let files = parts.guest_files(description, &tokens, folder)?;
+    let files = parts.guest_files(description, &tokens, folder, progress)?;
     for (guest, files) in description.guests.iter().zip(&files) {
-        description.check_images(guest, &files.kernel, &files.initramfs)?;
+        description.check_images(guest, &files.kernel, files.initramfs.as_deref())?;
     }
     let placement = Placement::of(&files)?;
     placement::check_guest_memory(description, placement.modules_size())?;
@@ -231,7 +234,17 @@ impl Run<'_> {
             if options.interrupt.requested() {
                 return Ok(Some(End::Interrupted));
             }
-            if let Some(failure) = self.trace.failure() {
+            if let Some(name) = &options.until_off {
+                let mut guests = self.trace.guests.iter();
+                if guests.any(|guest| guest.off && guest.name == *name) {
+                    return Ok(Some(End::GuestOff));
+                }
+            }
+            let fatal = self
+                .trace
+                .failure()
+                .filter(|&failure| options.until_off.is_none() || failure == Failure::Panic);
+            if let Some(failure) = fatal {
                 let since = *failed.get_or_insert(now);
                 if now.duration_since(since) >= FAILURE_GRACE {
                     return Ok(Some(End::Failed(failure)));

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::file::{File, GuestTable, LimitsTable, MachineTable};
 use super::optee;
+use super::payload;
+use super::smc;
 use super::{
-    ConfigError, Description, Guest, Limits, Machine, Overrides, Refusals, Size, Tee, Work,
+    ConfigError, Description, Guest, Limits, Machine, Mediator, Overrides, Refusals, Size, Tee,
+    Work,
 };
 use crate::kernel_image::KernelImage;
 use crate::placement::{self, BLOCK};
@@ -132,6 +135,7 @@ fn machine(
         optee,
         firmware: own("machine: firmware", table.firmware)?,
         hypervisor: own("machine: hypervisor", table.hypervisor)?,
+        mediators: table.mediators.unwrap_or_else(|| vec![Mediator::Optee]),
         log_level: table.log_level,
         icount: overrides.icount,
     })
@@ -188,7 +192,7 @@ fn guest(
             "Write, say, `memory = \"512MiB\"`.",
         ));
     }
-    let debian = kernel.is_none() && initramfs.is_none();
+    let debian = kernel.is_none() && initramfs.is_none() && table.payload.is_none();
     if debian && table.memory < DEBIAN_GUEST_MEMORY_MIN {
         return Err(refuse.at(
             place("memory"),
@@ -206,8 +210,20 @@ fn guest(
         kernel.as_deref(),
         initramfs.as_deref(),
     )?;
+    if table.tee == Tee::Optee
+        && machine.hypervisor.is_none()
+        && !machine.mediators.contains(&Mediator::Optee)
+    {
+        return Err(refuse.at(
+            place("tee"),
+            "the hypervisor is built without a mediator for it",
+            "Name it in `mediators` of the machine, or write tee = \"none\".",
+        ));
+    }
+    smc::check(refuse, &table.name, &table.smc)?;
     let command_line = command_line(refuse, &table)?;
     let work = match (initramfs.is_some(), table.job.clone()) {
+        _ if table.payload.is_some() => payload::choose(refuse, &table)?,
         (true, None) => Work::OwnInitramfs,
         (true, Some(_)) => {
             return Err(refuse.at(
@@ -237,6 +253,7 @@ fn guest(
         command_line,
         tee: table.tee,
         tee_conduit: table.tee_conduit,
+        smc: table.smc,
         work,
         overlays: Vec::new(),
     })
@@ -377,6 +394,13 @@ fn apply(
                 "Join the commands, as in --exec 'vm1=first && second'.",
             ));
         }
+        if guest.work.payload().is_some() {
+            return Err(refuse.at(
+                place,
+                "the guest runs a payload, which has no shell",
+                "Leave out `payload` in the description, or leave out --exec.",
+            ));
+        }
         if guest.work == Work::OwnInitramfs {
             return Err(refuse.at(
                 place,
@@ -399,6 +423,7 @@ fn apply(
         let mut found = false;
         for guest in &mut description.guests {
             let asked = match &overlay.guest {
+                _ if guest.work.payload().is_some() => false,
                 Some(name) => *name == guest.name,
                 // An initramfs of the user's own is touched only on request.
                 None => guest.work != Work::OwnInitramfs,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Conduit, Size, Tee};
+use super::{Conduit, Mediator, Size, SmcPolicy, Tee};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -27,6 +27,7 @@ pub(super) struct MachineTable {
     pub(super) optee_flags: Option<Vec<String>>,
     pub(super) firmware: Option<PathBuf>,
     pub(super) hypervisor: Option<PathBuf>,
+    pub(super) mediators: Option<Vec<Mediator>>,
     pub(super) log_level: Option<super::LogLevel>,
 }
 
@@ -48,7 +49,10 @@ pub(super) struct GuestTable {
     pub(super) tee_conduit: Conduit,
     #[serde(default)]
     pub(super) limits: LimitsTable,
+    #[serde(default)]
+    pub(super) smc: SmcPolicy,
     pub(super) job: Option<String>,
+    pub(super) payload: Option<String>,
 }
 
 /// `[guest.limits]`

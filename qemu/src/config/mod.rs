@@ -7,7 +7,9 @@ mod check;
 mod error;
 mod file;
 mod optee;
+mod payload;
 mod size;
+mod smc;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use error::ConfigError;
 pub(crate) use error::Refusals;
 pub use size::{Size, SizeError};
+pub use smc::{IdRange, SmcPolicy};
 
 /// A machine and its guests.
 #[derive(Clone, Debug)]
@@ -47,6 +50,8 @@ pub struct Machine {
     pub firmware: Option<PathBuf>,
     /// The user's own hypervisor, an ELF file or a flat binary.
     pub hypervisor: Option<PathBuf>,
+    /// The mediators that the hypervisor is built with.
+    pub mediators: Vec<Mediator>,
     /// What the hypervisor logs.
     pub log_level: Option<LogLevel>,
     /// Whether QEMU counts instructions instead of time (`-icount`).
@@ -65,6 +70,23 @@ pub enum Optee {
     },
     /// A folder of the user's with `tee-header_v2.bin`, `tee-pager_v2.bin` and `tee-pageable_v2.bin`.
     Folder(PathBuf),
+}
+
+/// A mediator, by its feature of the hypervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mediator {
+    /// That for OP-TEE.
+    Optee,
+}
+
+impl Mediator {
+    /// The name in the description, which is the feature's.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Optee => "optee",
+        }
+    }
 }
 
 /// How much the hypervisor logs.
@@ -117,6 +139,8 @@ pub struct Guest {
     pub tee_conduit: Conduit,
     /// What it may use of the hypervisor's memory and the TEE's.
     pub limits: Limits,
+    /// Which of its SMCs and HVCs go to the firmware, and which are denied.
+    pub smc: SmcPolicy,
     /// What it is to do.
     pub work: Work,
     /// Folders whose files are added to its initramfs, later ones over earlier ones.
@@ -130,6 +154,18 @@ pub enum Work {
     Job(String),
     /// Whatever the user's own initramfs does: a success when the guest powers itself off.
     OwnInitramfs,
+    /// Run this payload of `guest-shim/` instead of a kernel: a success when the guest powers itself off.
+    Payload(String),
+}
+
+impl Work {
+    /// The payload, if it is one.
+    pub fn payload(&self) -> Option<&str> {
+        match self {
+            Self::Payload(name) => Some(name),
+            Self::Job(_) | Self::OwnInitramfs => None,
+        }
+    }
 }
 
 /// The TEE of a guest.
@@ -264,20 +300,19 @@ impl Description {
         &self,
         guest: &Guest,
         kernel: &Path,
-        initramfs: &Path,
+        initramfs: Option<&Path>,
     ) -> Result<(), ConfigError> {
         let refuse = Refusals { file: &self.file };
-        let (kernel, initramfs) = (Some(kernel), Some(initramfs));
-        check::check_images(refuse, &guest.name, guest.memory, kernel, initramfs)
+        check::check_images(refuse, &guest.name, guest.memory, Some(kernel), initramfs)
     }
 
     /// Whether anything of Debian's packages is needed: TF-A's source, OP-TEE or a guest's part.
     pub fn needs_debian(&self) -> bool {
         self.machine.firmware.is_none()
-            || self
-                .guests
-                .iter()
-                .any(|guest| guest.kernel.is_none() || guest.initramfs.is_none())
+            || self.guests.iter().any(|guest| {
+                guest.work.payload().is_none()
+                    && (guest.kernel.is_none() || guest.initramfs.is_none())
+            })
     }
 }
 
@@ -314,6 +349,7 @@ impl fmt::Display for Description {
                 match &guest.work {
                     Work::Job(command) => command,
                     Work::OwnInitramfs => "its own initramfs",
+                    Work::Payload(name) => name,
                 }
             )?;
         }
