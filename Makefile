@@ -13,7 +13,7 @@ BARE_METAL := aarch64-unknown-none-softfloat
 # rustup puts cargo here; a shell that was open before does not know yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run fetch test format-check lint test-host test-e2e clean setup
+.PHONY: help run fetch test format-check lint test-host conformance test-e2e clean setup
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ fetch: setup ## download and build everything, so that later runs need no networ
 	cargo run --release -p qemu -- fetch
 	cargo run --release -p qemu -- fetch --config qemu/configs/four-guests.toml
 
-test: format-check lint test-host test-e2e ## all of the checks below
+test: format-check lint test-host conformance test-e2e ## all of the checks below
 
 format-check: setup ## check that the code is formatted
 	cargo fmt --all --check
@@ -36,6 +36,9 @@ lint: setup ## clippy without warnings, for the host and for the bare machine
 
 test-host: setup ## tests that need no machine
 	cargo test --workspace --exclude end-to-end
+
+conformance: fetch ## what guests are owed when they issue SMCs and HVCs, case by case
+	cargo run --release -p qemu -- conformance
 
 test-e2e: fetch ## tests that boot machines
 	cargo test --release --no-fail-fast -p end-to-end -- --test-threads=1

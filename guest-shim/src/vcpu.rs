@@ -17,7 +17,7 @@ pub type Work = Box<dyn FnOnce(Residue) + Send>;
 static WORK: [Mutex<Option<Work>>; MAX_VCPUS] = [const { Mutex::new(None) }; MAX_VCPUS];
 
 /// How long vCPUs are waited for.
-const LIMIT_MS: u64 = 5000;
+const LIMIT_MS: u64 = 20_000;
 
 /// AFFINITY_INFO's answers (§5.1.6).
 pub const AFFINITY_ON: i64 = 0;

@@ -1,5 +1,6 @@
 //! What a machine is made of: the user's own files, and Debian's packages for the rest.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -90,14 +91,21 @@ impl Parts {
         folder: &RunFolder,
         progress: &Progress,
     ) -> Result<Vec<GuestFiles>> {
+        let mut payloads = HashMap::new();
         description
             .guests
             .iter()
             .zip(tokens)
             .map(|(guest, token)| {
                 if let Some(name) = guest.work.payload() {
+                    // Built once, however many guests run it.
+                    let kernel = match payloads.get(name) {
+                        Some(image) => PathBuf::clone(image),
+                        None => payload::image(name, folder, progress)?,
+                    };
+                    payloads.insert(name, kernel.clone());
                     return Ok(GuestFiles {
-                        kernel: payload::image(name, folder, progress)?,
+                        kernel,
                         initramfs: None,
                     });
                 }
