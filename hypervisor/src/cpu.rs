@@ -137,6 +137,10 @@ impl Cpu {
                 {
                     operator::take_input();
                 }
+                (Interrupt::Shared(intid), _) if Machine::get().tee_interrupt == Some(intid) => {
+                    // It does not say for which VM.
+                    Machine::get().vms.iter().for_each(|vm| vm.notify());
+                }
                 (Interrupt::Shared(intid), _) => log::warn!("interrupt {intid} is nobody's"),
             }
         }

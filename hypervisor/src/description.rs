@@ -11,8 +11,11 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use core::num::NonZeroU32;
 use dtoolkit::fdt::Fdt;
+
 use log::LevelFilter;
+use mediator::access::TaAccess;
 use mediator::address::Pa;
 
 use crate::policy::CallPolicy;
@@ -82,6 +85,8 @@ pub struct Machine {
     pub uart: Pa,
     /// Its interrupt, if it has one of its own.
     pub uart_interrupt: Option<u32>,
+    /// The interrupt by which the TEE says that it has notifications for guests, if it has one.
+    pub tee_interrupt: Option<u32>,
     /// What is logged.
     pub log_level: LevelFilter,
     /// Whether memory that is not in use is all zeros, so that it need not be cleared for a guest's first start.
@@ -180,6 +185,10 @@ pub struct VmDescription {
     pub tee: TeeChoice,
     /// How it calls.
     pub conduit: Conduit,
+    /// The trusted applications that it may open.
+    pub ta_access: TaAccess,
+    /// How many calls of its TEE it may begin in a second, if not any number.
+    pub tee_calls_per_second: Option<NonZeroU32>,
     /// What it may share with its TEE.
     pub shm_limits: ShmLimits,
     /// Which of its calls are forwarded to the firmware or denied.
@@ -209,6 +218,7 @@ pub fn parse(dtb: &[u8], hypervisor: Range) -> Result<Machine, DescriptionError>
         reserved: reserved(fdt, &root)?,
         uart: uart.first_address().map(Pa)?,
         uart_interrupt: shared_interrupt(&uart)?,
+        tee_interrupt: tee_interrupt(&root)?,
         log_level: log_level(&chosen)?,
         memory_is_zero: chosen.has("bulkhead,memory-is-zero"),
         seed: seed(&chosen),
@@ -337,6 +347,16 @@ fn shared_interrupt(node: &DescribedNode<'_>) -> Result<Option<u32>, Description
             .filter(|intid| *intid < FIRST_SPECIAL),
         _ => None,
     })
+}
+
+/// The interrupt in the node that OP-TEE adds at boot (`add_optee_dt_node`, `core/arch/arm/kernel/boot.c`, OP-TEE 4.5.0;
+/// Linux 6.12, Documentation/devicetree/bindings/arm/firmware/linaro,optee-tz.yaml).
+fn tee_interrupt(root: &DescribedNode<'_>) -> Result<Option<u32>, DescriptionError> {
+    let firmware = root.child("firmware");
+    match firmware.and_then(|firmware| firmware.child("optee")) {
+        Some(optee) if optee.is_compatible("linaro,optee-tz") => shared_interrupt(&optee),
+        _ => Ok(None),
+    }
 }
 
 fn log_level(chosen: &DescribedNode<'_>) -> Result<LevelFilter, DescriptionError> {

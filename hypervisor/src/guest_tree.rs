@@ -281,6 +281,7 @@ mod tests {
     use super::*;
     use crate::description::{Conduit, Module, ShmLimits};
     use crate::policy::CallPolicy;
+    use mediator::access::TaAccess;
     use mediator::address::Pa;
 
     fn vm() -> VmDescription {
@@ -296,6 +297,8 @@ mod tests {
             bootargs: "console=ttyAMA0 quiet".into(),
             tee: TeeChoice::Optee,
             conduit: Conduit::Smc,
+            ta_access: TaAccess::All,
+            tee_calls_per_second: None,
             shm_limits: ShmLimits::default(),
             policy: CallPolicy::default(),
         }

@@ -15,6 +15,8 @@ pub struct Machine {
     pub vms: Vec<&'static Vm>,
     /// The interrupt of the console's UART, where there is one.
     pub console_interrupt: Option<u32>,
+    /// The interrupt by which the TEE says that it has notifications, where there is one.
+    pub tee_interrupt: Option<u32>,
     /// How many VMs are not off.
     running: AtomicUsize,
 }
@@ -27,12 +29,14 @@ impl Machine {
         cpus: Vec<u64>,
         vms: Vec<&'static Vm>,
         console_interrupt: Option<u32>,
+        tee_interrupt: Option<u32>,
     ) -> &'static Self {
         let running = AtomicUsize::new(vms.len());
         MACHINE.call_once(|| Self {
             cpus,
             vms,
             console_interrupt,
+            tee_interrupt,
             running,
         })
     }

@@ -42,10 +42,12 @@ fn obey(command: Command<'_>) {
             .vms
             .iter()
             .for_each(|vm| log::info!("{}: {}, {}", vm.name(), vm.life(), vm.summary())),
-        Command::Stats => Machine::get()
-            .vms
-            .iter()
-            .for_each(|vm| log::info!("{}: {}", vm.name(), vm.stats())),
+        Command::Stats => Machine::get().vms.iter().for_each(|vm| {
+            log::info!("{}: {}", vm.name(), vm.stats());
+            if let Some(stats) = vm.tee_stats() {
+                log::info!("{}: TEE: {stats}", vm.name());
+            }
+        }),
         Command::Attach(name) => with_vm(name, |number, vm| {
             vm.set_attached(true);
             PROMPT.lock().attach(number);

@@ -44,8 +44,12 @@ pub fn call(vcpu: &mut Vcpu, conduit: Conduit, immediate: u16) -> Next {
 }
 
 fn serve(vcpu: &mut Vcpu, function: FunctionId, conduit: Conduit) -> Next {
+    // A TEE may own a part of another owner's range, too.
+    if let Some(tee) = vcpu.tee.as_ref().filter(|tee| tee.owns(function.0)) {
+        tee.call(vcpu.context.call_registers());
+        return Next::Resume;
+    }
     match function.owner() {
-        Owner::TrustedOs => call_tee(vcpu, function, conduit),
         Owner::Architecture => architecture::call(vcpu, function),
         Owner::StandardSecure if trng::owns(function) => trng::call(vcpu, function),
         Owner::StandardSecure => psci::call(vcpu, function),
@@ -55,16 +59,9 @@ fn serve(vcpu: &mut Vcpu, function: FunctionId, conduit: Conduit) -> Next {
         | Owner::Oem
         | Owner::StandardHypervisor
         | Owner::TrustedApplication
+        | Owner::TrustedOs
         | Owner::Reserved => refuse(vcpu, function, conduit),
     }
-}
-
-fn call_tee(vcpu: &mut Vcpu, function: FunctionId, conduit: Conduit) -> Next {
-    let Some(tee) = &vcpu.tee else {
-        return refuse(vcpu, function, conduit);
-    };
-    tee.call(vcpu.context.call_registers());
-    Next::Resume
 }
 
 /// Puts `result` into x0.

@@ -76,7 +76,7 @@ pub fn primary(device_tree: u64) -> ! {
         Some(seed) => entropy::init(seed),
         None => log::warn!("/chosen has no rng-seed: guests get no random numbers"),
     }
-    tee::probe();
+    tee::probe(machine.tee_interrupt);
 
     let mut free = Frames::new();
     for range in &machine.memory {
@@ -107,12 +107,20 @@ pub fn primary(device_tree: u64) -> ! {
             &*Box::leak(Box::new(Vm::new(id, guest, Box::leak(Box::new(ram)))))
         })
         .collect();
-    let machine = Machine::set(machine.cpus, vms, machine.uart_interrupt);
+    let machine = Machine::set(
+        machine.cpus,
+        vms,
+        machine.uart_interrupt,
+        machine.tee_interrupt,
+    );
 
     init_cpu(0);
     if let Some(interrupt) = machine.console_interrupt {
         gic::enable_spi(interrupt, Trigger::Level, registers::affinity());
         console::enable_input();
+    }
+    if let Some(interrupt) = machine.tee_interrupt {
+        gic::enable_spi(interrupt, Trigger::Edge, registers::affinity());
     }
     start_other_cpus(machine, root);
     for vm in &machine.vms {

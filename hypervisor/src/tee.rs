@@ -1,27 +1,18 @@
 //! Gives VMs their TEE: the mediators that were compiled in, and the ports through which they reach the machine.
 
 use crate::arch::guest_ram::GuestRam;
-use crate::arch::registers;
 use crate::description::{TeeChoice, VmDescription};
 use alloc::string::String;
 use alloc::sync::Arc;
 use mediator::Tee;
-use mediator::ports::InterruptProbe;
 
-/// Asks whether an interrupt waits on the CPU that asks.
-#[derive(Clone, Copy, Debug)]
-pub struct ThisCpu;
-
-impl InterruptProbe for ThisCpu {
-    fn interrupt_pending(&self) -> bool {
-        registers::interrupt_pending()
-    }
-}
-
-/// Asks the secure world, once at boot, what is there.
-pub fn probe() {
+/// Asks the secure world, once at boot, what is there. `interrupt` is the one by which the TEE says that it has
+/// notifications, if the machine has one.
+pub fn probe(interrupt: Option<u32>) {
     #[cfg(feature = "optee")]
-    optee::probe();
+    optee::probe(interrupt);
+    #[cfg(not(feature = "optee"))]
+    let _ = interrupt;
 }
 
 /// Makes a VM's partition of the TEE that its description names.
@@ -50,21 +41,43 @@ pub fn create(
 
 #[cfg(feature = "optee")]
 mod optee {
-    use super::{Arc, GuestRam, String, Tee, ThisCpu, VmDescription};
+    use super::{Arc, GuestRam, String, Tee, VmDescription};
     use crate::arch::gic::InterruptsHeldBack;
     use crate::arch::memory::ShadowPages;
     use crate::arch::secure_monitor::SecureMonitor;
+    use crate::arch::{registers, timer};
     use alloc::format;
     use mediator::optee::{ClientId, Limits, Optee};
-    use mediator::ports::Ports;
+    use mediator::ports::{Cpu, Ports};
     use spin::Once;
+
+    /// The CPU that asks.
+    #[derive(Clone, Copy, Debug)]
+    struct ThisCpu;
+
+    impl Cpu for ThisCpu {
+        fn interrupt_pending(&self) -> bool {
+            registers::interrupt_pending()
+        }
+
+        fn now(&self) -> u64 {
+            timer::now()
+        }
+
+        fn ticks_per_second(&self) -> u64 {
+            timer::frequency()
+        }
+    }
 
     /// OP-TEE, where the secure world has one that serves several guests.
     static OPTEE: Once<Optee> = Once::new();
 
-    pub(super) fn probe() {
+    pub(super) fn probe(interrupt: Option<u32>) {
         match Optee::probe(&SecureMonitor) {
-            Ok(optee) => {
+            Ok(mut optee) => {
+                if interrupt.is_none() {
+                    optee = optee.without_notifications();
+                }
                 log::info!("OP-TEE {} serves the guests", optee.revision());
                 OPTEE.call_once(|| optee);
             }
@@ -85,6 +98,7 @@ mod optee {
             buffer_bytes_max: description.shm_limits.buffer_bytes_max,
             buffers_max: description.shm_limits.buffers_max,
             total_bytes_max: description.shm_limits.total_bytes_max,
+            calls_per_second: description.tee_calls_per_second,
         };
         let pages = optee.shadow_pages(&limits);
         let shadow = ShadowPages::allocate(pages)
@@ -93,12 +107,12 @@ mod optee {
             world: SecureMonitor,
             memory: ram,
             shadow,
-            interrupts: ThisCpu,
+            cpu: ThisCpu,
         };
         // Nobody could take an interrupt now: the VM's vCPUs do not run yet.
         let _held_back = InterruptsHeldBack::begin();
         let partition = optee
-            .create_partition(client, limits, ports)
+            .create_partition(client, limits, description.ta_access.clone(), ports)
             .map_err(|error| format!("{error}"))?;
         Ok(Arc::new(partition))
     }

@@ -105,6 +105,14 @@ impl Vm {
         self.tee.lock().clone()
     }
 
+    /// Passes on what its TEE has to notify the VM of, if there is anything.
+    pub fn notify(&self) {
+        if self.tee().is_some_and(|tee| tee.poll_notifications()) {
+            let kicks = self.gic.pulse_spi(GuestLayout::TEE_INTID);
+            kicks.vcpus().for_each(|index| self.kick_vcpu(index));
+        }
+    }
+
     /// Asks for the VM to start at boot or after a stop that is followed by a restart; the CPU of its first vCPU does it.
     pub fn ask_for_start(&self) {
         self.power.lock().ask_for_start();
@@ -135,6 +143,14 @@ impl Vm {
             self.forwarded_calls.load(Ordering::Relaxed),
             self.ram.pinned(),
         )
+    }
+
+    /// What the VM did with its TEE so far, in words, if it has one and runs.
+    pub fn tee_stats(&self) -> Option<String> {
+        let tee = self.tee()?;
+        let mut text = String::new();
+        tee.write_stats(&mut text).ok()?;
+        Some(text)
     }
 
     /// If the VM was asked to start, fills its memory and lets its first vCPU start. For the CPU of that vCPU.

@@ -10,15 +10,21 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod access;
 pub mod address;
 pub mod optee;
 pub mod ports;
+
+use core::fmt;
 
 /// x0 to x17 of a call: the registers that may carry arguments and results (SMCCC, DEN0028, §3).
 pub type CallRegisters = [u64; 18];
 
 /// One VM's side of a TEE. Nothing here is particular to OP-TEE.
 pub trait Tee: Send + Sync {
+    /// Whether calls of this function are the TEE's. The answer is always the same.
+    fn owns(&self, function: u32) -> bool;
+
     /// Serves one call of the guest and leaves in `registers` what the guest gets to see.
     ///
     /// May be called on several CPUs at once.
@@ -27,4 +33,15 @@ pub trait Tee: Send + Sync {
     /// Makes the TEE forget this VM. No call of the VM is under way or will come; what the guest left in the middle of
     /// an RPC is dropped. Afterwards no page of the VM is pinned.
     fn destroy(&self);
+
+    /// Takes over what the TEE wants to notify the VM of, after an interrupt by which it does. Says whether the VM has to
+    /// get its virtual interrupt.
+    fn poll_notifications(&self) -> bool;
+
+    /// Writes what the VM did with the TEE and what it holds there, in words, on one line.
+    ///
+    /// # Errors
+    ///
+    /// `to` takes no more.
+    fn write_stats(&self, to: &mut dyn fmt::Write) -> fmt::Result;
 }

@@ -18,6 +18,8 @@ mod engine;
 mod entry;
 mod limits;
 mod list;
+mod notifications;
+mod pace;
 mod partition;
 mod place;
 mod pool;

@@ -83,21 +83,27 @@ pub trait ShadowMemory {
     fn write(&self, page: usize, offset: usize, from: &[u8]);
 }
 
-/// Tells whether work should stop for the sake of the guest.
-pub trait InterruptProbe {
-    /// Whether an interrupt waits on this CPU.
+/// The CPU that serves a call.
+pub trait Cpu {
+    /// Whether an interrupt waits on it, so that work should stop for the sake of the guest.
     fn interrupt_pending(&self) -> bool;
+
+    /// A counter that never goes back, the same on all CPUs.
+    fn now(&self) -> u64;
+
+    /// How often [`now`](Self::now) counts in a second; not 0.
+    fn ticks_per_second(&self) -> u64;
 }
 
 /// The ports of one VM, held by value.
 #[derive(Clone, Copy, Debug)]
-pub struct Ports<W, M, S, I> {
+pub struct Ports<W, M, S, C> {
     /// The way to the TEE.
     pub world: W,
     /// The guest's memory.
     pub memory: M,
     /// The VM's own shadow pages.
     pub shadow: S,
-    /// The probe for long work.
-    pub interrupts: I,
+    /// The CPU.
+    pub cpu: C,
 }

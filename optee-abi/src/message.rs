@@ -340,6 +340,27 @@ impl Message {
             .map_or(Ok(Parameter::None), RawParameter::parse)
     }
 
+    /// The trusted application that a message to open a session names: the octets of its UUID, in the order of its text,
+    /// in the first parameter (`get_open_session_meta`, `core/tee/entry_std.c`). `None` where it names none.
+    #[must_use]
+    pub fn application(&self) -> Option<[u8; 16]> {
+        let Ok(1..) = self.count() else {
+            return None;
+        };
+        let Ok(Parameter::Value {
+            direction: Direction::Input,
+            meta: true,
+            words: [first, second, _],
+        }) = self.parameter(0)
+        else {
+            return None;
+        };
+        let mut octets = [0; 16];
+        octets[..8].copy_from_slice(&first.to_le_bytes());
+        octets[8..].copy_from_slice(&second.to_le_bytes());
+        Some(octets)
+    }
+
     /// Replaces the parameter at `index`, which is below [`CAPACITY`], else nothing happens.
     pub fn set_parameter(&mut self, index: usize, parameter: Parameter) {
         if let Some(raw) = self.parameters.get_mut(index) {

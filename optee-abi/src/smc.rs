@@ -101,6 +101,14 @@ pub mod status {
     pub const UNKNOWN_FUNCTION: u32 = 0xffff_ffff;
 }
 
+/// Flags in a2 of [`GET_ASYNC_NOTIF_VALUE`].
+pub mod notification {
+    /// `OPTEE_SMC_ASYNC_NOTIF_VALID`: there is a value in a1.
+    pub const VALID: u64 = 1 << 0;
+    /// `OPTEE_SMC_ASYNC_NOTIF_PENDING`: there are more.
+    pub const PENDING: u64 = 1 << 1;
+}
+
 /// What a yielding call came back with in a0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Returned {

@@ -84,6 +84,8 @@ pub enum Problem {
     LargerThanMemory,
     /// More than the limit for all buffers together.
     MoreThanTotal,
+    /// There is a list of what is allowed already.
+    BesideTaAllow,
     /// Calls can't be forwarded or denied as it says.
     Policy(PolicyError),
 }
@@ -143,6 +145,7 @@ impl fmt::Display for Problem {
             Self::LargerThanMemory => {
                 f.write_str("kernel and RAM disk are larger than the guest's memory")
             }
+            Self::BesideTaAllow => f.write_str("bulkhead,ta-allow is there, too"),
             Self::Policy(error) => error.fmt(f),
             Self::MoreThanTotal => f.write_str("it is more than bulkhead,shm-total-max allows"),
         }

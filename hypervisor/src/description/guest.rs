@@ -5,6 +5,9 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use core::num::NonZeroU32;
+
+use mediator::access::{TaAccess, TaList, Uuid};
 use mediator::address::PAGE_SIZE;
 
 use super::node::DescribedNode;
@@ -20,6 +23,8 @@ const OWN_TAG: &str = "bulkhead";
 
 /// The most buffers that a guest may ask for; all of them are set apart when it starts.
 const SHM_BUFFERS_MAX: u32 = 1 << 16;
+/// The most trusted applications that a list may name.
+const TAS_MAX: usize = 256;
 /// The largest limit in bytes.
 const SHM_BYTES_MAX: u64 = 1 << 40;
 
@@ -31,6 +36,9 @@ const TEE_CONDUIT: &str = "bulkhead,tee-conduit";
 const SHM_BUFFER_MAX: &str = "bulkhead,shm-buffer-max";
 const SHM_BUFFERS_MAX_NAME: &str = "bulkhead,shm-buffers-max";
 const SHM_TOTAL_MAX: &str = "bulkhead,shm-total-max";
+const TA_ALLOW: &str = "bulkhead,ta-allow";
+const TA_DENY: &str = "bulkhead,ta-deny";
+const TEE_CALLS_PER_SECOND: &str = "bulkhead,tee-calls-per-second";
 const SMC_FORWARD: &str = "bulkhead,smc-forward";
 const SMC_DENY: &str = "bulkhead,smc-deny";
 
@@ -104,6 +112,8 @@ fn guest(
         bootargs: modules.bootargs,
         tee,
         conduit: conduit.unwrap_or(Conduit::Smc),
+        ta_access: ta_access(node)?,
+        tee_calls_per_second: tee_calls_per_second(node)?,
         shm_limits: shm_limits(node)?,
         policy: policy(node)?,
     })
@@ -184,6 +194,41 @@ fn shm_limits(node: &DescribedNode<'_>) -> Result<ShmLimits, DescriptionError> {
         return Err(node.error(SHM_BUFFER_MAX, Problem::MoreThanTotal));
     }
     Ok(limits)
+}
+
+fn ta_access(node: &DescribedNode<'_>) -> Result<TaAccess, DescriptionError> {
+    match (ta_list(node, TA_ALLOW)?, ta_list(node, TA_DENY)?) {
+        (None, None) => Ok(TaAccess::All),
+        (Some(allowed), None) => Ok(TaAccess::Only(allowed)),
+        (None, Some(denied)) => Ok(TaAccess::AllBut(denied)),
+        (Some(_), Some(_)) => Err(node.error(TA_DENY, Problem::BesideTaAllow)),
+    }
+}
+
+/// UUIDs of 16 bytes each.
+fn ta_list(
+    node: &DescribedNode<'_>,
+    property: &'static str,
+) -> Result<Option<TaList>, DescriptionError> {
+    let Some(bytes) = node.bytes(property) else {
+        return Ok(None);
+    };
+    let (names, rest) = bytes.as_chunks::<16>();
+    if !rest.is_empty() {
+        return Err(node.error(property, Problem::Malformed));
+    }
+    within(node, property, names.len() as u64, 0, TAS_MAX as u64)?;
+    let names = names.iter().map(|&name| Uuid(name)).collect();
+    Ok(Some(TaList::new(names)))
+}
+
+fn tee_calls_per_second(node: &DescribedNode<'_>) -> Result<Option<NonZeroU32>, DescriptionError> {
+    let Some(calls) = node.number(TEE_CALLS_PER_SECOND)? else {
+        return Ok(None);
+    };
+    let (value, max) = (u64::from(calls), u64::from(u32::MAX));
+    within(node, TEE_CALLS_PER_SECOND, value, 1, max)?;
+    Ok(NonZeroU32::new(calls))
 }
 
 fn policy(node: &DescribedNode<'_>) -> Result<CallPolicy, DescriptionError> {

@@ -399,6 +399,7 @@ mod tests {
             buffer_bytes_max: 16 * PAGE_SIZE,
             buffers_max: 3,
             total_bytes_max: 20 * PAGE_SIZE,
+            calls_per_second: None,
         };
         Buffers::new(&limits, 2).unwrap()
     }

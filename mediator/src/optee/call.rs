@@ -7,6 +7,7 @@ use optee_abi::smc::status;
 
 use super::buffers::Handle;
 use super::list::{Translation, Words};
+use super::pace::Start;
 use super::place::Place;
 use super::pool::Chain;
 use super::renewal::Known;
@@ -99,6 +100,8 @@ pub(super) enum Paused {
     Translation,
     /// OP-TEE had no thread; these registers are for another try.
     Enter([u64; 8]),
+    /// The guest makes more calls than it may: this one begins at this time of the CPU's counter.
+    Turn(Start, u64),
 }
 
 /// What OP-TEE is doing for a call.

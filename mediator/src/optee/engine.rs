@@ -16,7 +16,7 @@ use super::entry::{slot, unregister_message};
 use super::list::{Progress, Purpose, TranslateError};
 use super::partition::Partition;
 use crate::CallRegisters;
-use crate::ports::{GuestMemory, InterruptProbe, SecureWorld, ShadowMemory};
+use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
 
 /// What comes next for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +31,18 @@ pub(super) enum Flow {
     Finished(u32),
 }
 
-impl<W, M, S, I> Partition<W, M, S, I>
+impl Flow {
+    /// The guest is to take interrupts and come back.
+    pub(super) const ASK_TO_TAKE_INTERRUPTS: Self =
+        Self::Ask(RpcFunction::ForeignInterrupt, [0, 0]);
+}
+
+impl<W, M, S, C> Partition<W, M, S, C>
 where
     W: SecureWorld,
     M: GuestMemory,
     S: ShadowMemory,
-    I: InterruptProbe,
+    C: Cpu,
 {
     /// Goes on with a call until the guest is needed or it is over.
     pub(super) fn drive(&self, mut call: Box<Call>, mut flow: Flow, registers: &mut CallRegisters) {
@@ -68,6 +74,7 @@ where
             Waiting::Interrupt => self.back_to_optee(call),
             Waiting::Pause(Paused::Translation) => Flow::Translate,
             Waiting::Pause(Paused::Enter(registers)) => Flow::Enter(registers),
+            Waiting::Pause(Paused::Turn(start, turn)) => self.await_turn(call, start, turn),
             Waiting::Command => self.take_reply(call),
             Waiting::ArgumentAlloc => {
                 let address = smc::join(registers[1], registers[2]);
@@ -132,7 +139,7 @@ where
     fn pause(&self, call: &mut Call, at: Paused) -> Flow {
         self.counters.pauses.add(1);
         call.waiting = Waiting::Pause(at);
-        Flow::Ask(RpcFunction::ForeignInterrupt, [0, 0])
+        Flow::ASK_TO_TAKE_INTERRUPTS
     }
 
     fn enter(&self, call: &mut Call, registers: [u64; 8]) -> Flow {
@@ -143,7 +150,7 @@ where
                 self.counters.foreign_interrupts.add(1);
                 call.thread = thread;
                 call.waiting = Waiting::Interrupt;
-                return Flow::Ask(RpcFunction::ForeignInterrupt, [0, 0]);
+                return Flow::ASK_TO_TAKE_INTERRUPTS;
             }
             // A slot is free only when OP-TEE's thread is, so this comes only where another guest's calls are in the way.
             // The guest may have no call that it could wait for, so it tries again instead.

@@ -9,28 +9,33 @@ use super::buffers::{Handle, Kind, ReferenceError, ReserveError};
 use super::call::{Argument, Call, Stage, indices};
 use super::engine::Flow;
 use super::list::{Purpose, Source, Translation};
+use super::pace::Start;
 use super::partition::Partition;
 use super::place::Place;
 use super::slots::{MESSAGE_PAGE_SLOTS, SLOT_BYTES};
-use crate::CallRegisters;
+use crate::access::{TaAccess, Uuid};
 use crate::address::Ipa;
-use crate::ports::{GuestMemory, InterruptProbe, SecureWorld, ShadowMemory};
+use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
 
-impl<W, M, S, I> Partition<W, M, S, I>
+impl<W, M, S, C> Partition<W, M, S, C>
 where
     W: SecureWorld,
     M: GuestMemory,
     S: ShadowMemory,
-    I: InterruptProbe,
+    C: Cpu,
 {
-    /// Begins the call that a guest makes with `function`, one of the three that carry a message.
-    pub(super) fn begin(&self, call: &mut Call, function: u32, registers: &CallRegisters) -> Flow {
+    /// Begins the call that a guest makes with one of the three functions that carry a message.
+    pub(super) fn begin(&self, call: &mut Call, start: Start) -> Flow {
         call.begin();
-        let named = smc::join(registers[1], registers[2]);
+        let Start {
+            function,
+            arguments: [a1, a2, a3],
+        } = start;
+        let named = smc::join(a1, a2);
         let rpc_size = size_with(self.optee.rpc_parameters);
         let place = match function {
             smc::CALL_WITH_REGD_ARG => {
-                let offset = u64::from(registers[3] as u32);
+                let offset = u64::from(a3 as u32);
                 self.buffers
                     .place(named, offset, SLOT_BYTES)
                     .filter(|place| place.is_aligned(8))
@@ -72,8 +77,8 @@ where
     pub(super) fn dispatch(&self, call: &mut Call) -> Flow {
         call.stage = Stage::Message;
         match call.message.command() {
-            command::OPEN_SESSION
-            | command::INVOKE_COMMAND
+            command::OPEN_SESSION => self.open_session(call),
+            command::INVOKE_COMMAND
             | command::CLOSE_SESSION
             | command::CANCEL
             | command::DO_BOTTOM_HALF
@@ -86,6 +91,22 @@ where
                 self.counters.refused.add(1);
                 self.complete(call)
             }
+        }
+    }
+
+    /// The guest opens a session: that is where access to trusted applications is decided.
+    fn open_session(&self, call: &mut Call) -> Flow {
+        if self.access == TaAccess::All {
+            return self.check_parameters(call);
+        }
+        match call.message.application() {
+            Some(name) if self.access.allows(Uuid(name)) => self.check_parameters(call),
+            Some(_) => {
+                self.counters.opens_denied.add(1);
+                self.fail(call, result::ACCESS_DENIED)
+            }
+            // As OP-TEE says (get_open_session_meta, core/tee/entry_std.c, 4.5.0).
+            None => self.fail(call, result::BAD_PARAMETERS),
         }
     }
 

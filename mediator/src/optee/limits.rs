@@ -1,6 +1,6 @@
 //! What one guest may use up.
 
-use core::num::NonZeroU16;
+use core::num::{NonZeroU16, NonZeroU32};
 
 use optee_abi::pagelist::{PAGE_SIZE, list_pages};
 
@@ -14,6 +14,8 @@ pub struct Limits {
     /// The sum of all shared buffers in bytes, each counted in whole pages; temporary ones and those that OP-TEE asked
     /// for count as well.
     pub total_bytes_max: u64,
+    /// How many yielding calls it may begin in a second; others wait their turn. `None` is any number.
+    pub calls_per_second: Option<NonZeroU32>,
 }
 
 impl Default for Limits {
@@ -22,6 +24,7 @@ impl Default for Limits {
             buffer_bytes_max: 64 << 20,
             buffers_max: 1024,
             total_bytes_max: 256 << 20,
+            calls_per_second: None,
         }
     }
 }

@@ -11,7 +11,7 @@ use super::place::Extents;
 use super::pool::{Chain, Pool};
 use super::stats::Counters;
 use crate::address::{Ipa, Pa};
-use crate::ports::{GuestMemory, InterruptProbe, Ports, Run, SecureWorld, ShadowMemory};
+use crate::ports::{Cpu, GuestMemory, Ports, Run, SecureWorld, ShadowMemory};
 
 /// How many entries are translated before the next look for an interrupt.
 const STRETCH: usize = 64;
@@ -108,10 +108,10 @@ impl Translation {
 
     /// Translates until all is done or an interrupt is pending. `words` holds the copy of the list's present page
     /// between calls.
-    pub(super) fn advance<W, M, S, I>(
+    pub(super) fn advance<W, M, S, C>(
         &mut self,
         words: &mut Words,
-        ports: &Ports<W, M, S, I>,
+        ports: &Ports<W, M, S, C>,
         pool: &Pool,
         counters: &Counters,
     ) -> Result<Progress, TranslateError>
@@ -119,7 +119,7 @@ impl Translation {
         W: SecureWorld,
         M: GuestMemory,
         S: ShadowMemory,
-        I: InterruptProbe,
+        C: Cpu,
     {
         loop {
             if self.translated == self.loaded {
@@ -142,7 +142,7 @@ impl Translation {
                 .add((end - self.translated) as u64);
             self.translated = end;
             let finished = self.left == 0 && self.translated == self.loaded;
-            if !finished && ports.interrupts.interrupt_pending() {
+            if !finished && ports.cpu.interrupt_pending() {
                 return Ok(Progress::Interrupted);
             }
         }

@@ -11,11 +11,14 @@ use optee_abi::{message::Direction, result};
 
 use super::buffers::{Buffers, Handle};
 use super::limits::{ClientId, Limits};
+use super::notifications::{Notifications, VALUES};
+use super::pace::{Pace, Start};
 use super::pool::{Chain, Pool};
 use super::probe::Optee;
 use super::slots::Slots;
 use super::stats::{Counters, Stats};
-use crate::ports::{GuestMemory, InterruptProbe, Ports, SecureWorld, ShadowMemory};
+use crate::access::TaAccess;
+use crate::ports::{Cpu, GuestMemory, Ports, SecureWorld, ShadowMemory};
 use crate::{CallRegisters, Tee};
 
 /// Buffers that a call can share besides registered ones: temporary memory and memory for RPCs.
@@ -26,17 +29,19 @@ const OTHER_BUFFERS: usize = 16;
 const INTERRUPTS_MAX: u32 = 100_000;
 
 /// What the mediator passes on to guests, where OP-TEE has it. The others are for the hypervisor, or not carried:
-/// reserved memory is not the guest's, and asynchronous notifications share one interrupt.
+/// reserved memory is not the guest's.
 const OFFERED: Capabilities = Capabilities(
     Capabilities::UNREGISTERED_SHM.0
         | Capabilities::DYNAMIC_SHM.0
         | Capabilities::MEMREF_NULL.0
+        | Capabilities::ASYNC_NOTIF.0
         | Capabilities::RPC_ARG.0
         | Capabilities::RPMB_PROBE.0,
 );
 
-/// How many functions a guest can call with effect: what [`smc::CALLS_COUNT`] says.
+/// How many functions a guest can call with effect, without and with notifications: what [`smc::CALLS_COUNT`] says.
 const GUEST_FUNCTIONS: u64 = 13;
+const GUEST_FUNCTIONS_WITH_NOTIFICATIONS: u64 = GUEST_FUNCTIONS + 2;
 
 /// The heap of the hypervisor has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,14 +113,19 @@ impl From<NoHeap> for CreateError {
 
 /// One guest's OP-TEE.
 #[derive(Debug)]
-pub struct Partition<W, M, S, I> {
+pub struct Partition<W, M, S, C> {
     pub(super) optee: Optee,
     pub(super) client: ClientId,
-    pub(super) ports: Ports<W, M, S, I>,
+    pub(super) ports: Ports<W, M, S, C>,
     pub(super) buffers: Buffers,
     pub(super) pool: Pool,
     pub(super) slots: Slots,
     pub(super) counters: Counters,
+    pub(super) notifications: Notifications,
+    /// The turns of its calls, where their number is limited.
+    pub(super) pace: Option<Pace>,
+    /// What it may open.
+    pub(super) access: TaAccess,
     /// Whether the guest lets the mediator keep RPC arguments between calls.
     pub(super) shm_cache: AtomicBool,
     /// How many buffers OP-TEE ever came to know.
@@ -134,23 +144,26 @@ impl Optee {
     /// # Errors
     ///
     /// OP-TEE or the hypervisor has no room for the guest. Then nothing is left of it.
-    pub fn create_partition<W, M, S, I>(
+    pub fn create_partition<W, M, S, C>(
         &self,
         client: ClientId,
         limits: Limits,
-        ports: Ports<W, M, S, I>,
-    ) -> Result<Partition<W, M, S, I>, CreateError>
+        access: TaAccess,
+        ports: Ports<W, M, S, C>,
+    ) -> Result<Partition<W, M, S, C>, CreateError>
     where
         W: SecureWorld,
         M: GuestMemory,
         S: ShadowMemory,
-        I: InterruptProbe,
+        C: Cpu,
     {
         let needed = self.shadow_pages(&limits);
         let present = ports.shadow.pages();
         if present < needed {
             return Err(CreateError::ShadowPages { needed, present });
         }
+        let ticks = ports.cpu.ticks_per_second();
+        let pace = limits.calls_per_second.map(|calls| Pace::new(calls, ticks));
         let others = u32::try_from(self.threads * OTHER_BUFFERS).unwrap_or(u32::MAX);
         let partition = Partition {
             optee: *self,
@@ -160,6 +173,9 @@ impl Optee {
             pool: Pool::new(self.message_pages(), present)?,
             slots: Slots::new(self.threads)?,
             counters: Counters::default(),
+            notifications: Notifications::default(),
+            pace,
+            access,
             shm_cache: AtomicBool::new(false),
             registrations: AtomicU64::new(0),
             renewals: AtomicU32::new(0),
@@ -181,12 +197,12 @@ impl Optee {
     }
 }
 
-impl<W, M, S, I> Partition<W, M, S, I>
+impl<W, M, S, C> Partition<W, M, S, C>
 where
     W: SecureWorld,
     M: GuestMemory,
     S: ShadowMemory,
-    I: InterruptProbe,
+    C: Cpu,
 {
     /// What the partition did and holds.
     #[must_use]
@@ -286,6 +302,9 @@ where
             }
         };
         match function {
+            smc::CALLS_COUNT if self.notifies() => {
+                answer(&[GUEST_FUNCTIONS_WITH_NOTIFICATIONS]);
+            }
             smc::CALLS_COUNT => answer(&[GUEST_FUNCTIONS]),
             smc::CALLS_UID => answer(&smc::API_UID.map(u64::from)),
             smc::CALLS_REVISION => answer(&optee.protocol.map(u64::from)),
@@ -298,6 +317,8 @@ where
             smc::GET_THREAD_COUNT => answer(&[u64::from(status::OK), optee.threads as u64]),
             smc::ENABLE_SHM_CACHE => self.enable_shm_cache(registers),
             smc::DISABLE_SHM_CACHE => self.disable_shm_cache(registers),
+            smc::ENABLE_ASYNC_NOTIF if self.notifies() => self.enable_notifications(registers),
+            smc::GET_ASYNC_NOTIF_VALUE if self.notifies() => self.notification(registers),
             smc::GET_SHM_CONFIG | smc::ENABLE_ASYNC_NOTIF | smc::GET_ASYNC_NOTIF_VALUE => {
                 self.refuse(registers, status::ENOTAVAIL);
             }
@@ -311,8 +332,23 @@ where
         registers[0] = u64::from(status);
     }
 
-    fn exchange_capabilities(&self, registers: &mut CallRegisters) {
+    /// What the guest is offered.
+    fn capabilities(&self) -> Capabilities {
         let offered = self.optee.capabilities & OFFERED;
+        if self.optee.notification_max < VALUES {
+            offered
+        } else {
+            offered.without(Capabilities::ASYNC_NOTIF)
+        }
+    }
+
+    /// Whether the guest can be notified.
+    fn notifies(&self) -> bool {
+        self.capabilities().contains(Capabilities::ASYNC_NOTIF)
+    }
+
+    fn exchange_capabilities(&self, registers: &mut CallRegisters) {
+        let offered = self.capabilities();
         if registers[1] as u32 & !capabilities::UNIPROCESSOR != 0 {
             self.refuse(registers, status::ENOTAVAIL);
             registers[1] = u64::from(offered.0);
@@ -320,7 +356,11 @@ where
         }
         registers[0] = u64::from(status::OK);
         registers[1] = u64::from(offered.0);
-        registers[2] = 0;
+        registers[2] = if self.notifies() {
+            u64::from(self.optee.notification_max)
+        } else {
+            0
+        };
         registers[3] = self.optee.rpc_parameters as u64;
     }
 
@@ -360,7 +400,12 @@ where
             smc::CALL_WITH_ARG | smc::CALL_WITH_RPC_ARG | smc::CALL_WITH_REGD_ARG => {
                 match self.slots.claim() {
                     Some(mut call) => {
-                        let flow = self.begin(&mut call, function, registers);
+                        let [_, a1, a2, a3, ..] = *registers;
+                        let start = Start {
+                            function,
+                            arguments: [a1, a2, a3],
+                        };
+                        let flow = self.admit(&mut call, start);
                         self.drive(call, flow, registers);
                     }
                     // All slots have a call of this guest, which it can wait for.
@@ -380,7 +425,7 @@ where
     }
 }
 
-impl<W, M, S, I> Partition<W, M, S, I>
+impl<W, M, S, C> Partition<W, M, S, C>
 where
     W: SecureWorld,
     M: GuestMemory,
@@ -391,6 +436,8 @@ where
         if self.destroyed.swap(true, Ordering::AcqRel) {
             return;
         }
+        // First of all, for values fetched after that would be those of the client's next life.
+        self.notifications.stop();
         let mut registers = [0; 8];
         registers[0] = u64::from(smc::VM_DESTROYED);
         registers[1] = u64::from(self.client.get());
@@ -408,18 +455,30 @@ where
     }
 }
 
-impl<W, M, S, I> Tee for Partition<W, M, S, I>
+impl<W, M, S, C> Tee for Partition<W, M, S, C>
 where
     W: SecureWorld + Send + Sync,
     M: GuestMemory + Send + Sync,
     S: ShadowMemory + Send + Sync,
-    I: InterruptProbe + Send + Sync,
+    C: Cpu + Send + Sync,
 {
+    fn owns(&self, function: u32) -> bool {
+        smc::TRUSTED_OS_OWNERS.contains(&smc::owner(function))
+    }
+
     fn call(&self, registers: &mut CallRegisters) {
         self.serve(registers);
     }
 
     fn destroy(&self) {
         self.end();
+    }
+
+    fn poll_notifications(&self) -> bool {
+        self.fetch_notifications()
+    }
+
+    fn write_stats(&self, to: &mut dyn fmt::Write) -> fmt::Result {
+        write!(to, "{}", self.stats())
     }
 }

@@ -180,6 +180,16 @@ impl Optee {
         self.capabilities
     }
 
+    /// The same without asynchronous notifications, for a machine that can't take their interrupt.
+    #[must_use]
+    pub fn without_notifications(self) -> Self {
+        let capabilities = self.capabilities.without(Capabilities::ASYNC_NOTIF);
+        Self {
+            capabilities,
+            ..self
+        }
+    }
+
     /// The highest value of an asynchronous notification.
     #[must_use]
     pub fn notification_max(&self) -> u32 {

@@ -16,7 +16,7 @@ use super::engine::Flow;
 use super::entry::unregister_message;
 use super::partition::Partition;
 use super::slots::{MESSAGE_PAGE_SLOTS, SLOT_BYTES};
-use crate::ports::{GuestMemory, InterruptProbe, SecureWorld, ShadowMemory};
+use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
 
 /// How many buffers may stand before a slot's memory. Passing one takes OP-TEE about six instructions, and renewing the
 /// memory as much as two calls.
@@ -43,12 +43,12 @@ impl Known {
     }
 }
 
-impl<W, M, S, I> Partition<W, M, S, I>
+impl<W, M, S, C> Partition<W, M, S, C>
 where
     W: SecureWorld,
     M: GuestMemory,
     S: ShadowMemory,
-    I: InterruptProbe,
+    C: Cpu,
 {
     /// Does what the call's message says, after renewing the slot's memory if that has fallen behind.
     pub(super) fn renew_or_dispatch(&self, call: &mut Call) -> Flow {

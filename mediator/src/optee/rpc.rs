@@ -13,14 +13,14 @@ use super::list::Purpose;
 use super::partition::Partition;
 use super::place::Place;
 use crate::address::Ipa;
-use crate::ports::{GuestMemory, InterruptProbe, SecureWorld, ShadowMemory};
+use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
 
-impl<W, M, S, I> Partition<W, M, S, I>
+impl<W, M, S, C> Partition<W, M, S, C>
 where
     W: SecureWorld,
     M: GuestMemory,
     S: ShadowMemory,
-    I: InterruptProbe,
+    C: Cpu,
 {
     /// OP-TEE has a command for the guest: copies it once and makes the one that the guest gets.
     pub(super) fn take_request(&self, call: &mut Call) -> Flow {

@@ -1,5 +1,6 @@
 //! What a partition counts.
 
+use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use optee_abi::message::command;
@@ -34,7 +35,13 @@ pub struct Stats {
     pub foreign_interrupts: u64,
     /// Returns to the guest for the sake of an interrupt that the mediator saw.
     pub pauses: u64,
-    /// Calls and messages that the mediator refused.
+    /// Notifications that OP-TEE had for the guest.
+    pub notifications: u64,
+    /// Calls that had to wait their turn.
+    pub paced: u64,
+    /// Sessions that the guest's access to trusted applications does not allow.
+    pub opens_denied: u64,
+    /// Calls and messages that the mediator refused, those sessions among them.
     pub refused: u64,
     /// Bytes copied out of and into guest memory.
     pub bytes_copied: u64,
@@ -46,6 +53,43 @@ pub struct Stats {
     pub pinned_pages: u64,
     /// Calls under way now.
     pub calls_in_flight: u64,
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let calls = &self.calls;
+        write!(
+            f,
+            "calls: {} fast, {} open, {} invoke, {} close, {} register, {} unregister, {} other; ",
+            calls.fast,
+            calls.open_session,
+            calls.invoke_command,
+            calls.close_session,
+            calls.register,
+            calls.unregister,
+            calls.other,
+        )?;
+        write!(
+            f,
+            "{} RPCs, {} foreign interrupts, {} pauses, {} notifications, {} paced, {} opens denied, {} refused; ",
+            self.rpcs,
+            self.foreign_interrupts,
+            self.pauses,
+            self.notifications,
+            self.paced,
+            self.opens_denied,
+            self.refused,
+        )?;
+        write!(
+            f,
+            "{} bytes copied, {} entries translated; now {} buffers, {} pages, {} calls in flight",
+            self.bytes_copied,
+            self.entries_translated,
+            self.buffers,
+            self.pinned_pages,
+            self.calls_in_flight,
+        )
+    }
 }
 
 /// A counter that costs as little as it can: what matters is the sum.
@@ -71,6 +115,9 @@ pub(super) struct Counters {
     pub(super) rpcs: Counter,
     pub(super) foreign_interrupts: Counter,
     pub(super) pauses: Counter,
+    pub(super) notifications: Counter,
+    pub(super) paced: Counter,
+    pub(super) opens_denied: Counter,
     pub(super) refused: Counter,
     pub(super) bytes_copied: Counter,
     pub(super) entries_translated: Counter,
@@ -100,6 +147,9 @@ impl Counters {
             rpcs: self.rpcs.get(),
             foreign_interrupts: self.foreign_interrupts.get(),
             pauses: self.pauses.get(),
+            notifications: self.notifications.get(),
+            paced: self.paced.get(),
+            opens_denied: self.opens_denied.get(),
             refused: self.refused.get(),
             bytes_copied: self.bytes_copied.get(),
             entries_translated: self.entries_translated.get(),

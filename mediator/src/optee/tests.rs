@@ -1,11 +1,13 @@
 //! The mediator between a made-up guest and a made-up OP-TEE that checks what it is given.
 
+mod access;
 mod buffers;
 mod creation;
 mod fake;
 mod fast_calls;
 mod life;
 mod messages;
+mod notifications;
 mod parameters;
 mod random;
 mod renewal;

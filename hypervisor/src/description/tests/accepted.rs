@@ -1,3 +1,5 @@
+use mediator::access::{TaList, Uuid};
+
 use super::*;
 
 #[test]
@@ -19,6 +21,7 @@ fn the_machine_and_its_guests_are_read() {
         }
     );
     assert_eq!(machine.uart, Pa(0x900_0000));
+    assert_eq!(machine.tee_interrupt, None);
     assert_eq!(machine.log_level, LevelFilter::Info);
     assert!(!machine.memory_is_zero);
     let vm1 = VmDescription {
@@ -36,6 +39,8 @@ fn the_machine_and_its_guests_are_read() {
         bootargs: "console=ttyAMA0".into(),
         tee: TeeChoice::Optee,
         conduit: Conduit::Smc,
+        ta_access: TaAccess::All,
+        tee_calls_per_second: None,
         shm_limits: ShmLimits {
             buffer_bytes_max: 64 << 20,
             buffers_max: 1024,
@@ -70,6 +75,8 @@ fn choices_are_read() {
     set("bulkhead,shm-buffer-max", longs(&[0x1000]))(vm1);
     set("bulkhead,shm-buffers-max", cells(&[7]))(vm1);
     set("bulkhead,shm-total-max", longs(&[0x4000]))(vm1);
+    set("bulkhead,ta-allow", [[7; 16], [1; 16]].concat())(vm1);
+    set("bulkhead,tee-calls-per-second", cells(&[500]))(vm1);
     set("bulkhead,smc-forward", cells(&[0xc200_0000, 0xc200_00ff]))(vm1);
     set("bulkhead,smc-deny", cells(&[0x8400_0009, 0x8400_0009]))(vm1);
     without("module@65000000")(vm1);
@@ -85,6 +92,9 @@ fn choices_are_read() {
         total_bytes_max: 0x4000,
     };
     assert_eq!(vm1.shm_limits, limits);
+    let list = |names: &[u8]| TaList::new(names.iter().map(|&n| Uuid([n; 16])).collect());
+    assert_eq!(vm1.ta_access, TaAccess::Only(list(&[1, 7])));
+    assert_eq!(vm1.tee_calls_per_second, NonZeroU32::new(500));
     assert_eq!(
         vm1.policy.verdict(FunctionId(0xc200_0010)),
         Verdict::Forward
@@ -93,6 +103,41 @@ fn choices_are_read() {
     assert_eq!(machine.guests[1].policy, CallPolicy::default());
     assert_eq!(vm1.ramdisk, None);
     assert_eq!(vm1.bootargs, "");
+}
+
+#[test]
+fn trusted_applications_can_be_denied() {
+    let access_with = |denied: Vec<u8>| {
+        let mut tree = machine();
+        set("bulkhead,ta-deny", denied)(tree.find_node_mut("/chosen/vm1").unwrap());
+        parsed(&tree).unwrap().guests[0].ta_access.clone()
+    };
+    let octets: Vec<u8> = (0..16).collect();
+    let name = Uuid(octets.as_slice().try_into().unwrap());
+    let listed = TaList::new(std::vec![name]);
+    assert_eq!(access_with(octets), TaAccess::AllBut(listed));
+    let none = TaList::new(Vec::new());
+    assert_eq!(access_with(Vec::new()), TaAccess::AllBut(none));
+}
+
+#[test]
+fn the_tee_s_interrupt_is_read_where_it_has_one() {
+    let interrupt_with = |compatible: &str, cells_of_it: Option<[u32; 3]>| {
+        let mut optee = node("optee", &[("compatible", text(compatible))]);
+        if let Some(interrupt) = cells_of_it {
+            optee.add_property(property("interrupts", cells(&interrupt)));
+        }
+        let mut firmware = node("firmware", &[]);
+        firmware.add_child(optee);
+        let mut tree = machine();
+        tree.root.add_child(firmware);
+        parsed(&tree).unwrap().tee_interrupt
+    };
+    let (optee, spi) = ("linaro,optee-tz", Some([0, 187, 1]));
+    assert_eq!(interrupt_with(optee, spi), Some(219));
+    assert_eq!(interrupt_with(optee, None), None);
+    assert_eq!(interrupt_with(optee, Some([1, 13, 1])), None, "a PPI");
+    assert_eq!(interrupt_with("another,tee", spi), None);
 }
 
 #[test]

@@ -30,6 +30,9 @@ fn malformed_properties() {
         "bulkhead,shm-buffer-max",
         "bulkhead,shm-buffers-max",
         "bulkhead,shm-total-max",
+        "bulkhead,ta-allow",
+        "bulkhead,ta-deny",
+        "bulkhead,tee-calls-per-second",
     ] {
         assert_eq!(
             refusal(VM1, set(name, std::vec![1, 2, 3])),
@@ -142,6 +145,26 @@ fn limits_that_make_no_sense() {
     assert_eq!(
         refusal(VM1, set("bulkhead,shm-total-max", longs(&[32 << 20]))),
         "/chosen/vm1: bulkhead,shm-buffer-max: it is more than bulkhead,shm-total-max allows"
+    );
+}
+
+#[test]
+fn access_to_trusted_applications_that_can_not_be() {
+    let both = |vm1: &mut DeviceTreeNode| {
+        set("bulkhead,ta-allow", Vec::new())(vm1);
+        set("bulkhead,ta-deny", Vec::new())(vm1);
+    };
+    assert_eq!(
+        refusal(VM1, both),
+        "/chosen/vm1: bulkhead,ta-deny: bulkhead,ta-allow is there, too"
+    );
+    assert_eq!(
+        refusal(VM1, set("bulkhead,ta-allow", std::vec![0; 257 * 16])),
+        "/chosen/vm1: bulkhead,ta-allow: 257 is not in 0 to 256"
+    );
+    assert_eq!(
+        refusal(VM1, set("bulkhead,tee-calls-per-second", cells(&[0]))),
+        "/chosen/vm1: bulkhead,tee-calls-per-second: 0 is not in 1 to 4294967295"
     );
 }
 

@@ -236,6 +236,7 @@ fn limits_hold_and_leave_the_counts_where_they_were() {
         buffer_bytes_max: 0x8000,
         buffers_max: 3,
         total_bytes_max: 0x1_0000,
+        ..Limits::default()
     };
     let (world, guest) = guest_with(limits);
     put_list(&world, LIST, &scattered(16));

@@ -21,7 +21,7 @@ fn probing_tells_the_revision() {
     let optee = probe_with(|_| ()).unwrap();
     assert_eq!(optee.revision().to_string(), "4.5 (0000abcd)");
     assert_eq!(optee.threads(), 2);
-    assert_eq!(optee.notification_max(), 255);
+    assert_eq!(optee.notification_max(), 66);
 }
 
 #[test]

@@ -5,5 +5,5 @@ mod machine;
 mod optee;
 
 pub use guest::*;
-pub use machine::{NOWHERE, RAM, RAM_PAGES, World, pa_of};
+pub use machine::{NOWHERE, RAM, RAM_PAGES, TICKS_PER_SECOND, World, pa_of};
 pub use optee::*;

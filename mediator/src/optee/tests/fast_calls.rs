@@ -2,7 +2,9 @@
 
 use optee_abi::smc::{self, status};
 
-use super::fake::{RPC_PARAMETERS, guest, smc_with};
+use crate::Tee;
+
+use super::fake::{NOTIFICATION_MAX, RPC_PARAMETERS, guest, smc_with};
 
 const UNTOUCHED: [u64; 3] = [0xabc1, 0xabc2, 0xabc3];
 
@@ -15,7 +17,7 @@ fn fast_calls_are_answered_without_op_tee() {
         [a, b, c, d]
     };
     let [_, b, c, d] = [0, UNTOUCHED[0], UNTOUCHED[1], UNTOUCHED[2]];
-    assert_eq!(ask(smc::CALLS_COUNT), [13, b, c, d]);
+    assert_eq!(ask(smc::CALLS_COUNT), [15, b, c, d]);
     assert_eq!(ask(smc::CALLS_UID), smc::API_UID.map(u64::from));
     assert_eq!(ask(smc::CALLS_REVISION), [2, 0, c, d]);
     assert_eq!(ask(smc::GET_OS_UUID), [1, 2, 3, 4]);
@@ -28,16 +30,26 @@ fn fast_calls_are_answered_without_op_tee() {
 #[test]
 fn what_is_not_offered_is_not_available() {
     let (world, guest) = guest();
-    for function in [
-        smc::GET_SHM_CONFIG,
-        smc::ENABLE_ASYNC_NOTIF,
-        smc::GET_ASYNC_NOTIF_VALUE,
-    ] {
-        let registers = smc_with(&guest, &[u64::from(function)]);
-        assert_eq!(registers[0], u64::from(status::ENOTAVAIL), "{function:#x}");
-        assert_eq!(registers[1..4], UNTOUCHED);
-    }
+    let registers = smc_with(&guest, &[u64::from(smc::GET_SHM_CONFIG)]);
+    assert_eq!(registers[0], u64::from(status::ENOTAVAIL));
+    assert_eq!(registers[1..4], UNTOUCHED);
     assert_eq!(world.optee().calls.len(), 0);
+}
+
+#[test]
+fn the_trusted_os_s_functions_are_owned_and_no_others() {
+    let (_, guest) = guest();
+    for owned in [
+        smc::CALLS_UID,
+        smc::CALL_WITH_ARG,
+        smc::GET_OS_UUID,
+        0xf200_0000,
+    ] {
+        assert!(guest.owns(owned), "{owned:#x}");
+    }
+    for other in [0x8400_0000, 0xb100_0000, 0x8000_0000, 0xc600_ff01] {
+        assert!(!guest.owns(other), "{other:#x}");
+    }
 }
 
 #[test]
@@ -71,14 +83,15 @@ fn what_is_not_for_guests_is_unknown() {
 fn capabilities_are_those_that_are_carried_and_that_op_tee_has() {
     let (_, guest) = guest();
     let registers = smc_with(&guest, &[u64::from(smc::EXCHANGE_CAPABILITIES), 1]);
-    // OP-TEE has all but reserved and unregistered memory; virtualization and notifications stay hidden.
-    assert_eq!(registers[..4], [0, 0b1101_0100, 0, RPC_PARAMETERS as u64]);
+    // OP-TEE has all but reserved and unregistered memory; virtualization stays hidden.
+    let [values, parameters] = [u64::from(NOTIFICATION_MAX), RPC_PARAMETERS as u64];
+    assert_eq!(registers[..4], [0, 0b1111_0100, values, parameters]);
 }
 
 #[test]
 fn an_unknown_capability_of_the_guest_is_refused() {
     let (_, guest) = guest();
     let registers = smc_with(&guest, &[u64::from(smc::EXCHANGE_CAPABILITIES), 2]);
-    assert_eq!(registers[..2], [u64::from(status::ENOTAVAIL), 0b1101_0100]);
+    assert_eq!(registers[..2], [u64::from(status::ENOTAVAIL), 0b1111_0100]);
     assert_eq!(registers[2..4], UNTOUCHED[1..]);
 }

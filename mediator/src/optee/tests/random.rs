@@ -124,7 +124,7 @@ proptest! {
 
     #[test]
     fn whatever_happens_nothing_leaks(steps in proptest::collection::vec(step(), 1..60)) {
-        let limits = Limits { buffer_bytes_max: 0x40_0000, buffers_max: 4, total_bytes_max: 0x100_0000 };
+        let limits = Limits { buffer_bytes_max: 0x40_0000, buffers_max: 4, total_bytes_max: 0x100_0000, ..Limits::default() };
         let (world, guest) = guest_with(limits);
         world.optee().lenient = true;
         let pages: Vec<u64> = (0..600).map(|page| BUFFER + page * 0x3000).collect();

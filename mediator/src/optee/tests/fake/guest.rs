@@ -8,13 +8,23 @@ use optee_abi::smc::{self, RpcFunction, status};
 
 use super::machine::{RAM, World, is_secret};
 use super::optee::CLIENT;
+use crate::access::TaAccess;
 use crate::optee::{ClientId, CreateError, Limits, Optee, Partition};
 use crate::{CallRegisters, Tee};
 
 pub type Guest = Partition<World, World, World, World>;
 pub fn create(world: &World, limits: Limits) -> Result<Guest, CreateError> {
+    create_with(world, limits, TaAccess::All)
+}
+
+pub fn create_with(world: &World, limits: Limits, access: TaAccess) -> Result<Guest, CreateError> {
     let optee = Optee::probe(world).unwrap();
-    optee.create_partition(ClientId::new(CLIENT).unwrap(), limits, world.ports())
+    optee.create_partition(
+        ClientId::new(CLIENT).unwrap(),
+        limits,
+        access,
+        world.ports(),
+    )
 }
 
 /// A machine and a guest on it.

@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use super::optee::OpteeState;
 use crate::address::{Ipa, Pa};
-use crate::ports::{GuestMemory, InterruptProbe, NotGuestMemory, Ports, Run, ShadowMemory};
+use crate::ports::{Cpu, GuestMemory, NotGuestMemory, Ports, Run, ShadowMemory};
 
 pub const RAM: u64 = 0x4000_0000;
 pub const RAM_PAGES: u64 = 32768;
@@ -16,6 +16,8 @@ const GUEST_PA: u64 = 0x5a_0000_0000;
 pub const SHADOW_PA: u64 = 0x77_0000_0000;
 /// Guest memory is contiguous in physical memory for this long, then goes on elsewhere.
 const CHUNK: u64 = 16 * 4096;
+/// The clock's frequency.
+pub const TICKS_PER_SECOND: u64 = 1000;
 /// Looks like a physical address and is none.
 pub const NOWHERE: u64 = 0x5b_4000_0000;
 
@@ -28,6 +30,8 @@ pub struct Machine {
     pub pinned: AtomicI64,
     /// How many more looks for an interrupt find none; then each finds one.
     pub quiet: AtomicI64,
+    /// The time, in ticks.
+    pub clock: AtomicU64,
     pub reads: Mutex<Vec<(u64, usize)>>,
     hook: Mutex<Option<Hook>>,
     pub destroyed: AtomicU64,
@@ -62,6 +66,7 @@ impl World {
             optee: Mutex::default(),
             pinned: AtomicI64::new(0),
             quiet: AtomicI64::new(i64::MAX),
+            clock: AtomicU64::new(1_000_000),
             reads: Mutex::default(),
             hook: Mutex::default(),
             destroyed: AtomicU64::new(0),
@@ -73,7 +78,7 @@ impl World {
             world: self.clone(),
             memory: self.clone(),
             shadow: self.clone(),
-            interrupts: self.clone(),
+            cpu: self.clone(),
         }
     }
 
@@ -221,8 +226,16 @@ impl ShadowMemory for World {
     }
 }
 
-impl InterruptProbe for World {
+impl Cpu for World {
     fn interrupt_pending(&self) -> bool {
         self.0.quiet.fetch_sub(1, Ordering::SeqCst) <= 0
+    }
+
+    fn now(&self) -> u64 {
+        self.0.clock.load(Ordering::SeqCst)
+    }
+
+    fn ticks_per_second(&self) -> u64 {
+        TICKS_PER_SECOND
     }
 }

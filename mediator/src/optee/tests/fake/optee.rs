@@ -14,6 +14,7 @@ use super::machine::{SHADOW_PA, World, is_secret};
 use crate::ports::SecureWorld;
 
 pub const RPC_PARAMETERS: usize = 4;
+pub const NOTIFICATION_MAX: u32 = 66;
 pub const THREADS: usize = 2;
 /// What OP-TEE calls its first thread.
 pub const OPTEE_THREAD: u64 = 0x7000;
@@ -58,6 +59,7 @@ pub struct OpteeState {
     pub capabilities: u32,
     pub threads: u32,
     pub rpc_parameters: u32,
+    pub notification_max: u32,
     pub room: usize,
     pub guests: Vec<u16>,
     pub shared: BTreeMap<u64, SharedMemory>,
@@ -72,6 +74,9 @@ pub struct OpteeState {
     pub calls: Vec<[u64; 8]>,
     /// Every message as it came, once for each call.
     pub messages: Vec<(Message, usize)>,
+    /// What it has to notify the guest of, once the guest wants to be.
+    pub notifications: VecDeque<u32>,
+    pub notifying: bool,
     running: Vec<Thread>,
 }
 impl Default for OpteeState {
@@ -82,6 +87,7 @@ impl Default for OpteeState {
             capabilities: 0xfc,
             threads: THREADS as u32,
             rpc_parameters: RPC_PARAMETERS as u32,
+            notification_max: NOTIFICATION_MAX,
             room: 2,
             guests: Vec::new(),
             shared: BTreeMap::new(),
@@ -91,6 +97,8 @@ impl Default for OpteeState {
             status_after: None,
             calls: Vec::new(),
             messages: Vec::new(),
+            notifications: VecDeque::new(),
+            notifying: false,
             running: Vec::new(),
         }
     }
@@ -427,9 +435,34 @@ impl SecureWorld for World {
             );
             return self.yield_call(registers);
         }
-        assert_eq!(client, 0, "fast calls are the hypervisor's own");
+        let of_guest = matches!(
+            function,
+            smc::ENABLE_ASYNC_NOTIF | smc::GET_ASYNC_NOTIF_VALUE
+        );
+        if of_guest {
+            assert!(
+                self.optee().guests.contains(&client),
+                "a call for a guest that is none"
+            );
+        } else {
+            assert_eq!(client, 0, "other fast calls are the hypervisor's own");
+        }
         let mut optee = self.optee();
         let [a, b, c, d] = match function {
+            smc::ENABLE_ASYNC_NOTIF => {
+                optee.notifying = true;
+                [ok, 0, 0, 0]
+            }
+            smc::GET_ASYNC_NOTIF_VALUE => {
+                assert!(optee.notifying, "a guest is asked for that was not told");
+                match optee.notifications.pop_front() {
+                    Some(value) => {
+                        let pending = u64::from(!optee.notifications.is_empty());
+                        [ok, u64::from(value), 1 | pending << 1, 0]
+                    }
+                    None => [ok, 0, 0, 0],
+                }
+            }
             smc::CALLS_UID => optee.uid.map(u64::from),
             smc::CALLS_REVISION => [u64::from(optee.major), 0, 0, 0],
             smc::GET_OS_UUID => [1, 2, 3, 4],
@@ -437,7 +470,7 @@ impl SecureWorld for World {
             smc::EXCHANGE_CAPABILITIES => [
                 ok,
                 u64::from(optee.capabilities),
-                255,
+                u64::from(optee.notification_max),
                 u64::from(optee.rpc_parameters),
             ],
             smc::GET_THREAD_COUNT => [ok, u64::from(optee.threads), 0, 0],
@@ -450,6 +483,7 @@ impl SecureWorld for World {
             smc::VM_DESTROYED => {
                 optee.guests.retain(|guest| *guest != registers[1] as u16);
                 optee.shared.clear();
+                optee.notifying = false;
                 self.0.destroyed.fetch_add(1, Ordering::SeqCst);
                 [ok, 0, 0, 0]
             }

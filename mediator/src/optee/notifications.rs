@@ -1,0 +1,152 @@
+//! Asynchronous notifications: values by which OP-TEE calls for a guest's attention.
+//!
+//! OP-TEE raises one interrupt of the machine without saying for which guest. Then each guest's values are fetched in its
+//! name and kept here until the guest asks for them, as it does when it gets its virtual interrupt.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use optee_abi::smc::{self, notification, status};
+use spin::Mutex;
+
+use super::partition::Partition;
+use crate::CallRegisters;
+use crate::ports::SecureWorld;
+
+/// Values that can be kept: those below. OP-TEE 4.5.0 has 64 of them, and one for each of its threads
+/// (`core/include/kernel/notif.h`).
+pub(super) const VALUES: u32 = 1024;
+
+const WORDS: usize = VALUES as usize / 64;
+
+#[derive(Debug, Default)]
+pub(super) struct Notifications {
+    /// A bit for each value that waits for the guest to ask.
+    waiting: [AtomicU64; WORDS],
+    /// Whether OP-TEE may be asked for values of this guest: the guest wants them, and OP-TEE knows it. Held while OP-TEE
+    /// is asked, so that no values are fetched of a guest that has come to be another.
+    listening: Mutex<bool>,
+}
+
+impl Notifications {
+    /// Keeps a value. Says whether it is one.
+    fn keep(&self, value: u32) -> bool {
+        let word = self.waiting.get(value as usize / 64);
+        if let Some(word) = word {
+            word.fetch_or(1 << (value % 64), Ordering::AcqRel);
+        }
+        word.is_some()
+    }
+
+    /// Takes the lowest value that waits.
+    fn take(&self) -> Option<u32> {
+        for (word, base) in self.waiting.iter().zip((0..).step_by(64)) {
+            let mut seen = word.load(Ordering::Acquire);
+            while seen != 0 {
+                let lowest = seen & seen.wrapping_neg();
+                // Of several vCPUs that see it, one gets it.
+                if word.fetch_and(!lowest, Ordering::AcqRel) & lowest != 0 {
+                    return Some(base + lowest.trailing_zeros());
+                }
+                seen &= !lowest;
+            }
+        }
+        None
+    }
+
+    fn any(&self) -> bool {
+        let waits = |word: &AtomicU64| word.load(Ordering::Acquire) != 0;
+        self.waiting.iter().any(waits)
+    }
+
+    /// OP-TEE is not asked any more. What waits is forgotten.
+    pub(super) fn stop(&self) {
+        *self.listening.lock() = false;
+        for word in &self.waiting {
+            word.store(0, Ordering::Release);
+        }
+    }
+}
+
+impl<W: SecureWorld, M, S, C> Partition<W, M, S, C> {
+    /// The guest wants to be notified from now on.
+    pub(super) fn enable_notifications(&self, registers: &mut CallRegisters) {
+        let mut listening = self.notifications.listening.lock();
+        let [a0, ..] = self.fast_as_guest(smc::ENABLE_ASYNC_NOTIF);
+        *listening |= a0 as u32 == status::OK;
+        registers[0] = u64::from(a0 as u32);
+    }
+
+    /// The guest asks for a value.
+    pub(super) fn notification(&self, registers: &mut CallRegisters) {
+        let value = self.notifications.take();
+        let mut flags = 0;
+        if value.is_some() {
+            flags |= notification::VALID;
+        }
+        if self.notifications.any() {
+            flags |= notification::PENDING;
+        }
+        registers[0] = u64::from(status::OK);
+        registers[1] = u64::from(value.unwrap_or(0));
+        registers[2] = flags;
+    }
+
+    /// Fetches the values that OP-TEE has for the guest. Says whether there are any.
+    pub(super) fn fetch_notifications(&self) -> bool {
+        let listening = self.notifications.listening.lock();
+        if !*listening {
+            return false;
+        }
+        let mut fetched = false;
+        // An OP-TEE that has more values than there are has none that matter.
+        for _ in 0..VALUES {
+            let [a0, value, flags, ..] = self.fast_as_guest(smc::GET_ASYNC_NOTIF_VALUE);
+            if a0 as u32 != status::OK || flags & notification::VALID == 0 {
+                break;
+            }
+            if self.notifications.keep(value as u32) {
+                self.counters.notifications.add(1);
+                fetched = true;
+            }
+            if flags & notification::PENDING == 0 {
+                break;
+            }
+        }
+        fetched
+    }
+
+    /// A fast call in the guest's name.
+    fn fast_as_guest(&self, function: u32) -> [u64; 8] {
+        let mut registers = [0; 8];
+        registers[0] = u64::from(function);
+        registers[7] = u64::from(self.client.get());
+        self.ports.world.smc(registers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_value_is_kept_once_and_given_once_lowest_first() {
+        let notifications = Notifications::default();
+        for value in [700, 3, 64, 3, 0, VALUES - 1] {
+            assert!(notifications.keep(value));
+        }
+        for value in [0, 3, 64, 700, VALUES - 1] {
+            assert!(notifications.any());
+            assert_eq!(notifications.take(), Some(value));
+        }
+        assert!(!notifications.any());
+        assert_eq!(notifications.take(), None);
+    }
+
+    #[test]
+    fn numbers_that_are_no_value_are_not_kept() {
+        let notifications = Notifications::default();
+        assert!(!notifications.keep(VALUES));
+        assert!(!notifications.keep(u32::MAX));
+        assert!(!notifications.any());
+    }
+}

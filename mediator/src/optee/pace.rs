@@ -1,0 +1,142 @@
+//! How many calls a guest may make in a second.
+//!
+//! A call beyond the limit is not refused but waits its turn: it has its slot, and the guest is sent back to take
+//! interrupts until then. To refuse it would break more than it saves (`docs/decisions/call-rate.md`).
+
+use core::num::NonZeroU32;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::call::{Call, Paused, Waiting};
+use super::engine::Flow;
+use super::partition::Partition;
+use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
+
+/// This part of a second's calls may come at once.
+const BURST_PART: u64 = 10;
+
+/// The turns of a guest's calls (a virtual-scheduling leaky bucket; ITU-T I.371, the generic cell rate algorithm).
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// Ticks from one call to the next, and how many a call may be ahead of its turn.
+    interval: u64,
+    ahead: u64,
+    /// The turn of the next call.
+    next: AtomicU64,
+}
+
+impl Pace {
+    pub(super) fn new(calls_per_second: NonZeroU32, ticks_per_second: u64) -> Self {
+        let calls = u64::from(calls_per_second.get());
+        let interval = ticks_per_second.div_ceil(calls);
+        let burst = (calls / BURST_PART).max(1);
+        Self {
+            interval,
+            ahead: interval.saturating_mul(burst - 1),
+            next: AtomicU64::new(0),
+        }
+    }
+
+    /// Gives a call that comes at `now` its turn: the time before which it may not go on.
+    fn turn(&self, now: u64) -> u64 {
+        let after = |turn: u64| turn.max(now).saturating_add(self.interval);
+        let update = |turn| Some(after(turn));
+        let turn = self
+            .next
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, update)
+            .unwrap_or_else(|turn| turn);
+        turn.max(now).saturating_sub(self.ahead)
+    }
+}
+
+/// A call of the guest that did not begin yet: the function, and the registers that say where its message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Start {
+    pub(super) function: u32,
+    pub(super) arguments: [u64; 3],
+}
+
+impl<W, M, S, C> Partition<W, M, S, C>
+where
+    W: SecureWorld,
+    M: GuestMemory,
+    S: ShadowMemory,
+    C: Cpu,
+{
+    /// Begins a call, or gives it its turn.
+    pub(super) fn admit(&self, call: &mut Call, start: Start) -> Flow {
+        let Some(pace) = &self.pace else {
+            return self.begin(call, start);
+        };
+        let now = self.ports.cpu.now();
+        let turn = pace.turn(now);
+        if turn > now {
+            self.counters.paced.add(1);
+        }
+        self.begin_at(call, start, turn, now)
+    }
+
+    /// Begins a call if its turn has come, else sends the guest back once more.
+    pub(super) fn await_turn(&self, call: &mut Call, start: Start, turn: u64) -> Flow {
+        self.begin_at(call, start, turn, self.ports.cpu.now())
+    }
+
+    fn begin_at(&self, call: &mut Call, start: Start, turn: u64, now: u64) -> Flow {
+        if turn <= now {
+            return self.begin(call, start);
+        }
+        call.waiting = Waiting::Pause(Paused::Turn(start, turn));
+        Flow::ASK_TO_TAKE_INTERRUPTS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pace(calls: u32, ticks: u64) -> Pace {
+        Pace::new(NonZeroU32::new(calls).unwrap(), ticks)
+    }
+
+    #[test]
+    fn a_tenth_of_a_second_s_calls_may_come_at_once() {
+        let pace = pace(50, 1000);
+        let now = 10_000;
+        let waits: [u64; 7] = core::array::from_fn(|_| pace.turn(now).saturating_sub(now));
+        assert_eq!(waits, [0, 0, 0, 0, 0, 20, 40]);
+        assert_eq!(
+            pace.turn(20_000),
+            20_000 - 80,
+            "a quiet guest has all of it again"
+        );
+    }
+
+    #[test]
+    fn no_second_has_more_calls_than_the_limit_and_the_burst() {
+        let pace = pace(30, 1000);
+        let mut began = [0; 200];
+        let mut now = 5;
+        for start in &mut began {
+            now = pace.turn(now).max(now);
+            *start = now;
+        }
+        for first in began {
+            let calls = began.iter().filter(|at| (first..first + 1000).contains(at));
+            assert!(calls.count() <= 33);
+        }
+    }
+
+    #[test]
+    fn a_slow_counter_never_makes_it_more() {
+        let pace = pace(7, 10);
+        assert_eq!(pace.turn(100), 100);
+        assert_eq!(pace.turn(100), 102, "two ticks, not one and a half");
+    }
+
+    #[test]
+    fn time_at_its_end_does_not_wrap() {
+        let pace = pace(1, 1000);
+        assert_eq!(pace.turn(u64::MAX - 1), u64::MAX - 1);
+        assert_eq!(pace.turn(u64::MAX - 1), u64::MAX);
+        assert_eq!(pace.turn(u64::MAX), u64::MAX);
+    }
+}
