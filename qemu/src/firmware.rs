@@ -42,8 +42,9 @@ const OPTIONS: &[&str] = &[
     // Otherwise the version is taken from the git checkout that the build happens to lie in.
     "BUILD_STRING=debian",
     // With SVE for the normal world TF-A takes floating point away from the secure world, which OP-TEE uses. Guests see
-    // no SVE.
+    // neither SVE nor SME.
     "ENABLE_SVE_FOR_NS=0",
+    "ENABLE_SME_FOR_NS=0",
     // x0 is the device tree's address, as Linux expects it, instead of the CPU's number.
     "ARM_LINUX_KERNEL_AS_BL33=1",
 ];
