@@ -37,7 +37,7 @@ lint: setup ## clippy without warnings, for the host and for the bare machine
 test-host: setup ## tests that need no machine
 	cargo test --workspace --exclude end-to-end
 
-conformance: fetch ## what guests are owed when they issue SMCs and HVCs, case by case
+conformance: setup ## what guests are owed when they issue SMCs and HVCs, case by case
 	cargo run --release -p qemu -- conformance
 
 test-e2e: fetch ## tests that boot machines
