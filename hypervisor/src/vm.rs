@@ -229,7 +229,7 @@ impl Vm {
     ///
     /// As the specification has them: no such vCPU, on or starting already, an entry outside of memory.
     pub fn cpu_on(&self, target: usize, entry: Entry) -> Result<(), ErrorCode> {
-        let starts_in_memory = entry.pc.is_multiple_of(4) && self.ram.run(Ipa(entry.pc)).is_ok();
+        let starts_in_memory = self.can_start_at(entry.pc);
         let mut power = self.power.lock();
         if !starts_in_memory && power.vcpu(target) == Some(VcpuPower::Off) {
             return Err(ErrorCode::InvalidAddress);
@@ -242,6 +242,11 @@ impl Vm {
         drop(power);
         self.kick_vcpu(target);
         Ok(())
+    }
+
+    /// Whether a vCPU can start at the IPA `pc`.
+    pub fn can_start_at(&self, pc: u64) -> bool {
+        pc.is_multiple_of(4) && self.ram.run(Ipa(pc)).is_ok()
     }
 
     /// The power state of vCPU `target`, if there is one.

@@ -28,6 +28,8 @@ pub fn call(vcpu: &mut Vcpu, function: FunctionId) -> Next {
             let result = features(vcpu.context.x[1] as u32);
             answer(vcpu, result)
         }
+        // The firmware may check arguments before it says that it does not know the function.
+        ARCH_SOC_ID if features(ARCH_SOC_ID) == NOT_SUPPORTED => answer(vcpu, NOT_SUPPORTED),
         ARCH_SOC_ID | ARCH_WORKAROUND_1 | ARCH_WORKAROUND_2 | ARCH_WORKAROUND_3 => {
             firmware::forward(vcpu, function)
         }

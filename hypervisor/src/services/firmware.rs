@@ -9,23 +9,31 @@ use mediator::CallRegisters;
 /// Registers of an SMC32 call (DEN0028G, §3.1): W0 to W7 carry arguments and results. Those of an SMC64 call are X0 to
 /// X17.
 const SMC32_REGISTERS: usize = 8;
+/// Results that every call has: the rest is preserved where it is no result (§3.1).
+const RESULTS: usize = 4;
 
 /// Issues the guest's call to the firmware, with the registers that SMCCC gives it and zeros in all others.
 pub fn forward(vcpu: &mut Vcpu, function: FunctionId) -> Next {
     let guest = vcpu.context.call_registers();
-    let mut registers: CallRegisters = *guest;
     if function.is_64_bit() {
-        SecureMonitor.call(&mut registers);
-        *guest = registers;
+        SecureMonitor.call(guest);
     } else {
-        registers[..SMC32_REGISTERS]
-            .iter_mut()
-            .for_each(|register| *register &= 0xffff_ffff);
-        registers[SMC32_REGISTERS..].fill(0);
-        SecureMonitor.call(&mut registers);
-        for (guest, result) in guest.iter_mut().zip(&registers[..SMC32_REGISTERS]) {
-            *guest = result & 0xffff_ffff;
-        }
+        forward_32_bit(guest);
     }
     Next::Resume
+}
+
+fn forward_32_bit(guest: &mut CallRegisters) {
+    let mut registers: CallRegisters = [0; _];
+    for (register, argument) in registers.iter_mut().zip(&guest[..SMC32_REGISTERS]) {
+        *register = argument & 0xffff_ffff;
+    }
+    let arguments = registers;
+    SecureMonitor.call(&mut registers);
+    for n in 0..SMC32_REGISTERS {
+        // What is no result keeps its upper half, which the firmware did not get to see.
+        if n < RESULTS || registers[n] != arguments[n] {
+            guest[n] = registers[n] & 0xffff_ffff;
+        }
+    }
 }

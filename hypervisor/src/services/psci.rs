@@ -52,7 +52,7 @@ pub fn call(vcpu: &mut Vcpu, function: FunctionId) -> Next {
             let result = affinity_info(vcpu, a, b);
             answer(vcpu, result)
         }
-        Psci::CpuSuspend32 | Psci::CpuSuspend64 => cpu_suspend(vcpu, a, b, c),
+        Psci::CpuSuspend32 | Psci::CpuSuspend64 => cpu_suspend(vcpu, a, b),
         Psci::CpuOff => {
             vcpu.turn_off();
             Next::Reschedule
@@ -92,10 +92,13 @@ fn affinity_info(vcpu: &Vcpu, affinity: u64, lowest_level: u64) -> u64 {
 }
 
 /// Waits for an interrupt. A power-down state may be left at once, as standby would be (§5.4.5), so that the call
-/// returns SUCCESS and nothing is lost.
-fn cpu_suspend(vcpu: &mut Vcpu, power_state: u64, _entry: u64, _context: u64) -> Next {
+/// returns SUCCESS and nothing is lost; the entry is checked all the same.
+fn cpu_suspend(vcpu: &mut Vcpu, power_state: u64, entry: u64) -> Next {
     if power_state & !(POWER_DOWN_STATE | 0x0300_ffff) != 0 {
         return answer(vcpu, error(ErrorCode::InvalidParameters));
+    }
+    if power_state & POWER_DOWN_STATE != 0 && !vcpu.vm.can_start_at(entry) {
+        return answer(vcpu, error(ErrorCode::InvalidAddress));
     }
     vcpu.context.x[0] = 0;
     Next::Wait

@@ -463,7 +463,8 @@ where
     C: Cpu + Send + Sync,
 {
     fn owns(&self, function: u32) -> bool {
-        smc::TRUSTED_OS_OWNERS.contains(&smc::owner(function))
+        // All calls of the ABI are SMC32.
+        smc::TRUSTED_OS_OWNERS.contains(&smc::owner(function)) && function & smc::SMC64 == 0
     }
 
     fn call(&self, registers: &mut CallRegisters) {
