@@ -91,6 +91,18 @@ fn domain(guest: &Guest, kernel: &Module, ramdisk: Option<&Module>) -> DeviceTre
     if let Some(size) = guest.limits.shm_total_max {
         domain.add_property(number("bulkhead,shm-total-max", size.to_bytes()));
     }
+    if let Some(calls) = guest.limits.tee_calls_per_second {
+        domain.add_property(cells("bulkhead,tee-calls-per-second", &[calls.get()]));
+    }
+    for (name, list) in [
+        ("bulkhead,ta-allow", &guest.tas.allow),
+        ("bulkhead,ta-deny", &guest.tas.deny),
+    ] {
+        if let Some(list) = list {
+            let octets = list.iter().flat_map(|uuid| uuid.0).collect();
+            domain.add_property(bytes(name, octets));
+        }
+    }
     for (name, ranges) in [
         ("bulkhead,smc-forward", &guest.smc.forward),
         ("bulkhead,smc-deny", &guest.smc.deny),
@@ -171,6 +183,7 @@ mod tests {
         shm-buffer-max = "1MiB"
         shm-buffers-max = 7
         shm-total-max = "8GiB"
+        tee-calls-per-second = 300
 
         [[guest]]
         name = "vm2"
@@ -255,6 +268,10 @@ mod tests {
             get("bulkhead,shm-total-max"),
             some(&(8u64 << 30).to_be_bytes())
         );
+        assert_eq!(
+            get("bulkhead,tee-calls-per-second"),
+            some(&300u32.to_be_bytes())
+        );
     }
 
     #[test]
@@ -264,6 +281,9 @@ mod tests {
             "bulkhead,shm-buffer-max",
             "bulkhead,shm-buffers-max",
             "bulkhead,shm-total-max",
+            "bulkhead,tee-calls-per-second",
+            "bulkhead,ta-allow",
+            "bulkhead,ta-deny",
             "bulkhead,smc-forward",
             "bulkhead,smc-deny",
         ] {
@@ -271,6 +291,23 @@ mod tests {
         }
         let tee = value(&composed.tree, "/chosen/vm2", "bulkhead,tee");
         assert_eq!(tee, Some(b"none\0".to_vec()));
+    }
+
+    #[test]
+    fn lists_of_applications_are_octets_in_the_order_of_the_text() {
+        let text = |list: &str| {
+            format!("[[guest]]\nname = \"vm1\"\nmemory = \"512MiB\"\n[guest.tas]\n{list}\n")
+        };
+        let name = "\"00112233-4455-6677-8899-aabbccddeeff\"";
+        let octets: Vec<u8> = (0..16).map(|index| index * 0x11).collect();
+        for (field, property) in [("allow", "bulkhead,ta-allow"), ("deny", "bulkhead,ta-deny")] {
+            let composed = compose_text(&text(&format!("{field} = [{name}]")));
+            let get = |property| value(&composed.tree, "/chosen/vm1", property);
+            assert_eq!(get(property), Some(octets.clone()));
+            let composed = compose_text(&text(&format!("{field} = []")));
+            let get = |property| value(&composed.tree, "/chosen/vm1", property);
+            assert_eq!(get(property), Some(Vec::new()), "an empty list is a list");
+        }
     }
 
     #[test]

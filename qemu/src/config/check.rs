@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use super::file::{File, GuestTable, LimitsTable, MachineTable};
 use super::optee;
 use super::payload;
-use super::smc;
 use super::{
     ConfigError, Description, Guest, Limits, Machine, Mediator, Overrides, Refusals, Size, Tee,
     Work,
 };
+use super::{smc, tas};
 use crate::kernel_image::KernelImage;
 use crate::placement::{self, BLOCK};
 
@@ -221,6 +221,7 @@ fn guest(
         ));
     }
     smc::check(refuse, &table.name, &table.smc)?;
+    tas::check(refuse, &table.name, table.tee, &table.tas)?;
     let command_line = command_line(refuse, &table)?;
     let work = match (initramfs.is_some(), table.job.clone()) {
         _ if table.payload.is_some() => payload::choose(refuse, &table)?,
@@ -254,6 +255,7 @@ fn guest(
         tee: table.tee,
         tee_conduit: table.tee_conduit,
         smc: table.smc,
+        tas: table.tas,
         work,
         overlays: Vec::new(),
     })
@@ -349,11 +351,12 @@ fn limits(
         shm_buffer_max: table.shm_buffer_max,
         shm_buffers_max: table.shm_buffers_max,
         shm_total_max: table.shm_total_max,
+        tee_calls_per_second: table.tee_calls_per_second,
     };
     if tee == Tee::None && limits != Limits::default() {
         return Err(refuse.at(
             format!("guest {name}: limits"),
-            "a guest with tee = \"none\" shares no memory with a TEE",
+            "a guest with tee = \"none\" has no TEE to use up",
             "Leave out the limits, or write tee = \"optee\".",
         ));
     }

@@ -1,10 +1,11 @@
 //! A machine description as it stands in its TOML file, before anything is checked but form.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Conduit, Mediator, Size, SmcPolicy, Tee};
+use super::{Conduit, Mediator, Size, SmcPolicy, TaAccess, Tee};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -50,6 +51,8 @@ pub(super) struct GuestTable {
     #[serde(default)]
     pub(super) limits: LimitsTable,
     #[serde(default)]
+    pub(super) tas: TaAccess,
+    #[serde(default)]
     pub(super) smc: SmcPolicy,
     pub(super) job: Option<String>,
     pub(super) payload: Option<String>,
@@ -62,4 +65,5 @@ pub(super) struct LimitsTable {
     pub(super) shm_buffer_max: Option<Size>,
     pub(super) shm_buffers_max: Option<u32>,
     pub(super) shm_total_max: Option<Size>,
+    pub(super) tee_calls_per_second: Option<NonZeroU32>,
 }

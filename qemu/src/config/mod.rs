@@ -10,11 +10,13 @@ mod optee;
 mod payload;
 mod size;
 mod smc;
+mod tas;
 
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +25,7 @@ pub use error::ConfigError;
 pub(crate) use error::Refusals;
 pub use size::{Size, SizeError};
 pub use smc::{IdRange, SmcPolicy};
+pub use tas::{TaAccess, Uuid};
 
 /// A machine and its guests.
 #[derive(Clone, Debug)]
@@ -141,6 +144,8 @@ pub struct Guest {
     pub limits: Limits,
     /// Which of its SMCs and HVCs go to the firmware, and which are denied.
     pub smc: SmcPolicy,
+    /// The trusted applications that it may open.
+    pub tas: TaAccess,
     /// What it is to do.
     pub work: Work,
     /// Folders whose files are added to its initramfs, later ones over earlier ones.
@@ -219,6 +224,8 @@ pub struct Limits {
     pub shm_buffers_max: Option<u32>,
     /// All shared buffers together.
     pub shm_total_max: Option<Size>,
+    /// Calls of the TEE that begin in a second.
+    pub tee_calls_per_second: Option<NonZeroU32>,
 }
 
 /// What the command line says about a machine, beside its description.

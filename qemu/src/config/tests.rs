@@ -1,6 +1,7 @@
 //! One test for each reason to refuse, and for what is taken when a field is left out.
 
 use std::fs;
+use std::num::NonZeroU32;
 
 use tempfile::TempDir;
 
@@ -138,6 +139,7 @@ fn every_field_arrives() {
             shm-buffer-max = "1MiB"
             shm-buffers-max = 7
             shm-total-max = "2MiB"
+            tee-calls-per-second = 100
             "#,
         )
         .unwrap();
@@ -157,6 +159,7 @@ fn every_field_arrives() {
     assert_eq!(guest.limits.shm_buffer_max, Some(Size::mib(1)));
     assert_eq!(guest.limits.shm_buffers_max, Some(7));
     assert_eq!(guest.limits.shm_total_max, Some(Size::mib(2)));
+    assert_eq!(guest.limits.tee_calls_per_second, NonZeroU32::new(100));
     assert_eq!(guest.work, Work::OwnInitramfs);
     assert!(!description.needs_debian());
 }
@@ -521,8 +524,14 @@ fn limits_without_a_tee_are_refused() {
             "tee = \"none\"\n[guest.limits]\nshm-buffers-max = 1",
         )),
         "guest vm1: limits",
-        "shares no memory",
+        "has no TEE to use up",
     );
+}
+
+#[test]
+fn a_guest_that_may_make_no_calls_is_refused() {
+    let fields = "[guest.limits]\ntee-calls-per-second = 0";
+    refused(parse(&guest_with(fields)), "line 5", "nonzero");
 }
 
 #[test]
