@@ -46,9 +46,19 @@ test-e2e: fetch ## tests that boot machines
 clean: ## remove what was built; what was downloaded stays, in .cache
 	cargo clean
 
+# rustup installs what rust-toolchain.toml names at the first call of cargo, unless it was told not to; here it is asked to.
 # Rust programs are linked by the C compiler, and one library is C. Everything else the host tool installs itself.
 setup:
 	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust with rustup' >&2; exit 1; }
+	@if command -v rustup >/dev/null; then \
+		rustc --version >/dev/null 2>&1 || rustup toolchain install >&2; \
+		for target in $(BARE_METAL); do \
+			rustup target list --installed | grep -qx "$$target" || rustup target add "$$target" >&2; \
+		done; \
+		for component in clippy rustfmt; do \
+			rustup component list --installed | grep -q "^$$component" || rustup component add "$$component" >&2; \
+		done; \
+	fi
 	@if ! command -v cc >/dev/null; then \
 		if [ "$$(id -u)" = 0 ]; then \
 			echo 'Installing the C compiler ...' >&2; \
