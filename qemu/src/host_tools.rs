@@ -54,6 +54,11 @@ pub const FIRMWARE: &[Tool] = &[
         file: "gcc",
         package: "gcc",
     },
+    // The image tool includes OpenSSL's headers, also where it is built without the library.
+    Tool {
+        file: "/usr/include/openssl/sha.h",
+        package: "libssl-dev",
+    },
     Tool {
         file: "make",
         package: "make",
