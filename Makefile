@@ -13,13 +13,16 @@ BARE_METAL := aarch64-unknown-none-softfloat
 # rustup puts cargo here; a shell that was open before does not know yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run fetch test format-check lint test-host conformance test-e2e clean setup
+.PHONY: help run xtest fetch test format-check lint test-host conformance test-e2e clean setup
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: setup ## run a machine: two guests that share one OP-TEE, or CONFIG=FILE
 	cargo run --release -p qemu -- run --config $(CONFIG) $(ARGS)
+
+xtest: setup ## the whole of xtest in every guest with a TEE at the same time; CONFIG=FILE for another machine
+	cargo run --release -p qemu -- xtest --config $(CONFIG) $(ARGS)
 
 fetch: setup ## download and build everything, so that later runs need no network
 	cargo run --release -p qemu -- fetch

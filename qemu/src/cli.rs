@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{GuestCommand, Overlay, Overrides};
 use crate::run::DEFAULT_TIMEOUT;
+use crate::xtest;
 
 /// Runs several unmodified Linux guests on the Bulkhead hypervisor under QEMU, with one real OP-TEE between them.
 ///
@@ -32,6 +33,8 @@ pub enum Command {
     Check(CheckArguments),
     /// Run the conformance kit: what guests are owed when they issue SMCs and HVCs, case by case.
     Conformance(ConformanceArguments),
+    /// Run the whole of xtest in every guest with a TEE, at the same time.
+    Xtest(XtestArguments),
     /// List what the machines are made of: QEMU and Debian's packages with their versions and hashes.
     Versions,
 }
@@ -52,6 +55,30 @@ pub struct ConformanceArguments {
     pub json: Option<PathBuf>,
 
     /// The folder for logs, a folder a machine [default: target/runs]
+    #[arg(long, value_name = "DIR")]
+    pub logs: Option<PathBuf>,
+}
+
+/// Of `xtest`.
+#[derive(Debug, Args)]
+pub struct XtestArguments {
+    /// The machine description; guests with a TEE run xtest instead of their jobs
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// Give up after so many seconds, counted from QEMU's start
+    #[arg(long, value_name = "S", default_value_t = xtest::DEFAULT_TIMEOUT.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout: u64,
+
+    /// The CPU model instead of the description's, such as cortex-a72 or max
+    #[arg(long, value_name = "MODEL")]
+    pub cpu: Option<String>,
+
+    /// The folder for the reports xtest.json and xtest.xml [default: target/report]
+    #[arg(long, value_name = "DIR")]
+    pub reports: Option<PathBuf>,
+
+    /// The folder for logs, one file a console [default: target/runs/NAME-OF-THE-DESCRIPTION]
     #[arg(long, value_name = "DIR")]
     pub logs: Option<PathBuf>,
 }

@@ -2,17 +2,19 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
 
-use qemu::cli::{Cli, Command, ConformanceArguments, RunArguments};
+use qemu::cli::{Cli, Command, ConformanceArguments, RunArguments, XtestArguments};
 use qemu::config::{Description, Overrides};
 use qemu::conformance::{self, ConformanceOptions};
 use qemu::interrupt::Interrupt;
 use qemu::parts::Parts;
 use qemu::progress::Progress;
 use qemu::run::{self, RunError, RunOptions};
+use qemu::xtest::{self, XtestOptions};
 
 /// The exit status when the machine description is refused; that of clap when the command line is.
 const REFUSED: u8 = 2;
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check(&arguments.config),
         Command::Fetch(arguments) => fetch(arguments.config.as_deref(), &progress),
         Command::Conformance(arguments) => conformance(arguments, &progress),
+        Command::Xtest(arguments) => xtest(arguments, &progress),
         Command::Versions => versions(&progress),
     };
     match done {
@@ -90,6 +93,21 @@ fn conformance(arguments: &ConformanceArguments, progress: &Progress) -> Result<
         .write_json(&options.json)
         .with_context(|| format!("the report {} can't be written", options.json.display()))?;
     Ok(u8::from(!report.passed()))
+}
+
+fn xtest(arguments: &XtestArguments, progress: &Progress) -> Result<u8, RunError> {
+    let mut options = XtestOptions::new(&arguments.config);
+    options.cpu.clone_from(&arguments.cpu);
+    options.timeout = Duration::from_secs(arguments.timeout);
+    options.logs.clone_from(&arguments.logs);
+    if let Some(reports) = &arguments.reports {
+        options.reports.clone_from(reports);
+    }
+    options.interrupt = Interrupt::from_signals().context("signals can't be caught")?;
+    let report = xtest::run(&options, progress)?;
+    print!("{report}");
+    report.write(&options.reports)?;
+    Ok(report.exit_status)
 }
 
 fn versions(progress: &Progress) -> Result<u8, RunError> {

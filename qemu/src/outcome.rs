@@ -35,6 +35,8 @@ pub struct GuestTrace {
     pub stopped: Option<String>,
     /// How often it reset itself.
     pub resets: u32,
+    /// Whether it may start again: its last life counts.
+    pub may_restart: bool,
     /// The last line with text on its console, until its job ended.
     pub last_line: String,
 }
@@ -72,12 +74,17 @@ pub enum Event {
 }
 
 impl Trace {
-    /// Before anything was seen, of guests given as name and token.
-    pub fn new(guests: impl IntoIterator<Item = (String, Option<String>)>) -> Self {
+    /// Before anything was seen, of guests given as name and token, of which those named in `may_restart` may be reset
+    /// or stopped and start again.
+    pub fn new(
+        guests: impl IntoIterator<Item = (String, Option<String>)>,
+        may_restart: &[String],
+    ) -> Self {
         Self {
             guests: guests
                 .into_iter()
                 .map(|(name, token)| GuestTrace {
+                    may_restart: may_restart.contains(&name),
                     name,
                     token,
                     ..GuestTrace::default()
@@ -125,6 +132,9 @@ impl Trace {
         let (index, news) = self.guest_news(text).or_else(|| self.guest_news(plain?))?;
         let guest = self.guests.get_mut(index)?;
         if news.starts_with("started") {
+            if guest.up && guest.may_restart {
+                guest.begin_another_life();
+            }
             guest.up = true;
             if guest.token.is_none() {
                 guest.started.get_or_insert(at);
@@ -194,7 +204,7 @@ impl Trace {
         }
         self.guests
             .iter()
-            .any(|guest| guest.verdict().is_fatal())
+            .any(|guest| !guest.may_restart && guest.verdict().is_fatal())
             .then_some(Failure::Guest)
     }
 }
@@ -266,6 +276,18 @@ impl Verdict {
 }
 
 impl GuestTrace {
+    /// Forgets what became of the life before.
+    fn begin_another_life(&mut self) {
+        *self = Self {
+            name: std::mem::take(&mut self.name),
+            token: self.token.take(),
+            sight: std::mem::take(&mut self.sight),
+            resets: self.resets,
+            may_restart: self.may_restart,
+            ..Self::default()
+        };
+    }
+
     /// What the guest's lines up to now are worth.
     pub fn verdict(&self) -> Verdict {
         if let Some(reason) = &self.stopped {
@@ -284,7 +306,7 @@ impl GuestTrace {
             (Some(0), None) if self.off => Verdict::Passed,
             (Some(0), None) => Verdict::NotOff,
             (Some(status), None) => Verdict::JobFailed(status),
-            (None, _) if self.resets > 0 => Verdict::Reset,
+            (None, _) if self.resets > 0 && !self.may_restart => Verdict::Reset,
             (None, _) if self.off => Verdict::NoResult,
             (None, _) if self.started.is_some() => Verdict::Unfinished,
             (None, _) if self.up => Verdict::JobNotStarted,
@@ -315,6 +337,8 @@ pub enum End {
     Failed(Failure),
     /// The tool ended it: the guest was off that the run was to last for.
     GuestOff,
+    /// The tool ended it: whoever attended it wanted no more.
+    Dismissed,
 }
 
 /// What came of a run.
@@ -355,7 +379,7 @@ impl RunResult {
             )),
             End::Failed(_) => Self::GuestFailed,
             // What the others did is judged by whoever asked for such an end.
-            End::GuestOff => Self::Passed,
+            End::GuestOff | End::Dismissed => Self::Passed,
             End::Exited(Some(0)) if trace.all_off && guests_passed => Self::Passed,
             End::Exited(Some(0)) if trace.all_off => Self::GuestFailed,
             End::Exited(Some(0)) => Self::MachineFailed(

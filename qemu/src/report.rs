@@ -278,7 +278,7 @@ fn cut(job: &str) -> String {
 
 /// What the last column of a table is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Last {
+pub(crate) enum Last {
     /// Right-aligned.
     Number,
     /// Left-aligned, as all other columns are.
@@ -286,7 +286,7 @@ enum Last {
 }
 
 /// Writes rows of columns.
-fn table<const N: usize>(
+pub(crate) fn table<const N: usize>(
     formatter: &mut fmt::Formatter<'_>,
     rows: &[[String; N]],
     last: Last,
@@ -335,6 +335,13 @@ mod tests {
             PathBuf::from(format!("logs/{name}.log")),
             origin,
         )
+    }
+
+    impl GuestReport {
+        /// For tests of what is made of reports.
+        pub(crate) fn of_test(name: &str, passed: bool) -> Self {
+            guest(name, Some(if passed { 0 } else { 7 }))
+        }
     }
 
     fn report(result: RunResult, guests: Vec<GuestReport>) -> Report {

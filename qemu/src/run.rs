@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::ChildStdout;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::process::{ChildStdin, ChildStdout};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,12 +13,13 @@ use anyhow::{Context as _, Result};
 use thiserror::Error;
 
 use crate::config::{ConfigError, Description, Overrides, Work};
-use crate::console::{Line, Splitter};
+use crate::console::{HYPERVISOR_TAG, Line, Source, Splitter};
 use crate::hypervisor;
 use crate::interrupt::Interrupt;
 use crate::logs::{Logs, RunFolder, last_line};
 use crate::machine::{self, Boot, Qemu};
 use crate::marker::random_token;
+use crate::operator::{Heard, Operator, Said};
 use crate::outcome::{End, Event, Failure, RunResult, Trace};
 use crate::parts::Parts;
 use crate::placement::Placement;
@@ -48,6 +49,8 @@ pub struct RunOptions {
     pub logs: Option<PathBuf>,
     /// End the run as soon as this guest is off, whatever becomes of the others.
     pub until_off: Option<String>,
+    /// Guests that may be reset or destroyed and start again: what counts is the life that is their last.
+    pub may_restart: Vec<String>,
     /// Set from outside to end the run.
     pub interrupt: Interrupt,
 }
@@ -61,6 +64,7 @@ impl RunOptions {
             timeout: DEFAULT_TIMEOUT,
             logs: None,
             until_off: None,
+            may_restart: Vec::new(),
             interrupt: Interrupt::default(),
         }
     }
@@ -82,6 +86,17 @@ pub enum RunError {
 
 /// Composes the machine, runs it to its end and judges it.
 pub fn run(options: &RunOptions, progress: &Progress) -> Result<Report, RunError> {
+    let (report, _) = attend(options, progress, |_| Ok(()))?;
+    Ok(report)
+}
+
+/// Runs a machine as [`run`] does, with `script` at its console: in a thread of its own, from QEMU's start on. When the
+/// script returns, the machine runs on; when it fails, the run ends.
+pub fn attend<T: Send>(
+    options: &RunOptions,
+    progress: &Progress,
+    script: impl FnOnce(Operator) -> Result<T> + Send,
+) -> Result<(Report, Result<T>), RunError> {
     let description = Description::load(&options.config, &options.overrides)?;
     let folder = RunFolder::take(&log_folder(options))?;
     let parts = Parts::get(&description, progress)?;
@@ -92,6 +107,7 @@ pub fn run(options: &RunOptions, progress: &Progress) -> Result<Report, RunError
             .iter()
             .zip(&tokens)
             .map(|(guest, token)| (guest.name.clone(), token.clone())),
+        &options.may_restart,
     );
     let origin = SystemTime::now();
     let mut run = Run {
@@ -101,10 +117,12 @@ pub fn run(options: &RunOptions, progress: &Progress) -> Result<Report, RunError
         trace,
         splitter: Splitter::new(guest_names(&description)),
         logs: folder.open_logs(guest_names(&description))?,
+        listener: None,
+        dismissal: Interrupt::default(),
     };
-    let end = run.carry_out(&machine, &folder, options)?;
+    let (end, attended) = run.carry_out(&machine, &folder, options, script)?;
     let seconds = run.began.elapsed().as_secs_f64();
-    Ok(report(
+    let report = report(
         &description,
         &folder,
         &run.trace,
@@ -112,7 +130,8 @@ pub fn run(options: &RunOptions, progress: &Progress) -> Result<Report, RunError
         origin,
         seconds,
         &parts,
-    ))
+    );
+    Ok((report, attended))
 }
 
 fn guest_names(description: &Description) -> impl Iterator<Item = &str> {
@@ -181,32 +200,71 @@ struct Run<'a> {
     trace: Trace,
     splitter: Splitter,
     logs: Logs,
+    /// Whoever attends the run, as long as they listen.
+    listener: Option<Sender<Heard>>,
+    /// Set when whoever attends the run wants no more of it.
+    dismissal: Interrupt,
 }
 
 /// Bytes of UART0 and when they came.
 type Piece = (Instant, Vec<u8>);
 
 impl Run<'_> {
-    /// Starts QEMU and follows its consoles to the end.
-    fn carry_out(
+    /// Starts QEMU and follows its consoles to the end, with `script` as operator.
+    fn carry_out<T: Send>(
         &mut self,
         arguments: &[OsString],
         folder: &RunFolder,
         options: &RunOptions,
-    ) -> Result<End> {
+        script: impl FnOnce(Operator) -> Result<T> + Send,
+    ) -> Result<(End, Result<T>)> {
         let errors = File::create(folder.qemu_log()).context("QEMU's log can't be written")?;
         drop(fs::remove_file(folder.secure_log()));
         let step = self.progress.step("Running the machine");
         let _watch = options.interrupt.watch();
         self.began = Instant::now();
-        let (mut qemu, uart) = Qemu::start(arguments, errors)?;
+        let (mut qemu, keyboard, uart) = Qemu::start(arguments, errors)?;
+        let operator = self.operator(keyboard);
+        let dismissal = self.dismissal.clone();
+        let ended = thread::scope(|scope| {
+            let attended = scope.spawn(move || {
+                let mut on_failure = DismissOnFailure(Some(dismissal));
+                let attended = script(operator)?;
+                on_failure.0 = None;
+                Ok(attended)
+            });
+            let end = self.see_through(&mut qemu, uart, options);
+            // The operator hears no more, and so comes to an end.
+            self.listener = None;
+            qemu.kill();
+            let attended = attended
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Ok((end?, attended))
+        });
+        drop(step);
+        ended
+    }
+
+    fn operator(&mut self, keyboard: ChildStdin) -> Operator {
+        let (sender, heard) = mpsc::channel();
+        self.listener = Some(sender);
+        Operator::new(keyboard, heard, self.dismissal.clone())
+    }
+
+    fn see_through(
+        &mut self,
+        qemu: &mut Qemu,
+        uart: ChildStdout,
+        options: &RunOptions,
+    ) -> Result<End> {
         let pieces = read_pieces(uart);
         let end = match self.follow(&pieces, options)? {
             Some(end) => {
                 qemu.kill();
                 end
             }
-            None => wait(&mut qemu)?,
+            None => wait(qemu)?,
         };
         // What was on its way when QEMU ended.
         for (at, bytes) in pieces {
@@ -215,7 +273,6 @@ impl Run<'_> {
         let mut rest = Vec::new();
         self.splitter.finish(|line| rest.push(line));
         self.lines(Instant::now(), rest)?;
-        drop(step);
         Ok(end)
     }
 
@@ -233,6 +290,9 @@ impl Run<'_> {
             let ran = now.duration_since(self.began);
             if options.interrupt.requested() {
                 return Ok(Some(End::Interrupted));
+            }
+            if self.dismissal.requested() {
+                return Ok(Some(End::Dismissed));
             }
             if let Some(name) = &options.until_off {
                 let mut guests = self.trace.guests.iter();
@@ -265,7 +325,17 @@ impl Run<'_> {
         }
     }
 
+    /// Tells whoever attends the run; once they have gone, nobody.
+    fn tell(&mut self, heard: Heard) {
+        if let Some(listener) = &self.listener
+            && listener.send(heard).is_err()
+        {
+            self.listener = None;
+        }
+    }
+
     fn piece(&mut self, at: Instant, bytes: &[u8]) -> Result<()> {
+        self.tell(Heard::Uart(bytes.to_vec()));
         let mut lines = Vec::new();
         self.splitter.feed(bytes, |line| lines.push(line));
         self.lines(at, lines)
@@ -282,17 +352,27 @@ impl Run<'_> {
                 self.progress
                     .say(&format!("[{:6.1} s] {text}", at.as_secs_f64()));
             }
+            let said = Said {
+                at,
+                console: match line.source {
+                    Source::Firmware => "firmware".to_owned(),
+                    Source::Hypervisor => HYPERVISOR_TAG.to_owned(),
+                    Source::Guest(index) => self.guest_name(index).to_owned(),
+                },
+                text: line.text(),
+            };
+            self.tell(Heard::Line(said));
         }
         Ok(())
     }
 
+    fn guest_name(&self, index: usize) -> &str {
+        let guest = self.description.guests.get(index);
+        guest.map_or("?", |guest| guest.name.as_str())
+    }
+
     fn describe(&self, event: &Event) -> String {
-        let name = |index: usize| {
-            self.description
-                .guests
-                .get(index)
-                .map_or("?", |guest| guest.name.as_str())
-        };
+        let name = |index: usize| self.guest_name(index);
         match event {
             Event::HypervisorUp => "the hypervisor is up".to_owned(),
             Event::JobStarted(index) => format!("{}: runs its job", name(*index)),
@@ -301,6 +381,17 @@ impl Run<'_> {
             }
             Event::Guest(index, news) => format!("{}: {news}", name(*index)),
             Event::Panic(message) => format!("the hypervisor panicked: {message}"),
+        }
+    }
+}
+
+/// Ends the run when it is dropped: the operator failed, or panicked.
+struct DismissOnFailure(Option<Interrupt>);
+
+impl Drop for DismissOnFailure {
+    fn drop(&mut self) {
+        if let Some(dismissal) = &self.0 {
+            dismissal.request();
         }
     }
 }

@@ -6,10 +6,15 @@ const EXIT: &str = "seconds=1.00 kernel=6.12.1 optee=4.5";
 
 /// Two guests; the second has an initramfs of its own.
 fn trace(lines: &[(Source, &str)]) -> Trace {
-    let mut trace = Trace::new([
+    trace_with(&[], lines)
+}
+
+fn trace_with(may_restart: &[String], lines: &[(Source, &str)]) -> Trace {
+    let guests = [
         ("vm1".to_owned(), Some("abc".to_owned())),
         ("vm2".to_owned(), None),
-    ]);
+    ];
+    let mut trace = Trace::new(guests, may_restart);
     for (seconds, (source, text)) in (1..).zip(lines) {
         trace.line(Duration::from_secs(seconds), *source, text);
     }
@@ -140,6 +145,39 @@ fn a_reset_before_the_end_of_the_job_ends_the_run() {
     let trace = trace(&[start, (HV, "vm1: reset")]);
     assert_eq!(trace.guests[0].verdict(), Verdict::Reset);
     assert_eq!(trace.failure(), Some(Failure::Guest));
+}
+
+#[test]
+fn the_last_life_counts_of_a_guest_that_may_restart() {
+    let start = (VM1, "@@abc start kernel=6.12.1 optee=4.5");
+    let bad = format!("@@abc exit=1 {EXIT}");
+    let good = format!("@@abc exit=0 {EXIT}");
+    let mut lines = vec![
+        (HV, "vm1: started"),
+        start,
+        (HV, "vm1: reset"),
+        (HV, "vm1: started"),
+        start,
+        (VM1, &bad),
+        (HV, "error: vm1: stopped: destroyed at the console"),
+        (HV, "vm1: off"),
+    ];
+    let vm1 = ["vm1".to_owned()];
+    let judged = |lines: &[(Source, &str)]| {
+        let trace = trace_with(&vm1, lines);
+        assert_eq!(trace.failure(), None);
+        trace.guests[0].verdict()
+    };
+    assert_eq!(
+        judged(&lines),
+        Verdict::Stopped("destroyed at the console".to_owned())
+    );
+    lines.push((HV, "vm1: started"));
+    assert_eq!(judged(&lines), Verdict::JobNotStarted);
+    lines.extend([start, (VM1, &good), (HV, "vm1: off")]);
+    assert_eq!(judged(&lines), Verdict::Passed);
+    assert_eq!(trace_with(&vm1, &lines).guests[0].resets, 1);
+    assert_eq!(trace(&lines).failure(), Some(Failure::Guest));
 }
 
 #[test]
