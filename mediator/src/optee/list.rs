@@ -10,7 +10,7 @@ use super::buffers::Handle;
 use super::place::Extents;
 use super::pool::{Chain, Pool};
 use super::stats::Counters;
-use crate::address::{Ipa, Pa};
+use crate::address::Ipa;
 use crate::ports::{Cpu, GuestMemory, Ports, Run, SecureWorld, ShadowMemory};
 
 /// How many entries are translated before the next look for an interrupt.
@@ -56,7 +56,43 @@ pub(super) struct Translation {
     /// Entries that are loaded, and how many of them are translated.
     loaded: usize,
     translated: usize,
-    run: Run,
+    window: Window,
+}
+
+/// The pages that can be translated at once, because they are contiguous both in IPA and in PA.
+#[derive(Clone, Copy, Debug, Default)]
+struct Window {
+    /// IPA of the first page.
+    start: u64,
+    /// How many pages there are.
+    pages: u64,
+    /// What leads from IPA to PA.
+    distance: u64,
+}
+
+impl Window {
+    /// The whole pages of `run`: none if IPA and PA are not aligned alike.
+    fn of(run: &Run) -> Self {
+        let distance = run.pa.0.wrapping_sub(run.ipa.0);
+        let start = run.ipa.0.checked_next_multiple_of(PAGE_SIZE);
+        match start {
+            Some(start) if distance.is_multiple_of(PAGE_SIZE) => Self {
+                start,
+                pages: run.len.saturating_sub(start - run.ipa.0) / PAGE_SIZE,
+                distance,
+            },
+            _ => Self::default(),
+        }
+    }
+
+    /// The physical address of the page that starts at `ipa`.
+    fn translate(&self, ipa: u64) -> Option<u64> {
+        // So turned, an offset that is no multiple of a page is more than any number of pages.
+        let index = ipa
+            .wrapping_sub(self.start)
+            .rotate_right(PAGE_SIZE.trailing_zeros());
+        (index < self.pages).then(|| ipa.wrapping_add(self.distance))
+    }
 }
 
 /// How far a translation got.
@@ -98,11 +134,7 @@ impl Translation {
             left: pages,
             loaded: 0,
             translated: 0,
-            run: Run {
-                ipa: Ipa(0),
-                pa: Pa(0),
-                len: 0,
-            },
+            window: Window::default(),
         }
     }
 
@@ -195,24 +227,32 @@ impl Translation {
         end: usize,
         memory: &M,
     ) -> Result<(), TranslateError> {
+        let mut window = self.window;
+        let mut contiguous = 0..0;
         let remember = self.purpose == Purpose::Register;
         for word in words.get_mut(self.translated..end).unwrap_or_default() {
-            let page = Ipa(*word);
-            if !page.is_aligned(PAGE_SIZE) {
-                return Err(TranslateError::BadList);
-            }
-            let pa = match page_in(&self.run, page) {
+            let page = *word;
+            let pa = match window.translate(page) {
                 Some(pa) => pa,
                 None => {
-                    self.run = memory.run(page).map_err(|_| TranslateError::BadList)?;
-                    page_in(&self.run, page).ok_or(TranslateError::BadList)?
+                    let run = memory.run(Ipa(page)).map_err(|_| TranslateError::BadList)?;
+                    window = Window::of(&run);
+                    window.translate(page).ok_or(TranslateError::BadList)?
                 }
             };
-            if remember {
-                self.extents.push(page.0);
+            if page != contiguous.end {
+                if remember {
+                    self.extents.push(contiguous);
+                }
+                contiguous = page..page;
             }
-            *word = pa.0;
+            contiguous.end = page.wrapping_add(PAGE_SIZE);
+            *word = pa;
         }
+        if remember {
+            self.extents.push(contiguous);
+        }
+        self.window = window;
         Ok(())
     }
 
@@ -243,13 +283,49 @@ impl Translation {
     }
 }
 
-/// The physical address of a whole page that `run` holds.
-fn page_in(run: &Run, page: Ipa) -> Option<Pa> {
-    let offset = page.0.checked_sub(run.ipa.0)?;
-    let end = offset.checked_add(PAGE_SIZE)?;
-    if end > run.len {
-        return None;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Pa;
+
+    fn window(ipa: u64, pa: u64, len: u64) -> Window {
+        let (ipa, pa) = (Ipa(ipa), Pa(pa));
+        Window::of(&Run { ipa, pa, len })
     }
-    let pa = run.pa.checked_add(offset)?;
-    pa.is_aligned(PAGE_SIZE).then_some(pa)
+
+    #[test]
+    fn whole_pages_of_a_run_are_translated() {
+        let window = window(0x4000_0000, 0x5000, 0x3000);
+        assert_eq!(window.translate(0x4000_0000), Some(0x5000));
+        assert_eq!(window.translate(0x4000_2000), Some(0x7000));
+        for outside in [0x4000_3000, 0x3fff_f000, 0, u64::MAX - 0xfff] {
+            assert_eq!(window.translate(outside), None, "{outside:#x}");
+        }
+        for inside_a_page in [0x4000_0001, 0x4000_0800, 0x4000_1fff] {
+            assert_eq!(window.translate(inside_a_page), None, "{inside_a_page:#x}");
+        }
+    }
+
+    #[test]
+    fn pages_that_a_run_holds_in_part_are_not() {
+        let window = window(0x1800, 0x9800, 0x2000);
+        assert_eq!(window.translate(0x1000), None);
+        assert_eq!(window.translate(0x2000), Some(0xa000));
+        assert_eq!(window.translate(0x3000), None);
+    }
+
+    #[test]
+    fn runs_without_a_page_translate_nothing() {
+        for (ipa, pa, len) in [
+            (0x1000, 0x9000, 0xfff),
+            (0x1000, 0x9800, 0x4000),
+            (0x1800, 0x9800, 0x100),
+            (u64::MAX - 0x7ff, 0x800, 0x800),
+        ] {
+            let window = window(ipa, pa, len);
+            assert_eq!(window.translate(ipa & !0xfff), None);
+            assert_eq!(window.translate(0x2000), None);
+        }
+        assert_eq!(Window::default().translate(0), None);
+    }
 }

@@ -1,6 +1,6 @@
 //! Where in guest memory a message lies.
 
-use optee_abi::pagelist::PAGE_SIZE;
+use core::ops::Range;
 
 use crate::address::Ipa;
 use crate::ports::{GuestMemory, NotGuestMemory};
@@ -130,21 +130,21 @@ struct Extent {
 }
 
 impl Extents {
-    /// Adds the next page of the buffer.
-    pub(super) fn push(&mut self, page: u64) {
-        if self.full {
+    /// Adds the next pages of the buffer, which are contiguous.
+    pub(super) fn push(&mut self, pages: Range<u64>) {
+        if self.full || pages.is_empty() {
             return;
         }
-        let end = page.saturating_add(PAGE_SIZE);
+        let Range { start, end } = pages;
         if let Some(last) = self
             .used
             .checked_sub(1)
             .and_then(|last| self.extents.get_mut(last))
-            && last.end == page
+            && last.end == start
         {
             last.end = end;
         } else if let Some(extent) = self.extents.get_mut(self.used) {
-            *extent = Extent { start: page, end };
+            *extent = Extent { start, end };
             self.used += 1;
         } else {
             self.full = true;
@@ -206,7 +206,7 @@ mod tests {
     fn adjacent_pages_are_one_extent() {
         let mut extents = Extents::default();
         for page in [0x1000, 0x2000, 0x8000] {
-            extents.push(page);
+            extents.push(page..page + 0x1000);
         }
         assert_eq!(
             extents.place(0x100, 32),
@@ -227,7 +227,8 @@ mod tests {
     fn only_the_first_extents_are_remembered() {
         let mut extents = Extents::default();
         for index in 0..8 {
-            extents.push(0x1_0000 * index);
+            let page = 0x1_0000 * index;
+            extents.push(page..page + 0x1000);
         }
         assert!(extents.place(0x3000, 8).is_some());
         assert_eq!(extents.place(0x4000, 8), None);
@@ -237,7 +238,7 @@ mod tests {
     fn what_follows_a_forgotten_page_is_forgotten() {
         let mut extents = Extents::default();
         for page in [0x1000, 0x3000, 0x5000, 0x7000, 0x9000, 0x8000] {
-            extents.push(page);
+            extents.push(page..page + 0x1000);
         }
         assert_eq!(extents.place(0x4000, 8), None);
     }

@@ -151,6 +151,23 @@ fn a_waiting_call_is_read_when_it_begins() {
 }
 
 #[test]
+fn statistics_say_what_was_denied_and_what_waited() {
+    let (world, guest) = guest_that_may(TaAccess::Only);
+    assert_denied(&world, &guest, OTHER);
+    assert_opens(&world, &guest, LISTED);
+    let mut text = std::string::String::new();
+    guest.write_stats(&mut text).unwrap();
+    assert!(!text.contains('\n'), "it is a line: {text}");
+    for part in [
+        "2 open, 0 invoke",
+        "0 paced, 1 opens denied, 1 refused",
+        "now 0 buffers, 0 pages, 0 calls in flight",
+    ] {
+        assert!(text.contains(part), "{part} is not in: {text}");
+    }
+}
+
+#[test]
 fn calls_within_the_limit_do_not_wait() {
     let (world, guest) = slow_guest();
     for _ in 0..5 {
