@@ -108,6 +108,10 @@ pub const PYTHON: &str = "/usr/bin/python3";
 /// Seconds to wait while another apt works, such as a fresh machine's own.
 const LOCK_TIMEOUT: &str = "DPkg::Lock::Timeout=300";
 
+/// Runs a program with its status on our output and its own output with its errors. A package's scripts must not have
+/// their output on the descriptor that apt gives dpkg for the status: they can't write to it.
+const STATUS_APART: &str = r#"exec "$0" "$@" 3>&1 1>&2"#;
+
 /// The keys that sign Debian's archive.
 pub const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
@@ -179,13 +183,15 @@ fn install(packages: &[&str], apt_get: &OsStr, progress: &Progress) -> Result<()
     let step = progress.step(&format!("Installing {}", packages.join(" ")));
     let run = |arguments: &[&str]| {
         process::run(
-            Command::new(apt_get)
+            Command::new("sh")
+                .args(["-c", STATUS_APART])
+                .arg(apt_get)
                 .env("DEBIAN_FRONTEND", "noninteractive")
                 .args([
                     "-q",
                     "-y",
                     "-o",
-                    "APT::Status-Fd=1",
+                    "APT::Status-Fd=3",
                     "-o",
                     "Dpkg::Use-Pty=0",
                     "-o",
@@ -312,6 +318,25 @@ mod tests {
             "apt-get",
             &format!("for tool in one two three; do >{bin}/$tool; done"),
         );
+        let host = Host {
+            path: folder.path().as_os_str(),
+            apt_get: apt.as_os_str(),
+            is_root: true,
+        };
+        ensure_on(&host, TOOLS, &Progress::silent()).unwrap();
+    }
+
+    #[test]
+    fn scripts_of_packages_do_not_write_to_the_status() {
+        let folder = TempDir::new().unwrap();
+        let bin = folder.path().display();
+        // As libgstreamer's does, which QEMU comes with: it fails where it can't say what it did.
+        let script = format!(
+            r#"echo pmstatus:p:50.0:configuring >&3
+               [ "$(readlink /proc/$$/fd/1)" != "$(readlink /proc/$$/fd/3)" ] || exit 1
+               echo done && for tool in one two three; do >{bin}/$tool; done"#
+        );
+        let apt = program(&folder, "apt-get", &script);
         let host = Host {
             path: folder.path().as_os_str(),
             apt_get: apt.as_os_str(),
