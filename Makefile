@@ -13,7 +13,7 @@ BARE_METAL := aarch64-unknown-none-softfloat
 # rustup puts cargo here; a shell that was open before does not know yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run xtest fetch test format-check lint test-host conformance test-e2e clean setup
+.PHONY: help run xtest fetch test format-check lint test-host conformance test-e2e bench clean setup
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,10 +32,12 @@ test: format-check lint test-host conformance test-e2e ## all of the checks belo
 
 format-check: setup ## check that the code is formatted
 	cargo fmt --all --check
+	cd workloads && cargo fmt --all --check
 
 lint: setup ## clippy without warnings, for the host and for the bare machine
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy -p hypervisor -p guest-shim --target $(BARE_METAL) -- -D warnings
+	cargo clippy -p floor -p hypervisor -p guest-shim --target $(BARE_METAL) -- -D warnings
+	cd workloads && cargo clippy --target-dir ../target/workloads -- -D warnings
 
 test-host: setup ## tests that need no machine
 	cargo test --workspace --exclude end-to-end
@@ -45,6 +47,9 @@ conformance: setup ## what guests are owed when they issue SMCs and HVCs, case b
 
 test-e2e: fetch ## tests that boot machines
 	cargo test --release --no-fail-fast -p end-to-end -- --test-threads=1
+
+bench: setup ## what calls to OP-TEE cost, with target and measured side by side
+	cargo run --release -p qemu -- bench
 
 clean: ## remove what was built; what was downloaded stays, in .cache
 	cargo clean

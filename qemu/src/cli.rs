@@ -35,6 +35,8 @@ pub enum Command {
     Conformance(ConformanceArguments),
     /// Run the whole of xtest in every guest with a TEE, at the same time.
     Xtest(XtestArguments),
+    /// Measure what calls to the TEE cost: without a hypervisor, on the floor and on the hypervisor.
+    Bench(BenchArguments),
     /// List what the machines are made of: QEMU and Debian's packages with their versions and hashes.
     Versions,
 }
@@ -79,6 +81,22 @@ pub struct XtestArguments {
     pub reports: Option<PathBuf>,
 
     /// The folder for logs, one file a console [default: target/runs/NAME-OF-THE-DESCRIPTION]
+    #[arg(long, value_name = "DIR")]
+    pub logs: Option<PathBuf>,
+}
+
+/// Of `bench`.
+#[derive(Debug, Args)]
+pub struct BenchArguments {
+    /// Write the report to this file [default: target/report/bench.json]
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// Draw the plot to this file [default: target/report/bench.svg]
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
+
+    /// The folder for logs, a folder a machine [default: target/runs]
     #[arg(long, value_name = "DIR")]
     pub logs: Option<PathBuf>,
 }

@@ -102,6 +102,18 @@ pub const OPTEE: &[Tool] = &[
     },
 ];
 
+/// What building programs for the guests needs.
+pub const WORKLOADS: &[Tool] = &[
+    Tool {
+        file: "aarch64-linux-gnu-gcc",
+        package: "gcc-aarch64-linux-gnu",
+    },
+    Tool {
+        file: "/usr/aarch64-linux-gnu/lib/libc.so",
+        package: "libc6-dev-arm64-cross",
+    },
+];
+
 /// Debian's Python: another one that stands first in `PATH` does not see the modules that Debian's packages bring.
 pub const PYTHON: &str = "/usr/bin/python3";
 

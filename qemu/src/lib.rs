@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod cache;
 pub mod cli;
 pub mod config;
@@ -32,4 +33,5 @@ pub mod progress;
 pub mod report;
 pub mod run;
 mod source_package;
+mod workloads;
 pub mod xtest;

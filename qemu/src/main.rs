@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Parser as _;
 
-use qemu::cli::{Cli, Command, ConformanceArguments, RunArguments, XtestArguments};
+use qemu::bench::{self, BenchOptions};
+use qemu::cli::{BenchArguments, Cli, Command, ConformanceArguments, RunArguments, XtestArguments};
 use qemu::config::{Description, Overrides};
 use qemu::conformance::{self, ConformanceOptions};
 use qemu::interrupt::Interrupt;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Fetch(arguments) => fetch(arguments.config.as_deref(), &progress),
         Command::Conformance(arguments) => conformance(arguments, &progress),
         Command::Xtest(arguments) => xtest(arguments, &progress),
+        Command::Bench(arguments) => bench(arguments, &progress),
         Command::Versions => versions(&progress),
     };
     match done {
@@ -108,6 +110,27 @@ fn xtest(arguments: &XtestArguments, progress: &Progress) -> Result<u8, RunError
     print!("{report}");
     report.write(&options.reports)?;
     Ok(report.exit_status)
+}
+
+fn bench(arguments: &BenchArguments, progress: &Progress) -> Result<u8, RunError> {
+    let mut options = BenchOptions::new();
+    if let Some(json) = &arguments.json {
+        options.json = json.clone();
+    }
+    if let Some(plot) = &arguments.plot {
+        options.plot = plot.clone();
+    }
+    if let Some(logs) = &arguments.logs {
+        options.logs = logs.clone();
+    }
+    options.interrupt = Interrupt::from_signals().context("signals can't be caught")?;
+    let report = bench::run(&options, progress)?;
+    print!("{report}");
+    report
+        .write_json(&options.json)
+        .with_context(|| format!("the report {} can't be written", options.json.display()))?;
+    bench::draw(&report, &options.plot)?;
+    Ok(u8::from(!report.met()))
 }
 
 fn versions(progress: &Progress) -> Result<u8, RunError> {

@@ -52,6 +52,8 @@ const GUEST: &[&str] = &[
 
 /// Debian's name of this OP-TEE's platform, built with virtualization.
 const PLATFORM: &str = "vexpress-qemu_armv8a-virtualized";
+/// The same without virtualization.
+const PLATFORM_ALONE: &str = "vexpress-qemu_armv8a";
 /// OP-TEE's images, of which the last may be empty.
 pub(crate) const OPTEE_IMAGES: [&str; 3] = [
     "tee-header_v2.bin",
@@ -76,6 +78,8 @@ pub struct DebianParts {
     pub base_initramfs: PathBuf,
     /// The folder with `tee-header_v2.bin`, `tee-pager_v2.bin` and `tee-pageable_v2.bin`.
     pub optee_dir: PathBuf,
+    /// The same of an OP-TEE without virtualization, for a machine without a hypervisor.
+    pub optee_alone_dir: PathBuf,
     /// OP-TEE's version, such as `4.5.0`.
     pub optee_version: String,
     /// The package of the kit for building TAs.
@@ -238,16 +242,13 @@ fn unpack(
     })?;
 
     let optee = resolved.package(OPTEE)?;
-    let optee_dir = locked.get_or_make("optee", &key(&[&optee.sha256]), |place| {
-        let folder = format!("usr/lib/optee/{PLATFORM}");
-        let files = deb::read(&deb_of(locked, optee)?, |path| path.starts_with(&folder))?;
-        for image in OPTEE_IMAGES {
-            let content = files
-                .content(&format!("{folder}/{image}"))
-                .with_context(|| format!("the package {OPTEE} has no {folder}/{image}"))?;
-            write(&place.join(image), content)?;
-        }
-        Ok(())
+    let package = deb_of(locked, optee)?;
+    let optee_key = key(&[&optee.sha256]);
+    let optee_dir = locked.get_or_make("optee", &optee_key, |place| {
+        unpack_optee(&package, PLATFORM, place)
+    })?;
+    let optee_alone_dir = locked.get_or_make("optee-alone", &optee_key, |place| {
+        unpack_optee(&package, PLATFORM_ALONE, place)
     })?;
 
     let base_initramfs = base_initramfs(locked, &resolved, &kernel_folder, progress)?;
@@ -258,11 +259,24 @@ fn unpack(
         kernel_release: release,
         base_initramfs,
         optee_dir,
+        optee_alone_dir,
         optee_version: upstream(&optee.version).to_owned(),
         ta_kit: deb_of(locked, resolved.package(TA_KIT)?)?,
         firmware_source: locked.path("packages", &resolved.package(FIRMWARE_SOURCE)?.key()),
         versions: resolved.packages,
     })
+}
+
+fn unpack_optee(package: &Path, platform: &str, place: &Path) -> Result<()> {
+    let folder = format!("usr/lib/optee/{platform}/");
+    let files = deb::read(package, |path| path.starts_with(&folder))?;
+    for image in OPTEE_IMAGES {
+        let content = files
+            .content(&format!("{folder}{image}"))
+            .with_context(|| format!("the package {OPTEE} has no {folder}{image}"))?;
+        write(&place.join(image), content)?;
+    }
+    Ok(())
 }
 
 fn unpack_kernel(package: &Path, place: &Path) -> Result<()> {

@@ -79,12 +79,21 @@ impl Machine {
                     (&format!("{modules}/tee.ko.xz"), &xz(b"tee")),
                     (&format!("{modules}/optee/optee.ko.xz"), &xz(b"optee")),
                 ]),
-                OPTEE => package(&OPTEE_IMAGES.map(|image| {
-                    (
-                        &*format!("usr/lib/optee/{PLATFORM}/{image}").leak(),
-                        image.as_bytes(),
-                    )
-                })),
+                OPTEE => {
+                    let images = OPTEE_IMAGES.map(|image| {
+                        let path = |platform| format!("usr/lib/optee/{platform}/{image}");
+                        [
+                            (path(PLATFORM), image.to_owned()),
+                            (path(PLATFORM_ALONE), format!("alone {image}")),
+                        ]
+                    });
+                    let files: Vec<_> = images
+                        .iter()
+                        .flatten()
+                        .map(|(path, content)| (path.as_str(), content.as_bytes()))
+                        .collect();
+                    package(&files)
+                }
                 TA_KIT => package(&[(&format!("usr/lib/optee-os-dev/{PLATFORM}/ta/1.ta"), b"TA")]),
                 "busybox-static" => package(&[
                     ("usr/bin/busybox", b"busybox"),
@@ -183,6 +192,10 @@ fn parts_are_resolved_downloaded_and_unpacked() {
         assert_eq!(
             fs::read_to_string(parts.optee_dir.join(image)).unwrap(),
             image
+        );
+        assert_eq!(
+            fs::read_to_string(parts.optee_alone_dir.join(image)).unwrap(),
+            format!("alone {image}")
         );
     }
     assert!(parts.firmware_source.join("tf.dsc").is_file());

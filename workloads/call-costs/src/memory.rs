@@ -1,0 +1,66 @@
+//! Memory of whole pages, as a program that shares its buffers with a TEE has it.
+
+use std::io::{Error, Result};
+use std::ops::{Deref, DerefMut};
+use std::ptr::{self, NonNull};
+use std::slice;
+
+/// Anonymous memory at a page's start, all of it present, in pages of the smallest size.
+#[derive(Debug)]
+pub struct Pages {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+impl Pages {
+    /// So many bytes, each written once so that the kernel has given the page.
+    pub fn new(length: usize) -> Result<Self> {
+        // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other memory.
+        let start = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(Error::last_os_error());
+        }
+        // Linux would make large buffers of huge pages where it has memory enough, and of small ones where it has not.
+        // SAFETY: it is the mapping made above; the advice changes what backs it and not what is in it.
+        let advised = unsafe { libc::madvise(start, length, libc::MADV_NOHUGEPAGE) };
+        if advised != 0 {
+            return Err(Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or_else(|| Error::other("mapped at 0"))?;
+        let mut pages = Self { start, length };
+        pages.fill(0x5a);
+        Ok(pages)
+    }
+}
+
+impl Deref for Pages {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the mapping has this start and length, is initialised and lives as long as self.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl DerefMut for Pages {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and self is borrowed mutably.
+        unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's own, and no borrow of it is left. It can't fail for a whole mapping.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
+    }
+}

@@ -1,0 +1,224 @@
+//! Linux's interface to a TEE (Linux 6.12, `include/uapi/linux/tee.h`), as far as the cases need it.
+//!
+//! Not through libteec, whose own work would be measured, too.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Error, ErrorKind, Result};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::ptr;
+
+/// `TEE_IOC_MAGIC`.
+const MAGIC: u32 = 0xa4;
+const READ: u32 = 2;
+const READ_WRITE: u32 = 3;
+
+/// The number of an ioctl (Linux 6.12, `include/uapi/asm-generic/ioctl.h`).
+const fn request(direction: u32, number: u32, size: usize) -> libc::c_ulong {
+    (direction << 30 | (size as u32) << 16 | MAGIC << 8 | number) as libc::c_ulong
+}
+
+const OPEN_SESSION: libc::c_ulong = request(READ, 2, size_of::<BufferData>());
+const INVOKE: libc::c_ulong = request(READ, 3, size_of::<BufferData>());
+const CLOSE_SESSION: libc::c_ulong = request(READ, 5, size_of::<u32>());
+const REGISTER: libc::c_ulong = request(READ_WRITE, 9, size_of::<RegisterData>());
+
+/// `struct tee_ioctl_buf_data`: where the argument is.
+#[repr(C)]
+struct BufferData {
+    pointer: u64,
+    length: u64,
+}
+
+/// `struct tee_ioctl_shm_register_data`.
+#[repr(C)]
+struct RegisterData {
+    address: u64,
+    length: u64,
+    flags: u32,
+    id: i32,
+}
+
+/// `struct tee_ioctl_param`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Parameter {
+    attributes: u64,
+    a: u64,
+    b: u64,
+    c: u64,
+}
+
+/// `TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INPUT`.
+const VALUE_INPUT: u64 = 1;
+/// `TEE_IOCTL_PARAM_ATTR_TYPE_MEMREF_INOUT`.
+const MEMREF_INOUT: u64 = 7;
+
+impl Parameter {
+    /// A value for the TA to read.
+    pub fn value(a: u64) -> Self {
+        Self {
+            attributes: VALUE_INPUT,
+            a,
+            ..Self::default()
+        }
+    }
+
+    /// All of a shared buffer, for the TA to read and write.
+    pub fn buffer(buffer: &SharedBuffer) -> Self {
+        Self {
+            attributes: MEMREF_INOUT,
+            a: 0,
+            b: buffer.length,
+            c: buffer.id,
+        }
+    }
+}
+
+/// Parameters that a call has (GlobalPlatform TEE Client API 1.0, section 4.3.7).
+const PARAMETERS: usize = 4;
+
+/// `struct tee_ioctl_open_session_arg`.
+#[repr(C)]
+#[derive(Default)]
+struct OpenArgument {
+    uuid: [u8; 16],
+    client_uuid: [u8; 16],
+    client_login: u32,
+    cancel_id: u32,
+    session: u32,
+    result: u32,
+    origin: u32,
+    count: u32,
+    parameters: [Parameter; PARAMETERS],
+}
+
+/// `struct tee_ioctl_invoke_arg`.
+#[repr(C)]
+#[derive(Default)]
+struct InvokeArgument {
+    function: u32,
+    session: u32,
+    cancel_id: u32,
+    result: u32,
+    origin: u32,
+    count: u32,
+    parameters: [Parameter; PARAMETERS],
+}
+
+const _: () = assert!(size_of::<OpenArgument>() == 56 + 32 * PARAMETERS);
+const _: () = assert!(size_of::<InvokeArgument>() == 24 + 32 * PARAMETERS);
+
+/// A TEE device.
+#[derive(Debug)]
+pub struct Tee(File);
+
+/// An open session. It is closed by [`Tee::close`].
+#[derive(Clone, Copy, Debug)]
+pub struct Session(u32);
+
+/// Memory that the TEE knows, until it is dropped.
+#[derive(Debug)]
+pub struct SharedBuffer {
+    id: u64,
+    length: u64,
+    _file: OwnedFd,
+}
+
+/// What the TEE said to a call: a result and who it comes from (GlobalPlatform TEE Client API 1.0, sections 4.4.2 and 4.4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// `TEEC_SUCCESS` is 0.
+    pub result: u32,
+    /// `TEEC_ORIGIN_TRUSTED_APP` is 4.
+    pub origin: u32,
+}
+
+impl Tee {
+    /// Opens OP-TEE's client device.
+    pub fn open() -> Result<Self> {
+        let device = OpenOptions::new().read(true).write(true).open("/dev/tee0");
+        Ok(Self(device?))
+    }
+
+    fn control<T>(&self, request: libc::c_ulong, argument: &mut T) -> Result<libc::c_int> {
+        // SAFETY: each request of this module has the size of its argument in it, and each caller passes that type; the
+        // kernel writes no more than that, and to buffers that the argument points to and the caller keeps.
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), request, ptr::from_mut(argument)) };
+        if result < 0 {
+            Err(Error::last_os_error())
+        } else {
+            Ok(result)
+        }
+    }
+
+    /// Opens a session with a trusted application, as nobody in particular.
+    pub fn open_session(&self, uuid: [u8; 16]) -> Result<Session> {
+        let mut argument = OpenArgument {
+            uuid,
+            count: PARAMETERS as u32,
+            ..OpenArgument::default()
+        };
+        let mut data = BufferData {
+            pointer: ptr::from_mut(&mut argument) as u64,
+            length: size_of::<OpenArgument>() as u64,
+        };
+        self.control(OPEN_SESSION, &mut data)?;
+        if argument.result != 0 {
+            return Err(refusal("open", argument.result, argument.origin));
+        }
+        Ok(Session(argument.session))
+    }
+
+    /// Closes a session.
+    pub fn close(&self, session: Session) -> Result<()> {
+        let mut session = session.0;
+        self.control(CLOSE_SESSION, &mut session).map(drop)
+    }
+
+    /// Calls a trusted application.
+    pub fn invoke(
+        &self,
+        session: Session,
+        function: u32,
+        parameters: [Parameter; PARAMETERS],
+    ) -> Result<Answer> {
+        let mut argument = InvokeArgument {
+            function,
+            session: session.0,
+            count: PARAMETERS as u32,
+            parameters,
+            ..InvokeArgument::default()
+        };
+        let mut data = BufferData {
+            pointer: ptr::from_mut(&mut argument) as u64,
+            length: size_of::<InvokeArgument>() as u64,
+        };
+        self.control(INVOKE, &mut data)?;
+        Ok(Answer {
+            result: argument.result,
+            origin: argument.origin,
+        })
+    }
+
+    /// Shares memory with the TEE.
+    pub fn register(&self, memory: &mut [u8]) -> Result<SharedBuffer> {
+        let mut data = RegisterData {
+            address: memory.as_mut_ptr() as u64,
+            length: memory.len() as u64,
+            flags: 0,
+            id: 0,
+        };
+        let file = self.control(REGISTER, &mut data)?;
+        let id = u64::try_from(data.id).map_err(|_| Error::from(ErrorKind::InvalidData))?;
+        Ok(SharedBuffer {
+            id,
+            length: memory.len() as u64,
+            // SAFETY: the kernel made this file for the caller, and nothing else has it.
+            _file: unsafe { OwnedFd::from_raw_fd(file) },
+        })
+    }
+}
+
+fn refusal(call: &str, result: u32, origin: u32) -> Error {
+    Error::other(format!("{call}: result {result:#x} of origin {origin}"))
+}
