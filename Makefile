@@ -9,6 +9,8 @@ CONFIG ?= qemu/configs/two-guests.toml
 ARGS ?=
 
 BARE_METAL := aarch64-unknown-none-softfloat
+# For programs of Linux guests.
+LINUX := aarch64-unknown-linux-gnu
 
 # rustup puts cargo here; a shell that was open before does not know yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -60,7 +62,7 @@ setup:
 	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust with rustup' >&2; exit 1; }
 	@if command -v rustup >/dev/null; then \
 		rustc --version >/dev/null 2>&1 || rustup toolchain install >&2; \
-		for target in $(BARE_METAL); do \
+		for target in $(BARE_METAL) $(LINUX); do \
 			rustup target list --installed | grep -qx "$$target" || rustup target add "$$target" >&2; \
 		done; \
 		for component in clippy rustfmt; do \
