@@ -4,8 +4,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# The machine that `make run` runs, and further options of `run` (see `make run ARGS=--help`).
+# The machine, the guest in which `make shell` runs one, and further options (see `make run ARGS=--help`).
 CONFIG ?= qemu/configs/two-guests.toml
+VM ?= vm1
 ARGS ?=
 
 BARE_METAL := aarch64-unknown-none-softfloat
@@ -15,7 +16,7 @@ LINUX := aarch64-unknown-linux-gnu
 # rustup puts cargo here; a shell that was open before does not know yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run xtest fetch test format-check lint test-host conformance test-e2e bench clean setup
+.PHONY: help run xtest fetch test format-check lint test-host conformance test-e2e bench shell clean setup
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +26,9 @@ run: setup ## run a machine: two guests that share one OP-TEE, or CONFIG=FILE
 
 xtest: setup ## the whole of xtest in every guest with a TEE at the same time; CONFIG=FILE for another machine
 	cargo run --release -p qemu -- xtest --config $(CONFIG) $(ARGS)
+
+shell: setup ## a shell in a guest at this terminal, VM=NAME (vm1), until Control-]; CONFIG=FILE for another machine
+	cargo run --release -p qemu -- shell --config $(CONFIG) $(VM) $(ARGS)
 
 fetch: setup ## download and build everything, so that later runs need no network
 	cargo run --release -p qemu -- fetch

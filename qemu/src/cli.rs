@@ -37,6 +37,8 @@ pub enum Command {
     Xtest(XtestArguments),
     /// Measure what calls to the TEE cost: without a hypervisor, on the floor and on the hypervisor.
     Bench(BenchArguments),
+    /// Boot a machine with a shell in one guest, at this terminal, until Control-] or the shell's end.
+    Shell(ShellArguments),
     /// List what the machines are made of: QEMU and Debian's packages with their versions and hashes.
     Versions,
 }
@@ -97,6 +99,29 @@ pub struct BenchArguments {
     pub plot: Option<PathBuf>,
 
     /// The folder for logs, a folder a machine [default: target/runs]
+    #[arg(long, value_name = "DIR")]
+    pub logs: Option<PathBuf>,
+}
+
+/// Of `shell`.
+#[derive(Debug, Args)]
+pub struct ShellArguments {
+    /// The guest
+    pub guest: String,
+
+    /// The machine description; the other guests do their jobs
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// Add a folder's files to the initramfs of one guest, or of all that run the one made of Debian's packages
+    #[arg(long, value_name = "[GUEST=]DIR", value_parser = overlay)]
+    pub overlay: Vec<Overlay>,
+
+    /// The CPU model instead of the description's, such as cortex-a72 or max
+    #[arg(long, value_name = "MODEL")]
+    pub cpu: Option<String>,
+
+    /// The folder for logs, one file a console [default: target/runs/NAME-OF-THE-DESCRIPTION]
     #[arg(long, value_name = "DIR")]
     pub logs: Option<PathBuf>,
 }

@@ -135,6 +135,45 @@ fn trim_end(line: &[u8]) -> &[u8] {
     line
 }
 
+/// Picks one console's text out of the UART's bytes as it comes, parts of lines at once.
+#[derive(Debug)]
+pub struct Follower {
+    tag: Vec<u8>,
+    /// The line on the UART that has no end yet.
+    raw: Vec<u8>,
+}
+
+impl Follower {
+    /// Of a guest, by its name.
+    pub fn new(guest: &str) -> Self {
+        Self {
+            tag: guest.as_bytes().to_vec(),
+            raw: Vec::new(),
+        }
+    }
+
+    /// Takes the next bytes of the UART; gives the text in them.
+    pub fn feed(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut text = Vec::new();
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.raw.extend_from_slice(piece);
+            if !piece.ends_with(b"\n") && self.raw.len() < LINE_MAX {
+                continue;
+            }
+            let raw = std::mem::take(&mut self.raw);
+            let Some(rest) = raw.strip_prefix(self.tag.as_slice()) else {
+                continue;
+            };
+            if let Some(whole) = rest.strip_prefix(b"| ") {
+                text.extend_from_slice(whole);
+            } else if let Some(part) = rest.strip_prefix(b"+ ") {
+                text.extend_from_slice(part.strip_suffix(b"\n").unwrap_or(part));
+            }
+        }
+        text
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,5 +307,16 @@ mod tests {
             lines.iter().map(|(_, text)| text.len()).sum::<usize>(),
             100_000
         );
+    }
+
+    #[test]
+    fn a_follower_sees_one_guest_s_text_as_it_comes() {
+        let text =
+            b"fw\nvm1+ ~\nvm2| x\nvm1+  # l\nbulkhead| vm1| y\nvm1+ s\r\nvm1| \nvm1| bin\nvm1+ ";
+        let expected = b"~ # ls\r\nbin\n";
+        assert_eq!(Follower::new("vm1").feed(text), expected);
+        let mut follower = Follower::new("vm1");
+        let pieces: Vec<u8> = text.iter().flat_map(|b| follower.feed(&[*b])).collect();
+        assert_eq!(pieces, expected);
     }
 }

@@ -32,6 +32,7 @@ pub mod process;
 pub mod progress;
 pub mod report;
 pub mod run;
+pub mod shell;
 mod source_package;
 mod workloads;
 pub mod xtest;

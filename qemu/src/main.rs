@@ -8,13 +8,16 @@ use anyhow::Context as _;
 use clap::Parser as _;
 
 use qemu::bench::{self, BenchOptions};
-use qemu::cli::{BenchArguments, Cli, Command, ConformanceArguments, RunArguments, XtestArguments};
+use qemu::cli::{
+    BenchArguments, Cli, Command, ConformanceArguments, RunArguments, ShellArguments, XtestArguments,
+};
 use qemu::config::{Description, Overrides};
 use qemu::conformance::{self, ConformanceOptions};
 use qemu::interrupt::Interrupt;
 use qemu::parts::Parts;
 use qemu::progress::Progress;
 use qemu::run::{self, RunError, RunOptions};
+use qemu::shell::{self, ShellOptions};
 use qemu::xtest::{self, XtestOptions};
 
 /// The exit status when the machine description is refused; that of clap when the command line is.
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         Command::Conformance(arguments) => conformance(arguments, &progress),
         Command::Xtest(arguments) => xtest(arguments, &progress),
         Command::Bench(arguments) => bench(arguments, &progress),
+        Command::Shell(arguments) => shell(arguments, &progress),
         Command::Versions => versions(&progress),
     };
     match done {
@@ -131,6 +135,17 @@ fn bench(arguments: &BenchArguments, progress: &Progress) -> Result<u8, RunError
         .with_context(|| format!("the report {} can't be written", options.json.display()))?;
     bench::draw(&report, &options.plot)?;
     Ok(u8::from(!report.met()))
+}
+
+fn shell(arguments: &ShellArguments, progress: &Progress) -> Result<u8, RunError> {
+    let mut options = ShellOptions::new(&arguments.config, &arguments.guest);
+    options.cpu.clone_from(&arguments.cpu);
+    options.overlays.clone_from(&arguments.overlay);
+    options.logs.clone_from(&arguments.logs);
+    options.interrupt = Interrupt::from_signals().context("signals can't be caught")?;
+    let ended = shell::run(&options, progress, std::io::stdin(), std::io::stdout())?;
+    println!("\n{ended}");
+    Ok(ended.exit_status())
 }
 
 fn versions(progress: &Progress) -> Result<u8, RunError> {

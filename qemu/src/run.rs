@@ -51,6 +51,8 @@ pub struct RunOptions {
     pub until_off: Option<String>,
     /// Guests that may be reset or destroyed and start again: what counts is the life that is their last.
     pub may_restart: Vec<String>,
+    /// Tell at once what becomes of the guests.
+    pub live: bool,
     /// Set from outside to end the run.
     pub interrupt: Interrupt,
 }
@@ -65,6 +67,7 @@ impl RunOptions {
             logs: None,
             until_off: None,
             may_restart: Vec::new(),
+            live: true,
             interrupt: Interrupt::default(),
         }
     }
@@ -110,9 +113,10 @@ pub fn attend<T: Send>(
         &options.may_restart,
     );
     let origin = SystemTime::now();
+    let silence = Progress::silent();
     let mut run = Run {
         description: &description,
-        progress,
+        progress: if options.live { progress } else { &silence },
         began: Instant::now(),
         trace,
         splitter: Splitter::new(guest_names(&description)),
