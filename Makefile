@@ -16,7 +16,7 @@ LINUX := aarch64-unknown-linux-gnu
 # rustup puts cargo here; a shell that was open before does not know yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run xtest fetch test format-check lint test-host conformance test-e2e bench shell clean setup
+.PHONY: help run xtest fetch test format-check lint test-host conformance test-e2e bench shell restarts clean setup
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ test-e2e: fetch ## tests that boot machines
 
 bench: setup ## what calls to OP-TEE cost, with target and measured side by side
 	cargo run --release -p qemu -- bench
+
+restarts: fetch ## of these, 200 restarts of a guest while another one runs xtest, reboots and panics
+	cargo test --release --no-fail-fast -p end-to-end --test restarts -- --test-threads=1
 
 clean: ## remove what was built; what was downloaded stays, in .cache
 	cargo clean

@@ -9,7 +9,8 @@ use clap::Parser as _;
 
 use qemu::bench::{self, BenchOptions};
 use qemu::cli::{
-    BenchArguments, Cli, Command, ConformanceArguments, RunArguments, ShellArguments, XtestArguments,
+    BenchArguments, Cli, Command, ConformanceArguments, RunArguments, ShellArguments,
+    XtestArguments,
 };
 use qemu::config::{Description, Overrides};
 use qemu::conformance::{self, ConformanceOptions};

@@ -68,6 +68,14 @@ impl Marker {
     }
 }
 
+/// Whether a line looks like the start of a job, whatever the token.
+pub fn is_start(line: &str) -> bool {
+    let token = line
+        .strip_prefix("@@")
+        .and_then(|rest| rest.split(' ').next());
+    token.is_some_and(|token| matches!(Marker::parse(line, token), Some(Marker::Start(_))))
+}
+
 /// A word that no job can guess.
 pub fn random_token() -> io::Result<String> {
     let mut bytes = [0; 8];
@@ -92,6 +100,11 @@ mod tests {
             Marker::parse("@@abc start kernel=6.12.1 optee=4.5", "abc"),
             Some(Marker::Start(sight(Some("4.5"))))
         );
+        assert!(is_start("@@abc start kernel=6.12.1 optee=4.5"));
+        assert!(!is_start(
+            "@@abc exit=0 seconds=1.0 kernel=6.12.1 optee=4.5"
+        ));
+        assert!(!is_start("abc start kernel=6.12.1 optee=4.5"));
         assert_eq!(
             Marker::parse("@@abc start kernel=6.12.1 optee=none", "abc"),
             Some(Marker::Start(sight(None)))

@@ -209,6 +209,9 @@ impl Trace {
     }
 }
 
+/// Why a guest is stopped that the operator destroys.
+const DESTROYED: &str = "destroyed at the console";
+
 /// Why a run is ended before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -314,6 +317,15 @@ impl GuestTrace {
         }
     }
 
+    /// Whether it did what it was asked. That one may be destroyed that may restart.
+    pub fn passed(&self) -> bool {
+        match self.verdict() {
+            Verdict::Passed => true,
+            Verdict::Stopped(reason) => self.may_restart && reason == DESTROYED,
+            _ => false,
+        }
+    }
+
     /// What the job took by the host's clock.
     pub fn seconds(&self) -> Option<f64> {
         Some(self.ended?.checked_sub(self.started?)?.as_secs_f64())
@@ -362,10 +374,7 @@ impl RunResult {
         if let Some(message) = &trace.panic {
             return Self::MachineFailed(format!("the hypervisor panicked: {message}"));
         }
-        let guests_passed = trace
-            .guests
-            .iter()
-            .all(|guest| guest.verdict() == Verdict::Passed);
+        let guests_passed = trace.guests.iter().all(GuestTrace::passed);
         match end {
             End::Interrupted => Self::Interrupted,
             End::TimeLimit(limit) => Self::TimeLimit(limit),

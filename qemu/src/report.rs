@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Serialize, Serializer};
 
 use crate::config::{Description, Work};
-use crate::outcome::{GuestTrace, RunResult, Verdict};
+use crate::outcome::{GuestTrace, RunResult};
 
 /// Columns of a job in the table.
 const JOB_WIDTH: usize = 48;
@@ -143,7 +143,7 @@ impl GuestReport {
         Self {
             name: trace.name.clone(),
             result: verdict.text(),
-            passed: verdict == Verdict::Passed,
+            passed: trace.passed(),
             exit_status: trace.exit_status,
             seconds: trace.seconds(),
             guest_seconds: trace.guest_seconds,

@@ -16,6 +16,7 @@ use rustix::termios::{
 use crate::config::{ConfigError, Description, GuestCommand, Overlay, Overrides, Refusals, Work};
 use crate::console::{Follower, HYPERVISOR_TAG};
 use crate::interrupt::Interrupt;
+use crate::marker;
 use crate::operator::{DETACH, Heard, Operator};
 use crate::outcome::RunResult;
 use crate::progress::Progress;
@@ -174,8 +175,9 @@ impl<W: Write> Session<'_, W> {
         let started = format!("{}: started", self.guest);
         let answer = format!("{}: attached", self.guest);
         let mut follower = Follower::new(self.guest);
-        let mut attached = false;
-        let mut more = true;
+        let (mut attached, mut up, mut more) = (false, false, true);
+        // What is typed waits until there is a shell.
+        let mut typed = Vec::new();
         loop {
             match self.operator.hear(TICK) {
                 Ok(Heard::Uart(bytes)) => {
@@ -188,23 +190,25 @@ impl<W: Write> Session<'_, W> {
                     }
                     attached = said.text.starts_with(&answer);
                 }
+                Ok(Heard::Line(said)) if said.console == self.guest => {
+                    up |= marker::is_start(&said.text);
+                }
                 Ok(Heard::Line(_)) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(false),
             }
-            // What is typed early waits in the terminal, but for the way out.
-            if !more || !ready(input)? {
-                continue;
+            if more && ready(input)? {
+                let mut buffer = [0; 256];
+                let count = rustix::io::read(input, &mut buffer).context("nothing can be read")?;
+                more = count > 0;
+                typed.extend_from_slice(buffer.get(..count).unwrap_or_default());
             }
-            let mut buffer = [0; 256];
-            let count = rustix::io::read(input, &mut buffer).context("nothing can be read")?;
-            let typed = buffer.get(..count).unwrap_or_default();
-            more = count > 0;
             if typed.contains(&DETACH) {
                 self.operator.end_run();
                 return Ok(true);
             }
-            if attached {
-                self.operator.type_in(typed)?;
+            if attached && up && !typed.is_empty() {
+                self.operator.type_in(&typed)?;
+                typed.clear();
             }
         }
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use qemu::config::{GuestCommand, Overlay};
+use qemu::operator::Operator;
 use qemu::progress::Progress;
 use qemu::report::{GuestReport, Report};
 use qemu::run::{self, RunOptions};
@@ -82,6 +83,33 @@ impl Scenario {
     pub fn timeout(mut self, seconds: u64) -> Self {
         self.options.timeout = Duration::from_secs(seconds);
         self
+    }
+
+    /// Lets a guest be reset or destroyed and start again: its last life counts.
+    pub fn may_restart(mut self, guest: &str) -> Self {
+        self.options.may_restart.push(guest.to_owned());
+        self
+    }
+
+    /// Runs the machine to its end, with `script` at its console.
+    pub fn attend<T: Send>(
+        self,
+        script: impl FnOnce(Operator) -> anyhow::Result<T> + Send,
+    ) -> (Outcome, T) {
+        let (report, attended) = run::attend(&self.options, &Progress::silent(), script)
+            .expect("the machine can be run");
+        eprintln!("{report}");
+        let outcome = Outcome {
+            report,
+            _folder: self.folder,
+        };
+        match attended {
+            Ok(value) => (outcome, value),
+            Err(error) => {
+                outcome.assert(false, &format!("the machine does as it is told: {error:#}"));
+                unreachable!("the assertion fails");
+            }
+        }
     }
 
     /// Runs the machine to its end.

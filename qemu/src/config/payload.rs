@@ -4,7 +4,13 @@ use super::file::GuestTable;
 use super::{ConfigError, Refusals, Work};
 
 /// The payloads of `guest-shim/`.
-const PAYLOADS: [&str; 4] = ["conformance", "dispatch_cost", "restart", "trespass"];
+const PAYLOADS: [&str; 5] = [
+    "conformance",
+    "dispatch_cost",
+    "restart",
+    "tee_user",
+    "trespass",
+];
 
 /// A payload stands for kernel, initramfs and job.
 pub(super) fn choose(refuse: Refusals<'_>, table: &GuestTable) -> Result<Work, ConfigError> {

@@ -172,6 +172,8 @@ fn the_last_life_counts_of_a_guest_that_may_restart() {
         judged(&lines),
         Verdict::Stopped("destroyed at the console".to_owned())
     );
+    assert!(trace_with(&vm1, &lines).guests[0].passed());
+    assert!(!trace(&lines).guests[0].passed());
     lines.push((HV, "vm1: started"));
     assert_eq!(judged(&lines), Verdict::JobNotStarted);
     lines.extend([start, (VM1, &good), (HV, "vm1: off")]);
