@@ -33,6 +33,7 @@ fn held(stats: &(String, String)) -> (String, String) {
 }
 
 #[test]
+#[ignore = "takes minutes: cargo test --release -p end-to-end --test restarts -- --ignored"]
 fn a_guest_that_is_restarted_leaves_nothing_and_disturbs_nobody() {
     let scenario = Scenario::described(
         r#"
@@ -111,6 +112,7 @@ fn a_guest_that_is_restarted_leaves_nothing_and_disturbs_nobody() {
 }
 
 #[test]
+#[ignore = "takes minutes: cargo test --release -p end-to-end --test restarts -- --ignored"]
 fn a_guest_that_reboots_or_panics_comes_back() {
     let scenario = Scenario::of("two-guests.toml")
         .exec(
