@@ -3,7 +3,7 @@
 //! A VM may use what the hypervisor serves itself and the TEE it was given. Everything else is refused unless the VM's
 //! description says that it is forwarded to the firmware; what the description denies is refused in any case.
 
-use crate::smccc::{FunctionId, Owner};
+use crate::smccc::{ARCH_WORKAROUND_1, ARCH_WORKAROUND_3, FunctionId, Owner};
 use heapless::Vec;
 
 /// The most ranges a list of a policy may have.
@@ -97,6 +97,15 @@ impl CallPolicy {
         } else {
             self.look_up(function.0)
         }
+    }
+
+    /// Whether nothing is said of the workarounds that kernels issue all the time, so that they need no look.
+    #[must_use]
+    pub fn passes_workarounds(&self) -> bool {
+        [ARCH_WORKAROUND_1, ARCH_WORKAROUND_3]
+            .map(FunctionId)
+            .iter()
+            .all(|&function| self.verdict(function) == Verdict::Serve)
     }
 
     fn look_up(&self, id: u32) -> Verdict {
@@ -205,6 +214,17 @@ mod tests {
         assert_eq!(verdict(&policy, 0xb200_0004), Verdict::Serve);
         let all = CallPolicy::new(&[], &[range(0, u32::MAX)]).unwrap();
         assert_eq!(verdict(&all, 0x8400_0000), Verdict::Refuse);
+    }
+
+    #[test]
+    fn workarounds_are_looked_at_where_one_is_denied() {
+        assert!(CallPolicy::default().passes_workarounds());
+        for id in [ARCH_WORKAROUND_1, ARCH_WORKAROUND_3] {
+            let policy = CallPolicy::new(&[], &[range(id, id)]).unwrap();
+            assert!(!policy.passes_workarounds());
+        }
+        let other = CallPolicy::new(&[], &[range(0x8000_0001, 0x8000_0001)]).unwrap();
+        assert!(other.passes_workarounds());
     }
 
     #[test]

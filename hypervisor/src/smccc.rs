@@ -3,6 +3,11 @@
 /// "The function is not known or not supported" (§7.1), and what a refused call returns.
 pub const NOT_SUPPORTED: u64 = -1_i64 as u64;
 
+/// Mitigates CVE-2017-5715 on the calling CPU (§7.5).
+pub const ARCH_WORKAROUND_1: u32 = 0x8000_8000;
+/// Mitigates CVE-2017-5715 and CVE-2022-23960 on the calling CPU (§7.7).
+pub const ARCH_WORKAROUND_3: u32 = 0x8000_3fff;
+
 /// A function identifier, W0 of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FunctionId(pub u32);

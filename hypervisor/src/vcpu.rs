@@ -89,6 +89,7 @@ impl Vcpu {
     fn start(&mut self, entry: Entry) {
         self.vm.gic.reset_vcpu(self.index);
         self.context = Context::start(entry.pc, entry.argument);
+        self.context.workarounds_pass = self.vm.description.policy.passes_workarounds().into();
         self.system = SystemRegisters::start(self.index, self.vm.counter_offset());
         self.tee = self.vm.tee();
         self.on = true;

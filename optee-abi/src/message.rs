@@ -145,6 +145,15 @@ pub enum Parameter {
     },
 }
 
+impl Parameter {
+    /// The parameter as a message has it.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; PARAMETER_SIZE] {
+        let raw = RawParameter::from(self);
+        zerocopy::transmute!(raw)
+    }
+}
+
 /// Attributes that are no combination that the ABI defines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownAttributes(pub u64);
@@ -275,19 +284,6 @@ impl Message {
         }
         message.header.parameters = parameters.len().min(CAPACITY) as u32;
         message
-    }
-
-    /// Room for the header, to be filled with a copy.
-    pub fn header_bytes_mut(&mut self) -> &mut [u8] {
-        self.header.as_mut_bytes()
-    }
-
-    /// Room for as many parameters as `count` says, to be filled with a copy, once the header is there.
-    pub fn parameter_bytes_mut(&mut self, count: usize) -> &mut [u8] {
-        self.parameters
-            .get_mut(..count)
-            .unwrap_or_default()
-            .as_mut_bytes()
     }
 
     /// How many parameters the header claims to have.
@@ -565,8 +561,6 @@ mod tests {
         assert_eq!(message.bytes(6).len(), 224);
         assert_eq!(message.bytes(1000).len(), 224);
         assert_eq!(message.bytes_mut(1000).len(), 224);
-        assert_eq!(message.parameter_bytes_mut(2).len(), 64);
-        assert_eq!(message.parameter_bytes_mut(7).len(), 0);
         assert_eq!(message.parameter(6), Ok(Parameter::None));
     }
 

@@ -8,6 +8,8 @@ use core::mem::offset_of;
 
 use mediator::CallRegisters;
 
+use crate::smccc::{ARCH_WORKAROUND_1, ARCH_WORKAROUND_3};
+
 /// The registers of a vCPU that every exit saves.
 #[repr(C)]
 #[derive(Clone, Debug)]
@@ -18,6 +20,12 @@ pub struct Context {
     pub pc: u64,
     /// The guest's PSTATE (SPSR_EL2).
     pub pstate: u64,
+    /// 1 if the guest's SMCs of SMCCC_ARCH_WORKAROUND_1 and _3 go to the firmware straight from the vector, 0 if the front
+    /// door is to see them.
+    ///
+    /// They take no arguments, give no results, and a kernel on a CPU that needs one issues it at each change of process and
+    /// around calls of user space: on cortex-a57 more often than it calls anything else.
+    pub workarounds_pass: u64,
 }
 
 const _: () = assert!(
@@ -53,6 +61,7 @@ impl Context {
             x,
             pc,
             pstate: PSTATE_START,
+            workarounds_pass: 0,
         }
     }
 
@@ -111,6 +120,9 @@ impl Context {
     }
 }
 
+/// ESR_EL2 of `smc #0` from AArch64: class 0x17, IL (DDI0487J.a, D19.2.37).
+const ESR_SMC_0: u64 = 0x17 << 26 | 1 << 25;
+
 const EXIT_SYNCHRONOUS: u64 = 0;
 const EXIT_INTERRUPT: u64 = 1;
 const EXIT_SYSTEM_ERROR: u64 = 2;
@@ -136,6 +148,18 @@ global_asm!(
     "mov x0, #\\kind",
     "b leave_guest",
     ".endm",
+    // Most exits are SMCs, and most SMCs may be workarounds: they are looked for before anything is saved.
+    ".macro synchronous_from_guest",
+    ".balign 0x80",
+    "stp x0, x1, [sp, #-16]!",
+    "mov w1, #{workaround_1}",
+    "cmp w0, w1",
+    "mov w1, #{workaround_3}",
+    "ccmp w0, w1, #0b0100, ne",
+    "b.eq maybe_workaround",
+    "mov x0, #{synchronous}",
+    "b leave_guest",
+    ".endm",
     ".pushsection .text.vectors, \"ax\"",
     ".balign 0x800",
     ".global vectors",
@@ -148,7 +172,7 @@ global_asm!(
     "from_el2 0x280",
     "from_el2 0x300",
     "from_el2 0x380",
-    "from_guest {synchronous}",
+    "synchronous_from_guest",
     "from_guest {interrupt}",
     "from_guest {interrupt}",
     "from_guest {system_error}",
@@ -156,6 +180,24 @@ global_asm!(
     "from_el2 0x680",
     "from_el2 0x700",
     "from_el2 0x780",
+    // The guest's x0, which lies on the stack with its x1, is that of a workaround.
+    "maybe_workaround:",
+    "mrs x1, tpidr_el2",
+    "ldr x0, [x1, #{workarounds_pass}]",
+    "cbz x0, 2f",
+    "mrs x1, esr_el2",
+    "mov w0, #{smc_0}",
+    "cmp w1, w0",
+    "b.ne 2f",
+    "mrs x1, elr_el2",
+    "add x1, x1, #4",
+    "msr elr_el2, x1",
+    "ldp x0, x1, [sp], #16",
+    "smc #0",
+    "eret",
+    "dsb nsh",
+    "isb",
+    "2: mov x0, #{synchronous}",
     // x0 = the exit's kind, and what enter_guest returns; the guest's x0 and x1 lie on the stack.
     "leave_guest:",
     "mrs x1, tpidr_el2",
@@ -226,4 +268,8 @@ global_asm!(
     interrupt = const EXIT_INTERRUPT,
     system_error = const EXIT_SYSTEM_ERROR,
     pc = const offset_of!(Context, pc),
+    workarounds_pass = const offset_of!(Context, workarounds_pass),
+    workaround_1 = const ARCH_WORKAROUND_1,
+    workaround_3 = const ARCH_WORKAROUND_3,
+    smc_0 = const ESR_SMC_0,
 );

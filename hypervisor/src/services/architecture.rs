@@ -1,21 +1,21 @@
 //! Arm architecture calls (SMCCC, DEN0028G, §7).
 //!
 //! What the CPU needs against its errata is known to the firmware alone, so questions about workarounds and the
-//! workarounds themselves go there; a vCPU stays on its CPU, so the answer is that of the CPU that it runs on.
+//! workarounds themselves go there; a vCPU stays on its CPU, so the answer is that of the CPU that it runs on. Those
+//! that kernels issue all the time do not come here as SMCs unless the policy denies one of them
+//! ([`Context::workarounds_pass`](crate::arch::context::Context::workarounds_pass)).
 
 use super::{answer, firmware};
 use crate::arch::secure_monitor::SecureMonitor;
 use crate::cpu::Next;
-use crate::smccc::{FunctionId, NOT_SUPPORTED};
+use crate::smccc::{ARCH_WORKAROUND_1, ARCH_WORKAROUND_3, FunctionId, NOT_SUPPORTED};
 use crate::vcpu::Vcpu;
 use mediator::ports::SecureWorld;
 
 const VERSION: u32 = 0x8000_0000;
 const ARCH_FEATURES: u32 = 0x8000_0001;
 const ARCH_SOC_ID: u32 = 0x8000_0002;
-const ARCH_WORKAROUND_1: u32 = 0x8000_8000;
 const ARCH_WORKAROUND_2: u32 = 0x8000_7fff;
-const ARCH_WORKAROUND_3: u32 = 0x8000_3fff;
 
 /// SMCCC 1.2 (§7.2).
 const VERSION_1_2: u64 = 0x1_0002;

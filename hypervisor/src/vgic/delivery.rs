@@ -221,11 +221,11 @@ impl State {
 
     /// Puts the most urgent interrupts of `vcpu` into its list registers, which were [collected](Self::collect).
     pub(super) fn fill<L: ListRegisters>(&mut self, vcpu: usize, lrs: &mut L) {
-        let mut due = self.due(vcpu);
+        let mut due = heapless::Vec::<Urgency, MAX_DUE>::new();
+        due.extend(self.due(vcpu));
         due.sort_unstable();
-        let mut due = due.into_iter();
         for n in 0..self.list_registers {
-            let next = due.next().map(|urgency| urgency.intid);
+            let next = due.get(n).map(|urgency| urgency.intid);
             let before = core::mem::replace(&mut self.vcpus[vcpu].listed[n], next);
             if let Some(intid) = next {
                 lrs.write(n, self.list(vcpu, intid));
@@ -233,7 +233,7 @@ impl State {
                 lrs.write(n, 0);
             }
         }
-        lrs.set_underflow_interrupt(due.next().is_some());
+        lrs.set_underflow_interrupt(due.len() > self.list_registers);
     }
 
     /// Empties the list registers of `vcpu`, which were [collected](Self::collect).
@@ -247,18 +247,16 @@ impl State {
     }
 
     /// The interrupts that want a list register of `vcpu`.
-    fn due(&self, vcpu: usize) -> heapless::Vec<Urgency, MAX_DUE> {
+    fn due(&self, vcpu: usize) -> impl Iterator<Item = Urgency> {
         let private = &self.vcpus[vcpu].private;
-        let spis = ones(self.spis.due(self.groups)).filter(|&n| self.target(n) == Some(vcpu));
+        let spis = ones(self.spis.due(self.groups)).filter(move |&n| self.target(n) == Some(vcpu));
         let urgency = |bank: &Bank, n: usize, first: u32| Urgency {
             priority: bank.priority(n),
             waits: bank.active() & 1 << n == 0,
             intid: first + n as u32,
         };
-        let private = ones(private.due(self.groups)).map(|n| urgency(private, n, 0));
-        private
-            .chain(spis.map(|n| urgency(&self.spis, n, FIRST_SPI)))
-            .collect()
+        let private = ones(private.due(self.groups)).map(move |n| urgency(private, n, 0));
+        private.chain(spis.map(move |n| urgency(&self.spis, n, FIRST_SPI)))
     }
 
     fn list(&mut self, vcpu: usize, intid: u32) -> u64 {

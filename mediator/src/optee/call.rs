@@ -6,6 +6,7 @@ use optee_abi::message::{CAPACITY, Direction, Message};
 use optee_abi::smc::status;
 
 use super::buffers::Handle;
+use super::engine::Entry;
 use super::list::{Translation, Words};
 use super::pace::Start;
 use super::place::Place;
@@ -38,10 +39,8 @@ pub(super) struct Call {
     pub(super) handles: [Option<Handle>; CAPACITY],
     /// A bit for each parameter that refers to memory.
     pub(super) memory: u8,
-    /// A bit for each parameter that is a value and brings something back.
-    pub(super) values_back: u8,
-    /// A bit for each parameter that is memory and brings a size back.
-    pub(super) sizes_back: u8,
+    /// What its parameters bring back.
+    pub(super) back: Back,
     /// A bit for each parameter that is temporary memory.
     pub(super) temporary: u8,
     /// A bit for each of them that OP-TEE knows.
@@ -57,7 +56,9 @@ pub(super) struct Call {
     pub(super) request: Message,
     /// How many parameters that has.
     pub(super) request_count: usize,
-    /// The same as the guest gets it.
+    /// What those bring back.
+    pub(super) request_back: Back,
+    /// The same as the guest gets it, then as it comes back.
     pub(super) command: Message,
 
     /// A translation under way.
@@ -98,8 +99,8 @@ pub(super) enum Waiting {
 pub(super) enum Paused {
     /// A translation.
     Translation,
-    /// OP-TEE had no thread; these registers are for another try.
-    Enter([u64; 8]),
+    /// OP-TEE had no thread; this is for another try.
+    Enter(Entry),
     /// The guest makes more calls than it may: this one begins at this time of the CPU's counter.
     Turn(Start, u64),
 }
@@ -152,8 +153,7 @@ impl Call {
             argument: Argument::Missing,
             handles: [None; CAPACITY],
             memory: 0,
-            values_back: 0,
-            sizes_back: 0,
+            back: Back::default(),
             temporary: 0,
             shared: 0,
             status: status::OK,
@@ -161,20 +161,13 @@ impl Call {
             sent_count: 0,
             request: Message::default(),
             request_count: 0,
+            request_back: Back::default(),
             command: Message::default(),
             translation: None,
             words: Box::new([0; _]),
             lists: Chain::new(),
             forgetting: None,
             cached: None,
-        }
-    }
-
-    /// Notes that the parameter with this bit refers to memory.
-    pub(super) fn note_memory(&mut self, bit: u8, direction: Direction) {
-        self.memory |= bit;
-        if direction.brings_back() {
-            self.sizes_back |= bit;
         }
     }
 
@@ -186,11 +179,50 @@ impl Call {
         self.argument = Argument::Missing;
         self.handles = [None; CAPACITY];
         self.memory = 0;
-        self.values_back = 0;
-        self.sizes_back = 0;
+        self.back = Back::default();
         self.temporary = 0;
         self.shared = 0;
         self.status = status::OK;
+    }
+}
+
+/// Which parameters of a message bring something back.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Back {
+    /// A bit for each that is a value.
+    values: u8,
+    /// A bit for each that is memory, of which the size comes back.
+    sizes: u8,
+}
+
+impl Back {
+    /// The value with this bit goes in `direction`.
+    pub(super) fn note_value(&mut self, bit: u8, direction: Direction) {
+        if direction.brings_back() {
+            self.values |= bit;
+        }
+    }
+
+    /// The memory with this bit goes in `direction`.
+    pub(super) fn note_memory(&mut self, bit: u8, direction: Direction) {
+        if direction.brings_back() {
+            self.sizes |= bit;
+        }
+    }
+
+    /// How many parameters there are up to the last one that brings something back.
+    pub(super) fn count(self) -> usize {
+        (u8::BITS - (self.values | self.sizes).leading_zeros()) as usize
+    }
+
+    /// Takes over from `reply` what they bring back, field by field, and nothing else.
+    pub(super) fn take(self, message: &mut Message, reply: &Message) {
+        for index in indices(self.values) {
+            message.set_words(index, reply.words(index));
+        }
+        for index in indices(self.sizes) {
+            message.set_size(index, reply.words(index)[1]);
+        }
     }
 }
 

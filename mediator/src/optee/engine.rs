@@ -11,7 +11,7 @@ use optee_abi::message::{Direction, Message, Parameter, command};
 use optee_abi::result;
 use optee_abi::smc::{self, Returned, RpcFunction, status};
 
-use super::call::{Argument, Call, Paused, Stage, Waiting, indices};
+use super::call::{Argument, Call, Paused, Stage, Waiting};
 use super::entry::{slot, unregister_message};
 use super::list::{Progress, Purpose, TranslateError};
 use super::partition::Partition;
@@ -23,12 +23,20 @@ use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
 pub(super) enum Flow {
     /// Its translation goes on.
     Translate,
-    /// OP-TEE is entered with these registers.
-    Enter([u64; 8]),
+    /// OP-TEE is entered.
+    Enter(Entry),
     /// The guest is asked for this, with these values of a1 and a2. What its return means is noted in the call.
     Ask(RpcFunction, [u64; 2]),
     /// It is over, with this in a0.
     Finished(u32),
+}
+
+/// What OP-TEE is entered with, in the guest's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) function: u32,
+    pub(super) a1_a2: [u64; 2],
+    pub(super) a3: u64,
 }
 
 impl Flow {
@@ -49,7 +57,7 @@ where
         loop {
             flow = match flow {
                 Flow::Translate => self.translate(&mut call),
-                Flow::Enter(registers) => self.enter(&mut call, registers),
+                Flow::Enter(entry) => self.enter(&mut call, entry),
                 Flow::Ask(function, [a1, a2]) => {
                     let id = self.slots.park(call);
                     registers[0] = u64::from(function.a0());
@@ -73,7 +81,7 @@ where
             Waiting::Nothing => Flow::Finished(status::ERESUME),
             Waiting::Interrupt => self.back_to_optee(call),
             Waiting::Pause(Paused::Translation) => Flow::Translate,
-            Waiting::Pause(Paused::Enter(registers)) => Flow::Enter(registers),
+            Waiting::Pause(Paused::Enter(entry)) => Flow::Enter(entry),
             Waiting::Pause(Paused::Turn(start, turn)) => self.await_turn(call, start, turn),
             Waiting::Command => self.take_reply(call),
             Waiting::ArgumentAlloc => {
@@ -90,7 +98,11 @@ where
 
     /// Enters OP-TEE again where a thread of it is suspended.
     pub(super) fn back_to_optee(&self, call: &Call) -> Flow {
-        Flow::Enter(self.yielding(smc::RETURN_FROM_RPC, [0, 0], call.thread))
+        Flow::Enter(Entry {
+            function: smc::RETURN_FROM_RPC,
+            a1_a2: [0, 0],
+            a3: call.thread,
+        })
     }
 
     fn translate(&self, call: &mut Call) -> Flow {
@@ -142,8 +154,13 @@ where
         Flow::ASK_TO_TAKE_INTERRUPTS
     }
 
-    fn enter(&self, call: &mut Call, registers: [u64; 8]) -> Flow {
-        let [a0, _, _, thread, ..] = self.ports.world.smc(registers);
+    fn enter(&self, call: &mut Call, entry: Entry) -> Flow {
+        let Entry {
+            function,
+            a1_a2,
+            a3,
+        } = entry;
+        let [a0, _, _, thread, ..] = self.ports.world.smc(self.yielding(function, a1_a2, a3));
         let returned = Returned::from_a0(a0 as u32);
         match returned {
             Returned::Rpc(RpcFunction::ForeignInterrupt) => {
@@ -155,7 +172,7 @@ where
             // A slot is free only when OP-TEE's thread is, so this comes only where another guest's calls are in the way.
             // The guest may have no call that it could wait for, so it tries again instead.
             Returned::Done(status::ETHREAD_LIMIT) => {
-                return self.pause(call, Paused::Enter(registers));
+                return self.pause(call, Paused::Enter(entry));
             }
             _ => {}
         }
@@ -185,7 +202,7 @@ where
         let reply = &mut call.request;
         let stage = call.stage;
         let count = if stage == Stage::Message {
-            call.count
+            call.back.count()
         } else {
             0
         };
@@ -254,7 +271,7 @@ where
             }
         }
         if call.status == status::OK {
-            let bytes = call.message.bytes(call.count);
+            let bytes = call.message.bytes(call.back.count());
             self.counters.bytes_copied.add(bytes.len() as u64);
             if call.place.write(&self.ports.memory, bytes).is_err() {
                 call.status = status::EBADADDR;
@@ -287,10 +304,5 @@ fn take_results(call: &mut Call) {
     if message.command() == command::OPEN_SESSION {
         message.set_session(reply.session());
     }
-    for index in indices(call.values_back) {
-        message.set_words(index, reply.words(index));
-    }
-    for index in indices(call.sizes_back) {
-        message.set_size(index, reply.words(index)[1]);
-    }
+    call.back.take(message, reply);
 }

@@ -1,13 +1,15 @@
 //! A new yielding call: copying the guest's message, checking it, and making the one that OP-TEE gets.
 
-use optee_abi::message::{Direction, Message, Parameter, TooManyParameters, command, size_with};
+use optee_abi::message::{
+    CAPACITY, Direction, Message, Parameter, TooManyParameters, command, size_with,
+};
 use optee_abi::pagelist::{PAGE_SIZE, pages_spanned};
 use optee_abi::result;
 use optee_abi::smc::{self, status};
 
 use super::buffers::{Handle, Kind, ReferenceError, ReserveError};
 use super::call::{Argument, Call, Stage, indices};
-use super::engine::Flow;
+use super::engine::{Entry, Flow};
 use super::list::{Purpose, Source, Translation};
 use super::pace::Start;
 use super::partition::Partition;
@@ -116,25 +118,22 @@ where
         Flow::Finished(status)
     }
 
-    /// Copies the guest's message, the one time that it is read: first the header, then as many parameters as it says.
-    /// `None` if they are more than any command takes.
+    /// Copies the guest's message, the one time that it is read, with room for all the parameters that it can have, and
+    /// tells how many it says it has. `None` if they are more than any command takes.
     fn copy_message(&self, call: &mut Call, place: &Place) -> Result<Option<usize>, ()> {
-        let memory = &self.ports.memory;
-        let header = call.message.header_bytes_mut();
-        let header_size = header.len();
-        place.read(memory, header).map_err(|_| ())?;
-        let count = match call.message.count() {
-            Ok(count) => count,
-            Err(TooManyParameters::ForAnyCommand(_)) => return Ok(None),
-            Err(TooManyParameters::ForAPage(_)) => return Err(()),
-        };
-        if count > 0 {
-            let bytes = call.message.parameter_bytes_mut(count);
-            let parameters = place.part(header_size, bytes.len()).ok_or(())?;
-            parameters.read(memory, bytes).map_err(|_| ())?;
+        let room = call.message.bytes_mut(CAPACITY);
+        let copied = place.len().min(room.len());
+        let bytes = room.get_mut(..copied).ok_or(())?;
+        place.read(&self.ports.memory, bytes).map_err(|_| ())?;
+        self.counters.bytes_copied.add(copied as u64);
+        if copied < size_with(0) {
+            return Err(());
         }
-        self.counters.bytes_copied.add(size_with(count) as u64);
-        Ok(Some(count))
+        match call.message.count() {
+            Ok(count) if size_with(count) <= copied => Ok(Some(count)),
+            Ok(_) | Err(TooManyParameters::ForAPage(_)) => Err(()),
+            Err(TooManyParameters::ForAnyCommand(_)) => Ok(None),
+        }
     }
 
     /// Checks the parameters of a message for a TA, finds what they refer to, and notes what they bring back.
@@ -144,9 +143,7 @@ where
             match call.message.parameter(index) {
                 Ok(Parameter::None) => {}
                 Ok(Parameter::Value { direction, .. }) => {
-                    if direction.brings_back() {
-                        call.values_back |= bit;
-                    }
+                    call.back.note_value(bit, direction);
                 }
                 Ok(Parameter::Registered {
                     direction,
@@ -164,7 +161,8 @@ where
                             return self.fail(call, result::SECURITY);
                         }
                     }
-                    call.note_memory(bit, direction);
+                    call.memory |= bit;
+                    call.back.note_memory(bit, direction);
                 }
                 Ok(Parameter::Temporary {
                     direction, address, ..
@@ -172,7 +170,8 @@ where
                     if address != 0 {
                         call.temporary |= bit;
                     }
-                    call.note_memory(bit, direction);
+                    call.memory |= bit;
+                    call.back.note_memory(bit, direction);
                 }
                 Err(_) => return self.fail(call, result::BAD_PARAMETERS),
             }
@@ -190,15 +189,10 @@ where
             return self.share(call, left.trailing_zeros() as usize);
         }
         call.stage = Stage::Message;
-        if call.memory == 0 {
-            // Nothing in it means anything else to OP-TEE than to the guest.
-            self.post(call.index, &call.message, call.count);
-            return self.sent(call, call.count);
-        }
-        let mut message = Message::default();
-        message.copy_from(&call.message, call.count);
+        // References to memory are all that means something else to OP-TEE than to the guest.
+        self.post(call.index, &call.message, call.count);
         for index in indices(call.memory) {
-            let parameter = match (message.parameter(index), call.handles[index]) {
+            let parameter = match (call.message.parameter(index), call.handles[index]) {
                 (
                     Ok(Parameter::Registered {
                         direction,
@@ -238,9 +232,9 @@ where
                 },
                 _ => Parameter::None,
             };
-            message.set_parameter(index, parameter);
+            self.post_parameter(call.index, index, parameter);
         }
-        self.send(call, &message, call.count)
+        self.sent(call, call.count)
     }
 
     /// Begins to share the temporary memory of the parameter at `index`.
@@ -368,11 +362,21 @@ where
         self.ports.shadow.write(page, offset, message.bytes(count));
     }
 
+    /// Writes the parameter at `at` of the message in the slot at `index` anew.
+    fn post_parameter(&self, index: usize, at: usize, parameter: Parameter) {
+        let (page, offset) = slot(index);
+        let offset = offset + size_with(at);
+        self.ports.shadow.write(page, offset, &parameter.to_bytes());
+    }
+
     /// Enters OP-TEE with the message with `count` parameters that lies in the call's slot.
     fn sent(&self, call: &mut Call, count: usize) -> Flow {
         call.sent_count = count;
-        let handle = smc::split(call.known.handle.get());
-        Flow::Enter(self.yielding(smc::CALL_WITH_REGD_ARG, handle, call.known.offset))
+        Flow::Enter(Entry {
+            function: smc::CALL_WITH_REGD_ARG,
+            a1_a2: smc::split(call.known.handle.get()),
+            a3: call.known.offset,
+        })
     }
 }
 

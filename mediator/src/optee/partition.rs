@@ -269,7 +269,7 @@ where
         let status = outcome?;
 
         let mut reply = Message::default();
-        shadow.read(0, 0, reply.header_bytes_mut());
+        shadow.read(0, 0, reply.bytes_mut(0));
         let result = reply.result();
         if status == status::OK && result == result::SUCCESS {
             Ok(())

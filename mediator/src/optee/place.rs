@@ -43,6 +43,11 @@ impl Place {
         }
     }
 
+    /// Bytes in the place.
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
     /// Whether the place starts at a multiple of `alignment`, a power of two.
     pub(super) const fn is_aligned(&self, alignment: u64) -> bool {
         self.first.is_aligned(alignment)

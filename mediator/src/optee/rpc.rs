@@ -6,7 +6,7 @@ use optee_abi::rpc;
 use optee_abi::smc::{self, RpcFunction};
 
 use super::buffers::Handle;
-use super::call::{Allocated, Argument, Call, Waiting};
+use super::call::{Allocated, Argument, Back, Call, Waiting};
 use super::engine::Flow;
 use super::entry::{Memory, Refused, slot};
 use super::list::Purpose;
@@ -34,6 +34,7 @@ where
             Ok(count) if count <= room => count,
             _ => 0,
         };
+        call.request_back = Back::default();
         let translated = match call.request.command() {
             _ if call.request.count() != Ok(call.request_count) => Err(result::BAD_PARAMETERS),
             rpc::SHM_FREE => self.request_to_free(call),
@@ -64,11 +65,18 @@ where
 
     /// Makes the guest's version of a command whose memory references stand for buffers that the guest shares.
     fn request_to_do(&self, call: &mut Call) -> Result<(), u32> {
-        call.command = call.request;
+        call.command.copy_from(&call.request, call.request_count);
         for index in 0..call.request_count {
+            let bit = 1 << index;
             let parameter = match call.request.parameter(index) {
-                Ok(unchanged @ (Parameter::None | Parameter::Value { meta: false, .. })) => {
-                    unchanged
+                Ok(Parameter::None) => continue,
+                Ok(Parameter::Value {
+                    direction,
+                    meta: false,
+                    ..
+                }) => {
+                    call.request_back.note_value(bit, direction);
+                    continue;
                 }
                 Ok(
                     Parameter::Registered {
@@ -83,13 +91,16 @@ where
                         size,
                         ..
                     },
-                ) => Parameter::Temporary {
-                    direction,
-                    list: false,
-                    address: 0,
-                    size,
-                    reference: 0,
-                },
+                ) => {
+                    call.request_back.note_memory(bit, direction);
+                    Parameter::Temporary {
+                        direction,
+                        list: false,
+                        address: 0,
+                        size,
+                        reference: 0,
+                    }
+                }
                 Ok(Parameter::Registered {
                     direction,
                     offset,
@@ -101,6 +112,7 @@ where
                         .buffers
                         .cookie(handle, offset, size)
                         .ok_or(result::BAD_PARAMETERS)?;
+                    call.request_back.note_memory(bit, direction);
                     Parameter::Registered {
                         direction,
                         offset,
@@ -189,42 +201,36 @@ where
             Argument::Follows(place) | Argument::Allocated(Allocated { place, .. }) => place,
             Argument::Missing => return self.answer(call, result::COMMUNICATION),
         };
-        let mut reply = Message::default();
-        let bytes = reply.bytes_mut(call.request_count);
+        let provides_memory = call.request.command() == rpc::SHM_ALLOC;
+        let count = if provides_memory {
+            call.request_count
+        } else {
+            call.request_back.count()
+        };
+        let reply = &mut call.command;
+        let bytes = reply.bytes_mut(count);
         if place.read(&self.ports.memory, bytes).is_err() {
             return self.answer(call, result::COMMUNICATION);
         }
         self.counters.bytes_copied.add(bytes.len() as u64);
-        if call.request.command() == rpc::SHM_ALLOC && reply.result() == result::SUCCESS {
-            return self.take_memory(call, &reply);
+        if provides_memory && reply.result() == result::SUCCESS {
+            return self.take_memory(call);
         }
-        for index in 0..call.request_count {
-            match call.request.parameter(index) {
-                Ok(Parameter::Value { direction, .. }) if direction.brings_back() => {
-                    call.request.set_words(index, reply.words(index));
-                }
-                Ok(
-                    Parameter::Registered { direction, .. }
-                    | Parameter::Temporary { direction, .. },
-                ) if direction.brings_back() => {
-                    call.request.set_size(index, reply.words(index)[1]);
-                }
-                _ => {}
-            }
-        }
+        call.request_back.take(&mut call.request, reply);
         call.request.set_result(reply.result(), reply.origin());
-        self.write_answer(call, call.request_count)
+        self.write_answer(call, call.request_back.count())
     }
 
     /// The guest provides memory that OP-TEE asked for.
-    fn take_memory(&self, call: &mut Call, reply: &Message) -> Flow {
+    fn take_memory(&self, call: &mut Call) -> Flow {
+        let count = call.command.count();
         let Ok(Parameter::Temporary {
             direction: Direction::Output,
             list,
             address,
             size,
             reference,
-        }) = reply.parameter(0)
+        }) = call.command.parameter(0)
         else {
             self.counters.refused.add(1);
             return self.answer(call, result::BAD_PARAMETERS);
@@ -232,7 +238,7 @@ where
         let [kind, wanted, _] = call.request.words(0);
         // In case it has to go back.
         call.command = free_command(kind, reference);
-        if reply.count() != Ok(1) || address == 0 || size == 0 || size < wanted {
+        if count != Ok(1) || address == 0 || size == 0 || size < wanted {
             return self.free_refused(call);
         }
         match self.announce(

@@ -144,11 +144,11 @@ impl World {
     }
     fn message_at(&self, pa: u64) -> (Message, usize) {
         let mut message = Message::default();
-        self.physical_read(pa, message.header_bytes_mut());
+        self.physical_read(pa, message.bytes_mut(0));
         let count = message
             .count()
             .expect("OP-TEE gets no more parameters than it serves");
-        self.physical_read(pa + 32, message.parameter_bytes_mut(count));
+        self.physical_read(pa, message.bytes_mut(count));
         (message, count)
     }
 
