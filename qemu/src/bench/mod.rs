@@ -22,10 +22,10 @@ use crate::progress::Progress;
 use crate::run::{self, RunError, RunOptions};
 use crate::workloads;
 
-use cases::Figures;
+use cases::{Figures, Measured};
 use direct::{Base, DirectMachine};
 
-pub use report::{BenchReport, CaseReport};
+pub use report::{BenchReport, CaseReport, Judged, Unit};
 
 /// The machine, whose guest runs the cases.
 const CONFIG: &str = "bench.toml";
@@ -109,7 +109,7 @@ pub fn run(options: &BenchOptions, progress: &Progress) -> Result<BenchReport, R
         .context("the report has no such guest")?;
     let ours = fs::read(&log).with_context(|| format!("{} can't be read", log.display()))?;
     let ours = Figures::read(&String::from_utf8_lossy(&ours));
-    Ok(cases::judge(&bare, &floor, &ours))
+    Ok(cases::judge(&Measured { bare, floor, ours }))
 }
 
 fn on_direct_machine(

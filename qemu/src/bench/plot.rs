@@ -6,13 +6,13 @@ use std::path::Path;
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
-use super::report::{BenchReport, grouped};
+use super::report::{BenchReport, Judged};
 
 /// Pixels.
 const WIDTH: u32 = 960;
 const ROW: u32 = 44;
 const TOP: u32 = 90;
-const LEFT: i32 = 240;
+const LEFT: i32 = 260;
 const RIGHT: i32 = 90;
 /// What the axis shows, in percent of the target; longer bars are cut.
 const AXIS_MAX: f64 = 200.0;
@@ -29,7 +29,7 @@ pub(super) fn draw(report: &BenchReport, path: &Path) -> Result<()> {
     let cases: Vec<_> = report
         .cases
         .iter()
-        .filter_map(|case| Some((case, case.over_floor?, case.target.filter(|&t| t > 0)?)))
+        .filter_map(|case| Some((case, case.measured()?, case.target.filter(|&t| t > 0.0)?)))
         .collect();
     let height = TOP + ROW * cases.len() as u32 + 30;
     let area = SVGBackend::new(path, (WIDTH, height)).into_drawing_area();
@@ -42,7 +42,7 @@ pub(super) fn draw(report: &BenchReport, path: &Path) -> Result<()> {
             .map_err(failed)
     };
     write(
-        "Instructions over the floor, in percent of what is allowed".to_owned(),
+        "What was measured, in percent of what is allowed".to_owned(),
         &big,
         (20, 16),
     )?;
@@ -60,25 +60,24 @@ pub(super) fn draw(report: &BenchReport, path: &Path) -> Result<()> {
         ))
         .map_err(failed)
     };
-    for (row, (case, over, target)) in cases.iter().enumerate() {
+    for (row, (case, measured, target)) in cases.iter().enumerate() {
         let top = (TOP + ROW * row as u32) as i32;
-        let percent = |value: f64| 100.0 * value / *target as f64;
+        let percent = |value: f64| 100.0 * value / target;
+        let label = |value: f64| match case.judged {
+            Some(Judged::OverFloor) => case.signed(value),
+            _ => case.shown(value),
+        };
         write(case.name.clone(), &small, (20, top + 4))?;
         let colour = if case.met == Some(true) { MET } else { MISSED };
-        bar(percent(*over as f64), top, 16, colour)?;
-        let sign = if *over < 0 { "-" } else { "+" };
+        bar(percent(*measured), top, 16, colour)?;
         write(
-            format!("{sign}{}", grouped(over.unsigned_abs())),
+            label(*measured),
             &small,
-            (x(percent(*over as f64)) + 4, top + 2),
+            (x(percent(*measured)) + 4, top + 2),
         )?;
         if let Some(xen) = case.xen_over_floor {
-            bar(percent(xen as f64), top + 18, 10, XEN)?;
-            write(
-                format!("+{}", grouped(xen)),
-                &small,
-                (x(percent(xen as f64)) + 4, top + 17),
-            )?;
+            bar(percent(xen), top + 18, 10, XEN)?;
+            write(label(xen), &small, (x(percent(xen)) + 4, top + 17))?;
         }
     }
     let bottom = (TOP + ROW * cases.len() as u32) as i32;
@@ -94,23 +93,26 @@ pub(super) fn draw(report: &BenchReport, path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::CaseReport;
+    use crate::bench::{CaseReport, Unit};
 
     #[test]
     fn the_plot_has_each_case_with_a_target() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("report/plot.svg");
-        let case = |name: &str, target| {
+        let case = |name: &str, judged| {
             CaseReport::new(
                 name,
-                [None, Some(10), Some(1_250)],
-                target,
-                Some(7_000),
-                true,
+                Unit::Instructions,
+                [None, Some(10.0), Some(1_250.0)],
+                judged,
+                Some(7_000.0),
             )
         };
         let report = BenchReport {
-            cases: vec![case("first-case", Some(1_000)), case("unjudged", None)],
+            cases: vec![
+                case("first-case", Some((Judged::OverFloor, Some(1_000.0)))),
+                case("unjudged", None),
+            ],
         };
         draw(&report, &path).unwrap();
         let svg = fs::read_to_string(&path).unwrap();

@@ -12,21 +12,33 @@ mod tee;
 
 use std::io::{Error, Result};
 use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::Duration;
 
 use counter::measure;
 use memory::Pages;
 use tee::{Parameter, SharedBuffer, Tee};
 
-/// xtest's TA `os_test`, which does nothing for a command that it does not know but say so (optee_test 4.5,
-/// `ta/os_test/include/ta_os_test.h`).
-const USER_TA: [u8; 16] = uuid(0x5b9e_0e40_2636_11e1_ad9e_0002_a5d5_c51b);
+/// xtest's pseudo-TA `invoke_tests` (OP-TEE 4.5, `lib/libutee/include/pta_invoke_tests.h`).
+const TEST_PSEUDO_TA: [u8; 16] = uuid(0xd96a_5b40_c3e5_21e3_8794_1002_a5d5_c61b);
+/// `PTA_INVOKE_TESTS_CMD_PARAMS`: of one value to read and write, adds its halves.
+const ADD: u32 = 1;
 /// The pseudo-TA that lists devices, which is in every OP-TEE (OP-TEE 4.5, `lib/libutee/include/pta_device.h`).
-const PSEUDO_TA: [u8; 16] = uuid(0x7011_a688_ddde_4053_a5a9_7b3c_4ddf_13b8);
+const DEVICES: [u8; 16] = uuid(0x7011_a688_ddde_4053_a5a9_7b3c_4ddf_13b8);
+/// `PTA_CMD_GET_DEVICES`: writes the UUIDs of a few pseudo-TAs into a buffer.
+const LIST: u32 = 0;
+/// xtest's TA `subkey1`, which succeeds with every command and does nothing (optee_test 4.5, `ta/subkey1/ta_entry.c`).
+const IDLE_TA: [u8; 16] = uuid(0x5c20_6987_16a3_59cc_ab0f_64b9_cfc9_e758);
+/// Any command of [`IDLE_TA`].
+const NOTHING: u32 = 0;
+/// xtest's TA `sims`, which is a single file (optee_test 4.5, `ta/sims/include/ta_sims.h`).
+const ONE_FILE_TA: [u8; 16] = uuid(0xe6a3_3ed4_562b_463a_bb7e_ff5e_15a4_93c8);
+/// xtest's TA `os_test`, with which two libraries are loaded, a file each (optee_test 4.5, `ta/os_test/include/ta_os_test.h`).
+const TA_WITH_LIBRARIES: [u8; 16] = uuid(0x5b9e_0e40_2636_11e1_ad9e_0002_a5d5_c51b);
 
-/// No command of [`USER_TA`].
-const NO_COMMAND: u32 = 0xffff;
-/// `TEEC_ORIGIN_TRUSTED_APP` (GlobalPlatform TEE Client API 1.0, section 4.4.3).
-const FROM_THE_TA: u32 = 4;
+/// What the guest's start leaves to be done in the background, such as the kernel's first random numbers out of OP-TEE, is done
+/// after so long. QEMU skips the time when it counts instructions.
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// Buffers that are registered while the cost of a call is measured with many.
 const MANY: usize = 1000;
@@ -49,14 +61,15 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
+    sleep(SETTLING);
     let tee = Tee::open()?;
     sessions(&tee)?;
-    let session = tee.open_session(USER_TA)?;
-    let client = Client { tee: &tee, session };
-    invocations(&client)?;
+    let idle = Client::open(&tee, IDLE_TA, NOTHING)?;
+    values(&tee, &idle)?;
+    buffers(&tee, &idle)?;
     registrations(&tee)?;
-    many_buffers(&client)?;
-    tee.close(session)
+    many_buffers(&tee)?;
+    idle.close()
 }
 
 fn report(name: &str, rounds: u32, work: impl FnMut() -> Result<()>) -> Result<()> {
@@ -65,21 +78,31 @@ fn report(name: &str, rounds: u32, work: impl FnMut() -> Result<()>) -> Result<(
     Ok(())
 }
 
-/// A session with a TA that takes any parameters.
+/// A session with a TA, and the command that it is called with.
 struct Client<'a> {
     tee: &'a Tee,
     session: tee::Session,
+    command: u32,
 }
 
-impl Client<'_> {
+impl<'a> Client<'a> {
+    fn open(tee: &'a Tee, uuid: [u8; 16], command: u32) -> Result<Self> {
+        let session = tee.open_session(uuid)?;
+        Ok(Self {
+            tee,
+            session,
+            command,
+        })
+    }
+
     fn invoke(&self, first: Parameter) -> Result<()> {
         let mut parameters = [Parameter::default(); 4];
         parameters[0] = first;
-        let answer = self.tee.invoke(self.session, NO_COMMAND, parameters)?;
-        if answer.origin == FROM_THE_TA {
+        let answer = self.tee.invoke(self.session, self.command, parameters)?;
+        if answer.result == 0 {
             Ok(())
         } else {
-            Err(Error::other(format!("the TA was not reached: {answer:x?}")))
+            Err(Error::other(format!("the TA refused: {answer:x?}")))
         }
     }
 
@@ -92,31 +115,51 @@ impl Client<'_> {
         buffer.copy_from_slice(bounce);
         Ok(())
     }
+
+    fn close(self) -> Result<()> {
+        self.tee.close(self.session)
+    }
 }
 
 fn sessions(tee: &Tee) -> Result<()> {
     let open_and_close = |uuid| tee.close(tee.open_session(uuid)?);
-    report("open-close-pseudo-ta", 32, || open_and_close(PSEUDO_TA))?;
-    report("open-close-user-ta", 1, || open_and_close(USER_TA))
+    report("open-close-pseudo-ta", 32, || open_and_close(DEVICES))?;
+    for (name, uuid) in [
+        ("open-close-user-ta", ONE_FILE_TA),
+        ("open-close-user-ta-libraries", TA_WITH_LIBRARIES),
+    ] {
+        report(name, 1, || open_and_close(uuid))?;
+    }
+    Ok(())
 }
 
-fn invocations(client: &Client<'_>) -> Result<()> {
-    report("invoke-value", 256, || client.invoke(Parameter::value(1)))?;
+fn values(tee: &Tee, idle: &Client<'_>) -> Result<()> {
+    let adder = Client::open(tee, TEST_PSEUDO_TA, ADD)?;
+    report("invoke-value", 256, || adder.invoke(Parameter::value(1)))?;
+    adder.close()?;
+    report("invoke-value-user-ta", 256, || {
+        idle.invoke(Parameter::value(1))
+    })
+}
+
+fn buffers(tee: &Tee, idle: &Client<'_>) -> Result<()> {
     let mut pages = Pages::new(64 * KIB)?;
-    let shared = client.tee.register(&mut pages)?;
+    let shared = tee.register(&mut pages)?;
+    let lister = Client::open(tee, DEVICES, LIST)?;
     report("invoke-registered-64k", 128, || {
-        client.invoke(Parameter::buffer(&shared))
+        lister.invoke(Parameter::output(&shared))
+    })?;
+    report("invoke-registered-64k-user-ta", 128, || {
+        idle.invoke(Parameter::buffer(&shared))
     })?;
     for (name, size) in [
         ("invoke-temporary-4k", 4 * KIB),
         ("invoke-temporary-64k", 64 * KIB),
     ] {
         let (mut buffer, mut bounce) = (vec![0; size], Pages::new(size)?);
-        report(name, 64, || {
-            client.invoke_temporary(&mut buffer, &mut bounce)
-        })?;
+        report(name, 64, || idle.invoke_temporary(&mut buffer, &mut bounce))?;
     }
-    Ok(())
+    lister.close()
 }
 
 fn registrations(tee: &Tee) -> Result<()> {
@@ -135,27 +178,32 @@ fn registrations(tee: &Tee) -> Result<()> {
 }
 
 /// The same calls with one buffer registered and with many.
-fn many_buffers(client: &Client<'_>) -> Result<()> {
+fn many_buffers(tee: &Tee) -> Result<()> {
     let mut memory = (0..MANY)
         .map(|_| Pages::new(4 * KIB))
         .collect::<Result<Vec<_>>>()?;
-    let mut shared: Vec<SharedBuffer> = Vec::with_capacity(MANY);
+    let mut others: Vec<SharedBuffer> = Vec::with_capacity(MANY);
     let mut scratch = Pages::new(4 * KIB)?;
     let mut target = Pages::new(64 * KIB)?;
-    let target = client.tee.register(&mut target)?;
+    let target = tee.register(&mut target)?;
+    let idle = Client::open(tee, IDLE_TA, NOTHING)?;
     let mut calls = |how_many: &str| {
+        report(&format!("invoke-value-with-{how_many}"), 128, || {
+            idle.invoke(Parameter::value(1))
+        })?;
         report(&format!("invoke-registered-with-{how_many}"), 128, || {
-            client.invoke(Parameter::buffer(&target))
+            idle.invoke(Parameter::buffer(&target))
         })?;
         report(&format!("register-4k-with-{how_many}"), 128, || {
-            client.tee.register(&mut scratch).map(drop)
+            tee.register(&mut scratch).map(drop)
         })
     };
     calls("1")?;
     for pages in &mut memory {
-        shared.push(client.tee.register(pages).map_err(|error| {
-            Error::other(format!("buffer {} of {MANY}: {error}", shared.len() + 1))
+        others.push(tee.register(pages).map_err(|error| {
+            Error::other(format!("buffer {} of {MANY}: {error}", others.len() + 1))
         })?);
     }
-    calls("1000")
+    calls("1000")?;
+    idle.close()
 }

@@ -48,16 +48,18 @@ pub struct Parameter {
     c: u64,
 }
 
-/// `TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INPUT`.
-const VALUE_INPUT: u64 = 1;
+/// `TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INOUT`.
+const VALUE_INOUT: u64 = 3;
+/// `TEE_IOCTL_PARAM_ATTR_TYPE_MEMREF_OUTPUT`.
+const MEMREF_OUTPUT: u64 = 6;
 /// `TEE_IOCTL_PARAM_ATTR_TYPE_MEMREF_INOUT`.
 const MEMREF_INOUT: u64 = 7;
 
 impl Parameter {
-    /// A value for the TA to read.
+    /// A value for the TA to read and write.
     pub fn value(a: u64) -> Self {
         Self {
-            attributes: VALUE_INPUT,
+            attributes: VALUE_INOUT,
             a,
             ..Self::default()
         }
@@ -70,6 +72,14 @@ impl Parameter {
             a: 0,
             b: buffer.length,
             c: buffer.id,
+        }
+    }
+
+    /// All of a shared buffer, for the TA to write.
+    pub fn output(buffer: &SharedBuffer) -> Self {
+        Self {
+            attributes: MEMREF_OUTPUT,
+            ..Self::buffer(buffer)
         }
     }
 }
