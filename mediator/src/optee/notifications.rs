@@ -82,9 +82,10 @@ impl<W: SecureWorld, M, S, C> Partition<W, M, S, C> {
         let mut flags = 0;
         if value.is_some() {
             flags |= notification::VALID;
-        }
-        if self.notifications.any() {
-            flags |= notification::PENDING;
+            // One that comes only now brings another interrupt.
+            if self.notifications.any() {
+                flags |= notification::PENDING;
+            }
         }
         registers[0] = u64::from(status::OK);
         registers[1] = u64::from(value.unwrap_or(0));
