@@ -30,6 +30,8 @@ pub struct Environment {
     pub conduit: Conduit,
     /// How OP-TEE is to be called, if there is one.
     pub tee: Option<Conduit>,
+    /// The INTID by which OP-TEE notifies, if it does.
+    pub tee_interrupt: Option<u32>,
     /// Function identifiers that are forwarded to the firmware.
     pub forwarded: Vec<u32>,
     /// Function identifiers that are denied.
@@ -70,6 +72,7 @@ impl Environment {
                 Some(_) => Some(method(&fdt, "/firmware/optee").ok_or("/firmware/optee: method")?),
                 None => None,
             },
+            tee_interrupt: interrupt(&fdt, "/firmware/optee"),
             forwarded: identifiers("bulkhead.forward"),
             denied: identifiers("bulkhead.deny"),
             trespass: word("bulkhead.trespass").and_then(parse_hexadecimal),
@@ -94,6 +97,19 @@ fn method(fdt: &Fdt<'_>, path: &str) -> Option<Conduit> {
         "hvc" => Some(Conduit::Hvc),
         _ => None,
     }
+}
+
+/// The shared peripheral interrupt of a node, by the binding of the GIC: type 0, number from 32 on, and flags.
+fn interrupt(fdt: &Fdt<'_>, path: &str) -> Option<u32> {
+    let [0, number, _] = fdt
+        .find_node(path)?
+        .property("interrupts")?
+        .value_as::<[u32; 3]>()
+        .ok()?
+    else {
+        return None;
+    };
+    number.checked_add(32)
 }
 
 /// The first bank; addresses and sizes have two cells in the trees that the hypervisor makes.
@@ -163,6 +179,8 @@ mod tests {
         if let Some(method) = tee {
             let mut optee = node("optee");
             set(&mut optee, "method", method);
+            let interrupt = [0, 187, 1].map(u32::to_be_bytes);
+            set(&mut optee, "interrupts", interrupt.as_flattened());
             let mut firmware = node("firmware");
             firmware.add_child(optee);
             tree.root.add_child(firmware);
@@ -181,6 +199,7 @@ mod tests {
         assert_eq!(environment.vcpus, [0, 1]);
         assert_eq!(environment.conduit, Conduit::Hvc);
         assert_eq!(environment.tee, Some(Conduit::Smc));
+        assert_eq!(environment.tee_interrupt, Some(219));
         assert_eq!(environment.forwarded, [0x8400_ff01, 0x8400_ff03]);
         assert_eq!(environment.denied, [0x8600_ff00]);
         assert_eq!(environment.trespass, Some(1 << 32));
@@ -191,6 +210,7 @@ mod tests {
         let environment = Environment::read(&tree("", None).to_dtb()).unwrap();
         assert_eq!(environment.name, "");
         assert_eq!(environment.tee, None);
+        assert_eq!(environment.tee_interrupt, None);
         assert_eq!(environment.forwarded, vec![0; 0]);
         assert_eq!(environment.trespass, None);
     }

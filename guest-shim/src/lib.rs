@@ -22,6 +22,7 @@ extern crate alloc;
 pub mod cases;
 pub mod environment;
 pub mod smccc;
+pub mod words;
 
 #[cfg(target_os = "none")]
 #[expect(

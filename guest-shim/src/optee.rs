@@ -1,5 +1,9 @@
-//! A client of OP-TEE: messages in pages of spare memory, sent with CALL_WITH_ARG and seen through (`optee_msg.h` and
-//! `optee_smc.h`, OP-TEE 4.5.0).
+//! Clients of OP-TEE (`optee_msg.h` and `optee_smc.h`, OP-TEE 4.5.0). Here is a small one: messages in pages of spare
+//! memory, sent with CALL_WITH_ARG and seen through. [`client`] has one that calls in every way.
+
+pub mod arena;
+pub mod client;
+pub mod supplicant;
 
 use alloc::format;
 use alloc::string::String;
@@ -22,6 +26,12 @@ pub const DEVICE_LIST: [u8; 16] = [
     0x70, 0x11, 0xa6, 0x88, 0xdd, 0xde, 0x40, 0x53, 0xa5, 0xa9, 0x7b, 0x3c, 0x4d, 0xdf, 0x13, 0xb8,
 ];
 
+/// The pseudo-TA of OP-TEE's own tests (`PTA_INVOKE_TESTS_UUID`, `pta_invoke_tests.h`):
+/// d96a5b40-c3e5-21e3-8794-1002a5d5c61b.
+pub const TESTS: [u8; 16] = [
+    0xd9, 0x6a, 0x5b, 0x40, 0xc3, 0xe5, 0x21, 0xe3, 0x87, 0x94, 0x10, 0x02, 0xa5, 0xd5, 0xc6, 0x1b,
+];
+
 /// A page of the guest that messages, lists or buffers lie in; cleared when it is not used any more.
 #[derive(Debug)]
 pub struct Page {
@@ -39,6 +49,15 @@ impl Page {
         Self {
             memory,
             address: start.next_multiple_of(PAGE) + index * PAGE,
+        }
+    }
+
+    /// The page of spare memory at `address`.
+    #[must_use]
+    pub fn of_address(environment: &Environment, address: u64) -> Self {
+        Self {
+            memory: SpareMemory::of(environment.memory),
+            address,
         }
     }
 

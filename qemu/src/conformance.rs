@@ -1,4 +1,4 @@
-//! The conformance kit: boots the payloads of `guest-shim/` on three machines and collects what their cases found
+//! The conformance kit: boots the payloads of `guest-shim/` on four machines and collects what their cases found
 //! (docs/testing.md, "The conformance kit").
 
 mod console;
@@ -22,6 +22,8 @@ use console::{Console, Figure};
 
 /// Two guests that run all cases at the same time, each with a policy of its own.
 const TOGETHER: &str = "conformance.toml";
+/// Two guests that go through OP-TEE's ABI at the same time.
+const TEE_ABI: &str = "conformance-tee.toml";
 /// A hypervisor without mediators; a guest that runs all cases, beside others that restart and misbehave.
 const ALONE: &str = "conformance-alone.toml";
 /// One guest on one CPU, whose instructions are counted.
@@ -157,7 +159,7 @@ impl MachineRun {
     }
 }
 
-/// Runs the three machines and judges them.
+/// Runs the machines and judges them.
 pub fn run(
     options: &ConformanceOptions,
     progress: &Progress,
@@ -180,6 +182,7 @@ pub fn run(
     };
     let mut report = ConformanceReport::default();
     judge::together(&machine(TOGETHER, false, None)?, &mut report);
+    judge::tee_abi(&machine(TEE_ABI, false, None)?, &mut report);
     judge::alone(&machine(ALONE, false, Some(BYSTANDER))?, &mut report);
     judge::cost(&machine(COST, true, None)?, &mut report);
     Ok(report)

@@ -16,6 +16,9 @@ const SGI_FRAME: u64 = 0x1_0000;
 
 const GICD_CTLR: u64 = 0x0000;
 const GICD_TYPER: u64 = 0x0004;
+const GICD_IGROUPR: u64 = 0x0080;
+const GICD_ISENABLER: u64 = 0x0100;
+const GICD_ICFGR: u64 = 0x0c00;
 const GICR_TYPER_AFFINITY: u64 = 0x000c;
 const GICR_WAKER: u64 = 0x0014;
 const GICR_IGROUPR0: u64 = SGI_FRAME + 0x0080;
@@ -59,6 +62,17 @@ pub fn init_vcpu(index: usize) {
         write!("icc_pmr_el1", 0xff);
         write!("icc_igrpen1_el1", 1);
     }
+}
+
+/// Lets shared interrupt `intid`, an edge, come to the vCPU with affinity 0, where routing starts.
+pub fn enable_shared_edge(intid: u32) {
+    let (word, bit) = (u64::from(intid / 32) * 4, 1 << (intid % 32));
+    let group = DISTRIBUTOR + GICD_IGROUPR + word;
+    write_register(group, read_register(group) | bit);
+    let configuration = DISTRIBUTOR + GICD_ICFGR + u64::from(intid / 16) * 4;
+    let edge = 0b10 << (intid % 16 * 2);
+    write_register(configuration, read_register(configuration) | edge);
+    write_register(DISTRIBUTOR + GICD_ISENABLER + word, bit);
 }
 
 /// Takes the pending interrupt of the highest priority and ends it.

@@ -1,10 +1,11 @@
-//! The PL011 (DDI0183G), as a console to write to.
+//! The PL011 (DDI0183G), as a console.
 
 use super::mmio;
 
 const UART: u64 = 0x0900_0000;
 const DR: u64 = 0x00;
 const FR: u64 = 0x18;
+const FR_RECEIVE_EMPTY: u32 = 1 << 4;
 const FR_TRANSMIT_FULL: u32 = 1 << 5;
 
 /// Sends a byte.
@@ -13,5 +14,15 @@ pub fn send(byte: u8) {
     unsafe {
         while mmio::read(UART + FR) & FR_TRANSMIT_FULL != 0 {}
         mmio::write(UART + DR, u32::from(byte));
+    }
+}
+
+/// Waits for a byte.
+#[must_use]
+pub fn receive() -> u8 {
+    // SAFETY: as for `send`.
+    unsafe {
+        while mmio::read(UART + FR) & FR_RECEIVE_EMPTY != 0 {}
+        mmio::read(UART + DR) as u8
     }
 }

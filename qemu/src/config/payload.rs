@@ -4,10 +4,11 @@ use super::file::GuestTable;
 use super::{ConfigError, Refusals, Work};
 
 /// The payloads of `guest-shim/`.
-const PAYLOADS: [&str; 5] = [
+const PAYLOADS: [&str; 6] = [
     "conformance",
     "dispatch_cost",
     "restart",
+    "tee_abi",
     "tee_user",
     "trespass",
 ];

@@ -7,6 +7,8 @@ use super::{BYSTANDER, ConformanceReport, GuestRun, MachineRun};
 
 /// The least number of cases that a guest has to run; there are a few more.
 const CASES_MIN: usize = 140;
+/// The same for a guest that goes through OP-TEE's ABI.
+const TEE_CASES_MIN: usize = 60;
 /// The requirements, each of which has a case.
 const REQUIREMENTS: std::ops::RangeInclusive<u8> = 0..=9;
 /// Lines about refused calls that a guest may cause: it has thousands refused in seconds.
@@ -113,13 +115,7 @@ pub fn together(machine: &MachineRun, report: &mut ConformanceReport) {
             format!("they drew {draws:?}"),
         )
     });
-    report.add(7, all, "guests_run_at_the_same_time", {
-        let spans: Option<Vec<_>> = machine.guests.iter().map(|guest| guest.span).collect();
-        ensure(
-            spans.is_some_and(|spans| overlap(&spans)),
-            "one ended before another started",
-        )
-    });
+    report.add(7, all, "guests_run_at_the_same_time", same_time(machine));
     report.add(
         9,
         all,
@@ -135,6 +131,26 @@ pub fn together(machine: &MachineRun, report: &mut ConformanceReport) {
         "the_machine_powers_off_when_all_guests_are_off",
         ensure(machine.passed, &machine.summary),
     );
+}
+
+/// Two guests that went through OP-TEE's ABI at the same time.
+pub fn tee_abi(machine: &MachineRun, report: &mut ConformanceReport) {
+    for guest in &machine.guests {
+        add_guest(report, guest, TEE_CASES_MIN);
+    }
+    let together = same_time(machine)
+        .and_then(|()| same_cases(machine))
+        .and_then(|()| ensure(machine.passed, &machine.summary));
+    let name = "guests_go_through_the_tee_s_abi_at_the_same_time";
+    report.add(4, "all", name, together);
+}
+
+fn same_time(machine: &MachineRun) -> Result<(), String> {
+    let spans: Option<Vec<_>> = machine.guests.iter().map(|guest| guest.span).collect();
+    ensure(
+        spans.is_some_and(|spans| overlap(&spans)),
+        "one ended before another started",
+    )
 }
 
 fn same_cases(machine: &MachineRun) -> Result<(), String> {
@@ -357,6 +373,34 @@ mod tests {
             let mut machine = good();
             spoil(&mut machine);
             assert_eq!(failed(together, &machine), [name]);
+        }
+    }
+
+    #[test]
+    fn guests_go_through_the_tee_s_abi_together() {
+        assert_eq!(failed(tee_abi, &good()), [""; 0]);
+        type Spoil = fn(&mut MachineRun);
+        let name = "guests_go_through_the_tee_s_abi_at_the_same_time";
+        let spoilt: [(&str, Spoil); 4] = [
+            (name, |m| m.guests[0].span = Some((2.5, 3.0))),
+            (name, |m| m.passed = false),
+            (name, |m| {
+                let log = good_log(1).replace(" c7 ", " c_seven ");
+                m.guests[0].console = Console::read(&log);
+            }),
+            ("c7", |m| {
+                let log = good_log(1)
+                    .replace("c7 pass", "c7 fail x")
+                    .replace("failed=0", "failed=1");
+                let passed = format!("passed={}", CASES_MIN - 1);
+                let log = log.replace(&format!("passed={CASES_MIN}"), &passed);
+                m.guests[1].console = Console::read(&log);
+            }),
+        ];
+        for (name, spoil) in spoilt {
+            let mut machine = good();
+            spoil(&mut machine);
+            assert_eq!(failed(tee_abi, &machine), [name]);
         }
     }
 
