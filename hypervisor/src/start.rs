@@ -9,7 +9,7 @@ use crate::arch::boot::{self, STACK_SIZE, SecondaryStart};
 use crate::arch::guest_ram::GuestRam;
 use crate::arch::secure_monitor::SecureMonitor;
 use crate::arch::uart::PhysicalUart;
-use crate::arch::{gic, heap, memory, paging, registers, system_registers};
+use crate::arch::{gic, heap, memory, paging, registers, system_registers, timer};
 use crate::cpu::Cpu;
 use crate::description::{self, Range};
 use crate::frames::Frames;
@@ -25,8 +25,9 @@ use mediator::address::{PAGE_SIZE, Pa};
 /// The most that the firmware's device tree may have, in bytes.
 const DEVICE_TREE_MAX: u64 = 1 << 20;
 
-/// The first CPU, on the constant map that `arch::boot` starts with.
-pub fn primary(device_tree: u64) -> ! {
+/// The first CPU, on the constant map that `arch::boot` starts with. The counter stood at `entered` when it arrived.
+pub fn primary(device_tree: u64, entered: u64) -> ! {
+    timer::set_entered(entered);
     // SAFETY: the first thing that is done, once.
     unsafe { heap::init() };
     let device_tree = Pa(device_tree);

@@ -122,8 +122,12 @@ impl Vcpu {
             self.system.load();
             system_registers::confine(self.vm.ram.root(), self.vm.id, self.shares_cpu);
         }
-        if core::mem::take(&mut self.stale_translations) || self.shares_vmid {
+        let starts = core::mem::take(&mut self.stale_translations);
+        if starts || self.shares_vmid {
             memory::invalidate_own_guest_translations();
+        }
+        if starts {
+            self.vm.vcpu_starts(self.index);
         }
     }
 

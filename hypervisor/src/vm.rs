@@ -174,6 +174,17 @@ impl Vm {
         }
     }
 
+    /// A vCPU is about to execute the first instruction of its life.
+    pub fn vcpu_starts(&self, index: usize) {
+        if index == 0 && self.starts.load(Ordering::Relaxed) == 1 {
+            log::info!(
+                "{}: enters its kernel {} ns after the hypervisor was entered",
+                self.name(),
+                timer::since_entered().as_nanos()
+            );
+        }
+    }
+
     /// Makes what belongs to one life of the VM.
     fn prepare(&self) -> Result<Entry, String> {
         let placement = self.load_image()?;

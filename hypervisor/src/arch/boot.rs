@@ -80,8 +80,8 @@ pub fn secondary_entry() -> u64 {
     secondary_entry as *const () as u64
 }
 
-extern "C" fn primary(device_tree: u64) -> ! {
-    crate::start::primary(device_tree)
+extern "C" fn primary(device_tree: u64, entered: u64) -> ! {
+    crate::start::primary(device_tree, entered)
 }
 
 extern "C" fn secondary(index: u64) -> ! {
@@ -115,6 +115,7 @@ global_asm!(
     ".global entry",
     "entry:",
     "msr daifset, #15",
+    "mrs x20, cntpct_el0",
     "mov x19, x0",
     "ldr x1, =vectors",
     "msr vbar_el2, x1",
@@ -130,6 +131,7 @@ global_asm!(
     "ldr x1, ={sctlr_initial}",
     "enable_mmu",
     "mov x0, x19",
+    "mov x1, x20",
     "b {primary}",
     ".popsection",
     ".pushsection .text.secondary_entry, \"ax\"",

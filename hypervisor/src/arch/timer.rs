@@ -1,11 +1,30 @@
 //! The counter, and EL2's own timer that ends time slices and wakes vCPUs that wait for theirs.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+
 use super::registers::{read, write};
 
 /// The EL2 physical timer's interrupt (PPI 10).
 pub const HYPERVISOR_TIMER: u32 = 26;
 /// The virtual timer's interrupt (PPI 11).
 pub const VIRTUAL_TIMER: u32 = 27;
+
+/// Where the counter stood when the first CPU arrived at EL2.
+static ENTERED: AtomicU64 = AtomicU64::new(0);
+
+/// Keeps where the counter stood when the first CPU arrived.
+pub fn set_entered(count: u64) {
+    ENTERED.store(count, Ordering::Relaxed);
+}
+
+/// How long ago the first CPU arrived at EL2.
+#[must_use]
+pub fn since_entered() -> Duration {
+    let ticks = now().saturating_sub(ENTERED.load(Ordering::Relaxed));
+    let nanoseconds = u128::from(ticks) * 1_000_000_000 / u128::from(frequency().max(1));
+    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
+}
 
 /// The physical counter, in ticks of [`frequency`].
 #[must_use]
