@@ -44,6 +44,7 @@ lint: setup ## clippy without warnings, for the host and for the bare machine
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy -p floor -p hypervisor -p guest-shim --target $(BARE_METAL) -- -D warnings
 	cd workloads && cargo clippy --target-dir ../target/workloads -- -D warnings
+	cd workloads && cargo clippy --target-dir ../target/workloads -p drm-playback-ta --features optee-utee/doc -- -D warnings
 
 test-host: setup ## tests that need no machine
 	cargo test --workspace --exclude end-to-end

@@ -9,6 +9,7 @@ mod kernel;
 mod mirror;
 mod source;
 mod stanza;
+mod ta_kit;
 mod versions;
 
 use std::fs;
@@ -26,6 +27,7 @@ use apt::{Apt, Host, STABLE};
 
 pub(crate) use source::ta_sign_key;
 pub use source::{OpteeSource, optee_source};
+pub(crate) use ta_kit::ta_kit;
 pub use versions::PackageVersion;
 
 /// Depends on the current kernel, whose own name has its release in it.
@@ -61,7 +63,7 @@ pub(crate) const OPTEE_IMAGES: [&str; 3] = [
     "tee-pageable_v2.bin",
 ];
 /// Where tee-supplicant looks for TAs.
-const TA_FOLDER: &str = "usr/lib/optee_armtz";
+pub(crate) const TA_FOLDER: &str = "usr/lib/optee_armtz";
 
 /// Goes into the keys of what is made of packages: another number for another way to make it.
 const RECIPE: &str = "1";

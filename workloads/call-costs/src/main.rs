@@ -7,8 +7,6 @@
 //! With QEMU counting instructions, a nanosecond is an instruction.
 
 mod counter;
-mod memory;
-mod tee;
 
 use std::io::{Error, Result};
 use std::process::ExitCode;
@@ -16,8 +14,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use counter::measure;
-use memory::Pages;
-use tee::{Parameter, SharedBuffer, Tee};
+use tee_client::{Pages, Parameter, Session, SharedBuffer, Tee};
 
 /// xtest's pseudo-TA `invoke_tests` (OP-TEE 4.5, `lib/libutee/include/pta_invoke_tests.h`).
 const TEST_PSEUDO_TA: [u8; 16] = uuid(0xd96a_5b40_c3e5_21e3_8794_1002_a5d5_c61b);
@@ -82,7 +79,7 @@ fn report(name: &str, rounds: u32, work: impl FnMut() -> Result<()>) -> Result<(
 /// A session with a TA, and the command that it is called with.
 struct Client<'a> {
     tee: &'a Tee,
-    session: tee::Session,
+    session: Session,
     command: u32,
 }
 
@@ -148,7 +145,7 @@ fn buffers(tee: &Tee, idle: &Client<'_>) -> Result<()> {
     let shared = tee.register(&mut pages)?;
     let lister = Client::open(tee, DEVICES, LIST)?;
     report("invoke-registered-64k", 128, || {
-        lister.invoke(Parameter::output(&shared))
+        lister.invoke(Parameter::output(&shared, 64 * KIB))
     })?;
     report("invoke-registered-64k-user-ta", 128, || {
         idle.invoke(Parameter::buffer(&shared))

@@ -1,6 +1,4 @@
-//! Linux's interface to a TEE (Linux 6.12, `include/uapi/linux/tee.h`), as far as the cases need it.
-//!
-//! Not through libteec, whose own work would be measured, too.
+//! The device and its calls (Linux 6.12, `include/uapi/linux/tee.h`), as far as they are needed here.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Result};
@@ -40,7 +38,7 @@ struct RegisterData {
 
 /// `struct tee_ioctl_param`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parameter {
     attributes: u64,
     a: u64,
@@ -48,20 +46,42 @@ pub struct Parameter {
     c: u64,
 }
 
+/// `TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INPUT`.
+const VALUE_INPUT: u64 = 1;
 /// `TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INOUT`.
 const VALUE_INOUT: u64 = 3;
+/// `TEE_IOCTL_PARAM_ATTR_TYPE_MEMREF_INPUT`.
+const MEMREF_INPUT: u64 = 5;
 /// `TEE_IOCTL_PARAM_ATTR_TYPE_MEMREF_OUTPUT`.
 const MEMREF_OUTPUT: u64 = 6;
 /// `TEE_IOCTL_PARAM_ATTR_TYPE_MEMREF_INOUT`.
 const MEMREF_INOUT: u64 = 7;
 
 impl Parameter {
+    /// No parameter.
+    pub const NONE: Self = Self {
+        attributes: 0,
+        a: 0,
+        b: 0,
+        c: 0,
+    };
+
     /// A value for the TA to read and write.
     pub fn value(a: u64) -> Self {
         Self {
             attributes: VALUE_INOUT,
             a,
             ..Self::default()
+        }
+    }
+
+    /// Two values for the TA to read.
+    pub fn values(a: u32, b: u32) -> Self {
+        Self {
+            attributes: VALUE_INPUT,
+            a: u64::from(a),
+            b: u64::from(b),
+            c: 0,
         }
     }
 
@@ -75,12 +95,33 @@ impl Parameter {
         }
     }
 
-    /// All of a shared buffer, for the TA to write.
-    pub fn output(buffer: &SharedBuffer) -> Self {
+    /// So many bytes from a shared buffer's start, for the TA to read. The kernel refuses more than there are.
+    pub fn input(buffer: &SharedBuffer, length: usize) -> Self {
+        Self::memory(MEMREF_INPUT, buffer, length)
+    }
+
+    /// The same for the TA to write.
+    pub fn output(buffer: &SharedBuffer, length: usize) -> Self {
+        Self::memory(MEMREF_OUTPUT, buffer, length)
+    }
+
+    /// The same for the TA to read and write.
+    pub fn inout(buffer: &SharedBuffer, length: usize) -> Self {
+        Self::memory(MEMREF_INOUT, buffer, length)
+    }
+
+    fn memory(attributes: u64, buffer: &SharedBuffer, length: usize) -> Self {
         Self {
-            attributes: MEMREF_OUTPUT,
-            ..Self::buffer(buffer)
+            attributes,
+            a: 0,
+            b: length as u64,
+            c: buffer.id,
         }
+    }
+
+    /// How many bytes of a buffer the TA says it has written, or would have written.
+    pub fn size(&self) -> u64 {
+        self.b
     }
 }
 
@@ -141,6 +182,8 @@ pub struct Answer {
     pub result: u32,
     /// `TEEC_ORIGIN_TRUSTED_APP` is 4.
     pub origin: u32,
+    /// The parameters as the TA left them.
+    pub parameters: [Parameter; PARAMETERS],
 }
 
 impl Tee {
@@ -207,6 +250,7 @@ impl Tee {
         Ok(Answer {
             result: argument.result,
             origin: argument.origin,
+            parameters: argument.parameters,
         })
     }
 

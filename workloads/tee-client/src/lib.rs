@@ -1,0 +1,9 @@
+//! Linux's interface to a TEE, for programs that measure what it costs.
+//!
+//! Not through libteec, whose own work would be measured, too, and which registers memory of its own for some calls.
+
+mod memory;
+mod tee;
+
+pub use memory::Pages;
+pub use tee::{Answer, Parameter, Session, SharedBuffer, Tee};
