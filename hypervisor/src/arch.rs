@@ -11,6 +11,7 @@ pub mod heap;
 pub mod list_registers;
 pub mod memory;
 pub mod paging;
+pub mod performance_monitor;
 pub mod registers;
 pub mod secure_monitor;
 pub mod system_registers;

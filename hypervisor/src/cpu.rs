@@ -1,7 +1,9 @@
 //! The run loop of a physical CPU: pick a vCPU, run it, serve what it left for.
 
+use crate::accounting::Cause;
 use crate::arch::context::Exit;
 use crate::arch::gic::{self, Interrupt};
+use crate::arch::performance_monitor::{self, Counts};
 use crate::arch::{registers, timer};
 use crate::description::MAX_VCPUS_PER_CPU;
 use crate::machine::Machine;
@@ -37,6 +39,30 @@ pub struct Cpu {
     turns: Turns,
     /// Whose registers are in the CPU.
     loaded: Option<usize>,
+    meter: Option<Meter>,
+}
+
+/// Measures what is done between two vCPU exits. There is one where the CPU has a performance monitor.
+struct Meter {
+    last: Counts,
+}
+
+impl Meter {
+    fn new() -> Option<Self> {
+        performance_monitor::is_present().then(|| Self {
+            last: performance_monitor::counts(),
+        })
+    }
+
+    /// What was done since the last time.
+    fn lap(&mut self) -> Counts {
+        let now = performance_monitor::counts();
+        let before = core::mem::replace(&mut self.last, now);
+        Counts {
+            instructions: now.instructions.wrapping_sub(before.instructions),
+            cycles: now.cycles.wrapping_sub(before.cycles),
+        }
+    }
 }
 
 impl Cpu {
@@ -47,6 +73,7 @@ impl Cpu {
             vcpus,
             turns: Turns::new(timer::frequency() / SLICES_PER_SECOND),
             loaded: None,
+            meter: Meter::new(),
         }
     }
 
@@ -54,6 +81,8 @@ impl Cpu {
     pub fn run(mut self) -> ! {
         loop {
             if let Some(current) = self.schedule() {
+                // What it took to find it is nobody's.
+                self.meter.as_mut().map(Meter::lap);
                 let next = loop {
                     let next = self.run_once(current);
                     if next != Next::Resume {
@@ -100,14 +129,27 @@ impl Cpu {
     /// Enters vCPU `current` and serves its exit.
     fn run_once(&mut self, current: usize) -> Next {
         let vcpu = &mut self.vcpus[current];
-        match vcpu.run(self.number) {
-            Exit::Synchronous => serve_trap(vcpu, self.number),
-            Exit::Interrupt => self.take_interrupts(Some(current)),
+        let (cause, next) = match vcpu.run(self.number) {
+            Exit::Synchronous => {
+                let trap = syndrome::decode(registers::esr());
+                let cause = Cause::of(&trap, vcpu.context.x[0]);
+                (cause, serve_trap(vcpu, self.number, trap))
+            }
+            Exit::Interrupt => (Cause::Interrupt, self.take_interrupts(Some(current))),
             Exit::SystemError => {
                 vcpu.vm.stop(After::Off, Some("SError"));
-                Next::Reschedule
+                (Cause::Other, Next::Reschedule)
             }
+        };
+        if let Some(meter) = &mut self.meter {
+            let Counts {
+                instructions,
+                cycles,
+            } = meter.lap();
+            let vcpu = &self.vcpus[current];
+            vcpu.vm.accounts[vcpu.index].charge(cause, instructions, cycles);
         }
+        next
     }
 
     /// Takes all interrupts that wait.
@@ -149,8 +191,8 @@ impl Cpu {
 }
 
 /// Serves a synchronous exception of a vCPU that is loaded into CPU number `cpu`.
-fn serve_trap(vcpu: &mut Vcpu, cpu: usize) -> Next {
-    match syndrome::decode(registers::esr()) {
+fn serve_trap(vcpu: &mut Vcpu, cpu: usize, trap: Trap) -> Next {
+    match trap {
         Trap::Smc(immediate) => {
             vcpu.skip_instruction();
             services::call(vcpu, Conduit::Smc, immediate)

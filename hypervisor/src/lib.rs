@@ -9,6 +9,7 @@
 
 extern crate alloc;
 
+pub mod accounting;
 pub mod description;
 pub mod entropy;
 pub mod frames;

@@ -47,6 +47,9 @@ fn obey(command: Command<'_>) {
             if let Some(stats) = vm.tee_stats() {
                 log::info!("{}: TEE: {stats}", vm.name());
             }
+            if let Some(bill) = vm.bill() {
+                log::info!("{}: EL2: {bill}", vm.name());
+            }
         }),
         Command::Attach(name) => with_vm(name, |number, vm| {
             vm.set_attached(true);

@@ -9,7 +9,9 @@ use crate::arch::boot::{self, STACK_SIZE, SecondaryStart};
 use crate::arch::guest_ram::GuestRam;
 use crate::arch::secure_monitor::SecureMonitor;
 use crate::arch::uart::PhysicalUart;
-use crate::arch::{gic, heap, memory, paging, registers, system_registers, timer};
+use crate::arch::{
+    gic, heap, memory, paging, performance_monitor, registers, system_registers, timer,
+};
 use crate::cpu::Cpu;
 use crate::description::{self, Range};
 use crate::frames::Frames;
@@ -138,6 +140,7 @@ pub fn secondary(number: usize) -> ! {
 
 fn init_cpu(number: usize) {
     system_registers::init_cpu();
+    performance_monitor::init_cpu();
     gic::init_cpu(number);
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Who may do what when is decided in [`crate::power`]; here it is done.
 
+use crate::accounting::{Account, Bill};
 use crate::arch::guest_ram::GuestRam;
-use crate::arch::{list_registers, memory, timer};
+use crate::arch::{list_registers, memory, performance_monitor, timer};
 use crate::console;
 use crate::description::VmDescription;
 use crate::entropy;
@@ -57,6 +58,8 @@ pub struct Vm {
     refused_calls: AtomicU64,
     refused_log: Mutex<RateLimit>,
     forwarded_calls: AtomicU64,
+    /// What each vCPU cost.
+    pub accounts: Vec<Account>,
     /// How often it was started.
     starts: AtomicU64,
     /// The physical counter at the VM's start, which its virtual counter is counted from.
@@ -84,6 +87,7 @@ impl Vm {
                 timer::frequency(),
             )),
             forwarded_calls: AtomicU64::new(0),
+            accounts: (0..vcpus).map(|_| Account::default()).collect(),
             starts: AtomicU64::new(0),
             counter_offset: AtomicU64::new(0),
             description,
@@ -143,6 +147,12 @@ impl Vm {
             self.forwarded_calls.load(Ordering::Relaxed),
             self.ram.pinned(),
         )
+    }
+
+    /// What EL2 did for the VM so far, in words, where that is counted.
+    pub fn bill(&self) -> Option<String> {
+        performance_monitor::is_present()
+            .then(|| Bill::new(&self.accounts, performance_monitor::has_instructions()).to_string())
     }
 
     /// What the VM did with its TEE so far, in words, if it has one and runs.

@@ -1,0 +1,198 @@
+//! What a VM costs: how often its vCPUs left for EL2, why, and how much EL2 did about it.
+//!
+//! Each vCPU has an account that its CPU alone writes and that any CPU reads. What is counted comes from the CPU's
+//! performance monitor, which counts in EL2 alone: neither the guest nor the firmware nor a TEE. The guest's calls of the
+//! CPU's workarounds that pass at the vector are not seen here.
+
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::smccc::{FunctionId, Owner};
+use crate::syndrome::Trap;
+
+/// Why a vCPU left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Cause {
+    /// A fast call of the TEE's.
+    FastTeeCall,
+    /// A yielding call of the TEE's: it begins, or it goes on after an RPC.
+    YieldingTeeCall,
+    /// Another call.
+    OtherCall,
+    /// A physical interrupt.
+    Interrupt,
+    /// An access to a device.
+    Device,
+    /// A system register.
+    Register,
+    /// It waits for an interrupt.
+    Wait,
+    /// Something else.
+    Other,
+}
+
+/// All causes, with their names for people.
+const CAUSES: [(Cause, &str); 8] = [
+    (Cause::FastTeeCall, "fast TEE calls"),
+    (Cause::YieldingTeeCall, "yielding TEE calls"),
+    (Cause::OtherCall, "other calls"),
+    (Cause::Interrupt, "interrupts"),
+    (Cause::Device, "device accesses"),
+    (Cause::Register, "registers"),
+    (Cause::Wait, "waits"),
+    (Cause::Other, "others"),
+];
+
+impl Cause {
+    /// Why a trap came; `x0` is the guest's, which names the function of a call.
+    #[must_use]
+    pub fn of(trap: &Trap, x0: u64) -> Self {
+        match trap {
+            Trap::Smc(_) | Trap::Hvc(_) => {
+                let function = FunctionId(x0 as u32);
+                match function.owner() {
+                    Owner::TrustedOs if function.is_fast() => Self::FastTeeCall,
+                    Owner::TrustedOs => Self::YieldingTeeCall,
+                    _ => Self::OtherCall,
+                }
+            }
+            Trap::WaitForInterrupt => Self::Wait,
+            Trap::DataAbort(_) => Self::Device,
+            Trap::SystemRegister(_) => Self::Register,
+            Trap::InstructionAbort | Trap::Other(_) => Self::Other,
+        }
+    }
+}
+
+/// What EL2 did for a vCPU, by cause.
+#[derive(Debug, Default)]
+pub struct Account {
+    lines: [Line; CAUSES.len()],
+    /// The most instructions at one time.
+    longest: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    times: AtomicU64,
+    instructions: AtomicU64,
+    cycles: AtomicU64,
+}
+
+impl Account {
+    /// Adds what was done once for `cause`. For the vCPU's own CPU.
+    #[inline]
+    pub fn charge(&self, cause: Cause, instructions: u32, cycles: u64) {
+        let line = &self.lines[cause as usize];
+        let instructions = u64::from(instructions);
+        add(&line.times, 1);
+        add(&line.instructions, instructions);
+        add(&line.cycles, cycles);
+        if instructions > self.longest.load(Ordering::Relaxed) {
+            self.longest.store(instructions, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Adds to a counter that one CPU alone writes.
+fn add(counter: &AtomicU64, amount: u64) {
+    let before = counter.load(Ordering::Relaxed);
+    counter.store(before.wrapping_add(amount), Ordering::Relaxed);
+}
+
+/// The accounts of all vCPUs of a VM, for people.
+#[derive(Clone, Copy, Debug)]
+pub struct Bill<'a> {
+    accounts: &'a [Account],
+    /// Whether instructions are counted, not only cycles.
+    instructions: bool,
+}
+
+impl<'a> Bill<'a> {
+    /// What `accounts` hold, from CPUs that count instructions or do not.
+    #[must_use]
+    pub fn new(accounts: &'a [Account], instructions: bool) -> Self {
+        Self {
+            accounts,
+            instructions,
+        }
+    }
+
+    fn sum(&self, cause: Cause, counter: impl Fn(&Line) -> &AtomicU64) -> u64 {
+        self.accounts
+            .iter()
+            .map(|account| counter(&account.lines[cause as usize]).load(Ordering::Relaxed))
+            .sum()
+    }
+}
+
+impl fmt::Display for Bill<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (cause, name) in CAUSES {
+            let times = self.sum(cause, |line| &line.times);
+            if times == 0 {
+                continue;
+            }
+            let cycles = self.sum(cause, |line| &line.cycles);
+            write!(f, "{separator}{times} {name} in ")?;
+            if self.instructions {
+                let instructions = self.sum(cause, |line| &line.instructions);
+                write!(f, "{instructions} instructions, ")?;
+            }
+            write!(f, "{cycles} cycles")?;
+            separator = "; ";
+        }
+        if self.instructions {
+            let longest = |account: &Account| account.longest.load(Ordering::Relaxed);
+            let longest = self.accounts.iter().map(longest).max().unwrap_or(0);
+            write!(f, "{separator}{longest} instructions at one time at most")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_stand_where_their_numbers_say() {
+        for (n, (cause, _)) in CAUSES.iter().enumerate() {
+            assert_eq!(*cause as usize, n);
+        }
+    }
+
+    #[test]
+    fn calls_of_the_tee_are_told_from_others() {
+        let smc = Trap::Smc(0);
+        assert_eq!(Cause::of(&smc, 0x3200_0013), Cause::YieldingTeeCall);
+        assert_eq!(Cause::of(&smc, 0xb200_0009), Cause::FastTeeCall);
+        assert_eq!(
+            Cause::of(&Trap::Hvc(0), 0x5555_0000_3200_0003),
+            Cause::YieldingTeeCall,
+            "the upper half means nothing"
+        );
+        assert_eq!(Cause::of(&smc, 0x8400_0000), Cause::OtherCall);
+        assert_eq!(Cause::of(&Trap::WaitForInterrupt, 0x3200_0013), Cause::Wait);
+    }
+
+    #[test]
+    fn a_bill_adds_up_the_vcpus_and_names_the_longest_stay() {
+        let accounts = [Account::default(), Account::default()];
+        accounts[0].charge(Cause::YieldingTeeCall, 900, 1000);
+        accounts[1].charge(Cause::YieldingTeeCall, 1100, 1300);
+        accounts[1].charge(Cause::Interrupt, 600, 700);
+        assert_eq!(
+            Bill::new(&accounts, true).to_string(),
+            "2 yielding TEE calls in 2000 instructions, 2300 cycles; 1 interrupts in 600 instructions, 700 cycles; \
+             1100 instructions at one time at most"
+        );
+        assert_eq!(
+            Bill::new(&accounts, false).to_string(),
+            "2 yielding TEE calls in 2300 cycles; 1 interrupts in 700 cycles"
+        );
+        assert_eq!(Bill::new(&[], false).to_string(), "");
+    }
+}
