@@ -5,6 +5,9 @@ use super::mmio;
 const UART: u64 = 0x0900_0000;
 const DR: u64 = 0x00;
 const FR: u64 = 0x18;
+const CR: u64 = 0x30;
+/// UARTEN, TXE and RXE.
+const CR_ON: u32 = 1 << 9 | 1 << 8 | 1;
 const FR_RECEIVE_EMPTY: u32 = 1 << 4;
 const FR_TRANSMIT_FULL: u32 = 1 << 5;
 
@@ -17,7 +20,13 @@ pub fn send(byte: u8) {
     }
 }
 
-/// Waits for a byte.
+/// From now on bytes are received.
+pub fn enable() {
+    // SAFETY: as for `send`.
+    unsafe { mmio::write(UART + CR, CR_ON) }
+}
+
+/// Waits for a byte. The UART is enabled.
 #[must_use]
 pub fn receive() -> u8 {
     // SAFETY: as for `send`.

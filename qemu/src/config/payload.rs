@@ -4,11 +4,12 @@ use super::file::GuestTable;
 use super::{ConfigError, Refusals, Work};
 
 /// The payloads of `guest-shim/`.
-const PAYLOADS: [&str; 6] = [
+const PAYLOADS: [&str; 7] = [
     "conformance",
     "dispatch_cost",
     "restart",
     "tee_abi",
+    "tee_limits",
     "tee_user",
     "trespass",
 ];

@@ -1,0 +1,180 @@
+//! Shares as much with the TEE as a guest may, in stages that somebody at its console ends with a key, and ends while it
+//! owes the TEE an answer.
+
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(target_os = "none")]
+extern crate alloc;
+
+#[cfg(target_os = "none")]
+mod tee_limits {
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
+    use guest_shim::arch::uart;
+    use guest_shim::check_eq;
+    use guest_shim::environment::Environment;
+    use guest_shim::optee::arena::Area;
+    use guest_shim::optee::client::{Client, Flavour, fresh_cookie};
+    use guest_shim::optee::{PAGE, TESTS, opening};
+    use guest_shim::words::Words;
+    use optee_abi::message::{Direction, Parameter, command};
+    use optee_abi::result;
+
+    /// `PTA_INVOKE_TESTS_CMD_PARAMS`: adds the bytes of a buffer and puts the sum into its first byte.
+    const PARAMS: u32 = 1;
+    /// Pages of the large buffer: 8 MiB.
+    const LARGE: u64 = 2048;
+    /// Small buffers that there are to be at least.
+    const MANY: usize = 1000;
+    /// What the hypervisor allows where a guest's description says nothing.
+    const MOST: usize = 1024;
+
+    guest_shim::payload!(run);
+
+    fn run(environment: &Environment) {
+        uart::enable();
+        if let Err(reason) = stages(environment) {
+            guest_shim::println!("@@failed {reason}");
+        }
+    }
+
+    /// Says where it is and waits for a key.
+    fn pause(stage: &str) {
+        guest_shim::println!("@@at {stage}");
+        let _ = uart::receive();
+    }
+
+    fn stages(environment: &Environment) -> Result<(), String> {
+        pause("start");
+        let client = Client::new(environment)?;
+        let session = client.open(Flavour::RpcArgument, TESTS)?;
+        share_a_large_buffer(&client, session)?;
+        share_many_buffers(&client, session)?;
+        client.close(Flavour::RpcArgument, session)?;
+        pause("nothing");
+        leave_a_call_unanswered(&client)
+    }
+
+    /// Has the TEE add all bytes of a buffer.
+    fn add_bytes(client: &Client, session: u32, cookie: u64, area: &Area) -> Result<(), String> {
+        let buffer = Parameter::Registered {
+            direction: Direction::InOut,
+            offset: 0,
+            size: area.len,
+            reference: cookie,
+        };
+        let words = Words::new(command::INVOKE_COMMAND, &[buffer]).to(session, PARAMS);
+        let bytes = (0..area.len).step_by(8);
+        let sum = bytes
+            .flat_map(|offset| area.read(offset).to_le_bytes())
+            .fold(0, u8::wrapping_add);
+        client.ask(&words)?.is(result::SUCCESS)?;
+        check_eq!(area.byte(0), sum, "the sum of {:#x} bytes", area.len);
+        Ok(())
+    }
+
+    fn share_a_large_buffer(client: &Client, session: u32) -> Result<(), String> {
+        let (area, cookie) = (client.arena.pages(LARGE), fresh_cookie());
+        for page in 0..LARGE {
+            area.write(page * PAGE, page);
+        }
+        // No two of its pages follow one another.
+        let list = client.list(area.addresses().rev());
+        let registered = client.register_list(list.address, area.len, cookie)?;
+        check_eq!(
+            registered,
+            result::SUCCESS,
+            "registering {:#x} bytes",
+            area.len
+        );
+        let sum = (0..LARGE).fold(0, |sum: u8, page| {
+            let [low, high, ..] = page.to_le_bytes();
+            sum.wrapping_add(low).wrapping_add(high)
+        });
+        let buffer = Parameter::Registered {
+            direction: Direction::InOut,
+            offset: 0,
+            size: area.len,
+            reference: cookie,
+        };
+        let words = Words::new(command::INVOKE_COMMAND, &[buffer]).to(session, PARAMS);
+        client.ask(&words)?.is(result::SUCCESS)?;
+        check_eq!(
+            area.byte((LARGE - 1) * PAGE),
+            sum,
+            "the sum of {:#x} bytes",
+            area.len
+        );
+        pause("large");
+        check_eq!(
+            client.unregister(cookie)?,
+            result::SUCCESS,
+            "taking it back"
+        );
+        Ok(())
+    }
+
+    fn share_many_buffers(client: &Client, session: u32) -> Result<(), String> {
+        let mut buffers = Vec::new();
+        let mut share = |count| -> Result<(), String> {
+            while buffers.len() < count {
+                let (area, cookie) = (client.arena.pages(1), fresh_cookie());
+                let registered = client.register(&area, cookie)?;
+                check_eq!(
+                    registered,
+                    result::SUCCESS,
+                    "registering buffer {}",
+                    buffers.len()
+                );
+                area.fill(cookie.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                buffers.push((cookie, area));
+            }
+            for (cookie, area) in buffers.iter().step_by(37) {
+                add_bytes(client, session, *cookie, area)?;
+            }
+            Ok(())
+        };
+        share(MANY)?;
+        pause("many");
+        share(MOST)?;
+        pause("full");
+        let one_more = client.arena.pages(1);
+        for _ in 0..3 {
+            let registered = client.register(&one_more, fresh_cookie())?;
+            check_eq!(registered, result::OUT_OF_MEMORY, "registering one more");
+        }
+        pause("refused");
+        for (cookie, _) in buffers {
+            check_eq!(
+                client.unregister(cookie)?,
+                result::SUCCESS,
+                "taking it back"
+            );
+        }
+        Ok(())
+    }
+
+    /// A session, buffers, and a call that waits for the guest, are left behind.
+    fn leave_a_call_unanswered(client: &Client) -> Result<(), String> {
+        client.open(Flavour::RpcArgument, TESTS)?;
+        for _ in 0..3 {
+            let registered = client.register(&client.arena.pages(7), fresh_cookie())?;
+            check_eq!(registered, result::SUCCESS, "a buffer");
+        }
+        // OP-TEE asks the guest for an application that it has not.
+        let nobody = Words::of(&opening(*b"nobody-has-this!"), 2);
+        let ready = client.prepare(Flavour::RpcArgument, &nobody)?;
+        client.send(&ready)?.asked()?;
+        pause("owing");
+        Ok(())
+    }
+}
+
+#[cfg(not(target_os = "none"))]
+fn main() {
+    eprintln!(
+        "tee_limits: this program runs in a guest; build it with --target aarch64-unknown-none-softfloat"
+    );
+    std::process::exit(1);
+}
