@@ -16,7 +16,7 @@ LINUX := aarch64-unknown-linux-gnu
 # rustup puts cargo here; a shell that was open before does not know yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run xtest fetch test format-check lint test-host conformance test-e2e bench shell restarts clean setup
+.PHONY: help run xtest fetch test format-check lint test-host conformance test-e2e bench drm shell restarts clean setup
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,7 @@ lint: setup ## clippy without warnings, for the host and for the bare machine
 
 test-host: setup ## tests that need no machine
 	cargo test --workspace --exclude end-to-end
+	cd workloads && cargo test --target-dir ../target/workloads --target host-tuple -p cenc -p drm-protocol -p drm-playback
 
 conformance: setup ## what guests are owed when they issue SMCs and HVCs, case by case
 	cargo run --release -p qemu -- conformance
@@ -57,6 +58,10 @@ test-e2e: fetch ## tests that boot machines
 
 bench: setup ## what calls to OP-TEE cost, with target and measured side by side
 	cargo run --release -p qemu -- bench
+
+drm: CONFIG = qemu/configs/drm.toml
+drm: setup ## protected streams in two guests at the same time, on an OP-TEE with AES instructions; CONFIG=FILE for another machine
+	cargo run --release -p qemu -- drm --config $(CONFIG) $(ARGS)
 
 restarts: fetch ## of these, 200 restarts of a guest while another one runs xtest, reboots and panics
 	cargo test --release --no-fail-fast -p end-to-end --test restarts -- --test-threads=1

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{GuestCommand, Overlay, Overrides};
+use crate::drm;
 use crate::run::DEFAULT_TIMEOUT;
 use crate::xtest;
 
@@ -35,6 +36,8 @@ pub enum Command {
     Conformance(ConformanceArguments),
     /// Run the whole of xtest in every guest with a TEE, at the same time.
     Xtest(XtestArguments),
+    /// Play protected streams in every guest with a TEE, at the same time.
+    Drm(DrmArguments),
     /// Measure what calls to the TEE cost: without a hypervisor, on the floor and on the hypervisor.
     Bench(BenchArguments),
     /// Boot a machine with a shell in one guest, at this terminal, until Control-] or the shell's end.
@@ -81,6 +84,38 @@ pub struct XtestArguments {
     /// The folder for the reports xtest.json and xtest.xml [default: target/report]
     #[arg(long, value_name = "DIR")]
     pub reports: Option<PathBuf>,
+
+    /// The folder for logs, one file a console [default: target/runs/NAME-OF-THE-DESCRIPTION]
+    #[arg(long, value_name = "DIR")]
+    pub logs: Option<PathBuf>,
+}
+
+/// Of `drm`.
+#[derive(Debug, Args)]
+pub struct DrmArguments {
+    /// The machine description; guests with a TEE play streams instead of doing their jobs
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+
+    /// Play each stream for so many seconds
+    #[arg(long, value_name = "S", default_value_t = drm::DEFAULT_SECONDS, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub seconds: u32,
+
+    /// Play this stream, such as 1080p30 or 100Mbit60+per-frame, and no others
+    #[arg(long, value_name = "STREAM", value_parser = stream)]
+    pub stream: Vec<String>,
+
+    /// Give up after so many seconds, counted from QEMU's start
+    #[arg(long, value_name = "S", default_value_t = drm::DEFAULT_TIMEOUT.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout: u64,
+
+    /// The CPU model instead of the description's, such as cortex-a72 or max
+    #[arg(long, value_name = "MODEL")]
+    pub cpu: Option<String>,
+
+    /// Write the report to this file [default: target/report/drm.json]
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
 
     /// The folder for logs, one file a console [default: target/runs/NAME-OF-THE-DESCRIPTION]
     #[arg(long, value_name = "DIR")]
@@ -210,6 +245,15 @@ fn overlay(text: &str) -> Result<Overlay, String> {
         guest,
         folder: PathBuf::from(folder),
     })
+}
+
+/// It becomes a word of a guest's shell.
+fn stream(text: &str) -> Result<String, String> {
+    let may_have = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '+';
+    if text.is_empty() || !text.chars().all(may_have) {
+        return Err("name a stream, such as 1080p30".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 fn is_name(text: &str) -> bool {

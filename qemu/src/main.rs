@@ -9,11 +9,12 @@ use clap::Parser as _;
 
 use qemu::bench::{self, BenchOptions};
 use qemu::cli::{
-    BenchArguments, Cli, Command, ConformanceArguments, RunArguments, ShellArguments,
+    BenchArguments, Cli, Command, ConformanceArguments, DrmArguments, RunArguments, ShellArguments,
     XtestArguments,
 };
 use qemu::config::{Description, Overrides};
 use qemu::conformance::{self, ConformanceOptions};
+use qemu::drm::{self, DrmOptions};
 use qemu::interrupt::Interrupt;
 use qemu::parts::Parts;
 use qemu::progress::Progress;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Command::Fetch(arguments) => fetch(arguments.config.as_deref(), &progress),
         Command::Conformance(arguments) => conformance(arguments, &progress),
         Command::Xtest(arguments) => xtest(arguments, &progress),
+        Command::Drm(arguments) => drm(arguments, &progress),
         Command::Bench(arguments) => bench(arguments, &progress),
         Command::Shell(arguments) => shell(arguments, &progress),
         Command::Versions => versions(&progress),
@@ -114,6 +116,25 @@ fn xtest(arguments: &XtestArguments, progress: &Progress) -> Result<u8, RunError
     let report = xtest::run(&options, progress)?;
     print!("{report}");
     report.write(&options.reports)?;
+    Ok(report.exit_status)
+}
+
+fn drm(arguments: &DrmArguments, progress: &Progress) -> Result<u8, RunError> {
+    let mut options = DrmOptions::new(&arguments.config);
+    options.cpu.clone_from(&arguments.cpu);
+    options.seconds = arguments.seconds;
+    options.titles.clone_from(&arguments.stream);
+    options.timeout = Duration::from_secs(arguments.timeout);
+    options.logs.clone_from(&arguments.logs);
+    if let Some(json) = &arguments.json {
+        options.json.clone_from(json);
+    }
+    options.interrupt = Interrupt::from_signals().context("signals can't be caught")?;
+    let report = drm::run(&options, progress)?;
+    print!("{report}");
+    report
+        .write_json(&options.json)
+        .with_context(|| format!("the report {} can't be written", options.json.display()))?;
     Ok(report.exit_status)
 }
 

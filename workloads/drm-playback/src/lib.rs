@@ -13,7 +13,9 @@
 //!
 //! `drm_protocol` describes the commands; `player.nothing()` is the one that does nothing.
 
+pub mod content;
 pub mod issuer;
+pub mod playback;
 mod player;
 pub mod random;
 mod reference;

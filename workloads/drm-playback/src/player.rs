@@ -71,9 +71,10 @@ impl Shared {
     pub fn unshare(self) -> Pages {
         self.pages
     }
+}
 
-    /// What a call names it by.
-    pub fn registered(&self) -> &SharedBuffer {
+impl AsRef<SharedBuffer> for Shared {
+    fn as_ref(&self) -> &SharedBuffer {
         &self.registered
     }
 }
@@ -132,7 +133,7 @@ impl<'a> Player<'a> {
     pub fn public_key(&self) -> Result<[u8; PUBLIC_KEY_SIZE]> {
         let memory = Shared::new(self.tee, PUBLIC_KEY_SIZE)?;
         let mut parameters = NO_PARAMETERS;
-        parameters[0] = Parameter::output(memory.registered(), PUBLIC_KEY_SIZE);
+        parameters[0] = Parameter::output(memory.as_ref(), PUBLIC_KEY_SIZE);
         self.call(Command::PublicKey, parameters)?;
         let mut key = [0; PUBLIC_KEY_SIZE];
         key.copy_from_slice(&memory.pages);
@@ -159,16 +160,16 @@ impl<'a> Player<'a> {
     /// place for the clear one.
     pub fn decrypt(
         &self,
-        info: (&Shared, usize),
-        sample: (&Shared, usize),
-        output: (&Shared, usize),
+        info: (&impl AsRef<SharedBuffer>, usize),
+        sample: (&impl AsRef<SharedBuffer>, usize),
+        output: (&impl AsRef<SharedBuffer>, usize),
     ) -> Result<()> {
         let answer = self.answer(
             Command::Decrypt,
             [
-                Parameter::input(info.0.registered(), info.1),
-                Parameter::input(sample.0.registered(), sample.1),
-                Parameter::output(output.0.registered(), output.1),
+                Parameter::input(info.0.as_ref(), info.1),
+                Parameter::input(sample.0.as_ref(), sample.1),
+                Parameter::output(output.0.as_ref(), output.1),
                 Parameter::NONE,
             ],
         )?;
@@ -176,12 +177,16 @@ impl<'a> Player<'a> {
     }
 
     /// Has a sample decrypted where it is.
-    pub fn decrypt_in_place(&self, info: (&Shared, usize), sample: (&Shared, usize)) -> Result<()> {
+    pub fn decrypt_in_place(
+        &self,
+        info: (&impl AsRef<SharedBuffer>, usize),
+        sample: (&impl AsRef<SharedBuffer>, usize),
+    ) -> Result<()> {
         let answer = self.answer(
             Command::Decrypt,
             [
-                Parameter::input(info.0.registered(), info.1),
-                Parameter::inout(sample.0.registered(), sample.1),
+                Parameter::input(info.0.as_ref(), info.1),
+                Parameter::inout(sample.0.as_ref(), sample.1),
                 Parameter::NONE,
                 Parameter::NONE,
             ],
@@ -206,7 +211,7 @@ impl<'a> Player<'a> {
     fn call_with_bytes(&self, command: Command, bytes: &[u8], second: Parameter) -> Result<()> {
         let mut memory = Shared::new(self.tee, bytes.len())?;
         memory.pages.copy_from_slice(bytes);
-        let first = Parameter::input(memory.registered(), bytes.len());
+        let first = Parameter::input(memory.as_ref(), bytes.len());
         self.call(command, [first, second, Parameter::NONE, Parameter::NONE])
     }
 }

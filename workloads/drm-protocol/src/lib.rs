@@ -99,3 +99,33 @@ impl Command {
         self as u32
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::string::String;
+
+    use super::*;
+
+    #[test]
+    fn the_name_is_the_same_in_both_forms() {
+        let digits: String = UUID_TEXT.chars().filter(|c| *c != '-').collect();
+        assert_eq!(
+            u128::from_str_radix(&digits, 16),
+            Ok(u128::from_be_bytes(UUID))
+        );
+    }
+
+    #[test]
+    fn commands_and_their_numbers_belong_together() {
+        let mut known = 0;
+        for number in (0..100).chain([u32::MAX]) {
+            if let Some(command) = Command::from_number(number) {
+                assert_eq!(command.number(), number);
+                known += 1;
+            }
+        }
+        assert_eq!(known, 6);
+    }
+}

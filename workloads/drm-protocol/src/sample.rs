@@ -120,3 +120,109 @@ pub fn scheme_numbers(scheme: Scheme) -> (u32, u32) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use super::*;
+
+    const CBCS: Scheme = Scheme::Cbcs(Pattern::VIDEO);
+
+    /// A header with its table, as a player writes them.
+    fn info(iv_length: u32, count: u32, table: &[Subsample]) -> Vec<u8> {
+        let header = SampleHeader {
+            key_id: *b"the key's own ID",
+            iv: *b"12345678\0\0\0\0\0\0\0\0",
+            iv_length: iv_length.into(),
+            subsamples: count.into(),
+        };
+        let mut bytes = header.as_bytes().to_vec();
+        for subsample in table {
+            bytes.extend(SubsampleEntry::from(*subsample).as_bytes());
+        }
+        bytes
+    }
+
+    const TABLE: [Subsample; 2] = [
+        Subsample {
+            clear: 1,
+            protected: 0x0203_0405,
+        },
+        Subsample {
+            clear: u32::MAX,
+            protected: 0,
+        },
+    ];
+
+    #[test]
+    fn a_header_and_its_table_come_out_as_they_were() {
+        let bytes = info(16, 2, &TABLE);
+        assert_eq!(bytes.len(), 56);
+        assert_eq!(bytes[40..48], [1, 0, 0, 0, 5, 4, 3, 2]);
+        let read = SampleInfo::read(&bytes, CBCS).unwrap();
+        assert_eq!(&read.header.key_id, b"the key's own ID");
+        assert!(read.subsamples().eq(TABLE));
+        assert!(SampleInfo::read(&info(16, 0, &[]), Scheme::Cenc).is_some());
+    }
+
+    #[test]
+    fn what_is_cut_short_or_goes_on_is_refused() {
+        let bytes = info(16, 2, &TABLE);
+        for length in 0..bytes.len() {
+            assert!(
+                SampleInfo::read(&bytes[..length], CBCS).is_none(),
+                "{length}"
+            );
+        }
+        for count in [0, 1, 3, u32::MAX] {
+            let bytes = info(16, count, &TABLE);
+            assert!(SampleInfo::read(&bytes, CBCS).is_none(), "{count}");
+        }
+    }
+
+    #[test]
+    fn vectors_have_8_bytes_in_cenc_or_16() {
+        assert!(SampleInfo::read(&info(8, 2, &TABLE), Scheme::Cenc).is_some());
+        assert!(SampleInfo::read(&info(8, 2, &TABLE), CBCS).is_none());
+        for length in [0, 7, 9, 12, 17, u32::MAX] {
+            let bytes = info(length, 2, &TABLE);
+            assert!(SampleInfo::read(&bytes, Scheme::Cenc).is_none(), "{length}");
+        }
+        let mut bytes = info(8, 2, &TABLE);
+        bytes[31] = 1;
+        assert!(SampleInfo::read(&bytes, Scheme::Cenc).is_none());
+    }
+
+    #[test]
+    fn a_table_has_its_limit() {
+        let most = [Subsample::default(); SUBSAMPLES_MAX];
+        let bytes = info(16, SUBSAMPLES_MAX as u32, &most);
+        assert_eq!(bytes.len(), SAMPLE_INFO_MAX);
+        assert!(SampleInfo::read(&bytes, CBCS).is_some());
+        let more = [Subsample::default(); SUBSAMPLES_MAX + 1];
+        let bytes = info(16, SUBSAMPLES_MAX as u32 + 1, &more);
+        assert!(SampleInfo::read(&bytes, CBCS).is_none());
+    }
+
+    #[test]
+    fn schemes_and_their_numbers_belong_together() {
+        for known in [Scheme::Cenc, CBCS, Scheme::Cbcs(Pattern::WHOLE)] {
+            let (number, pattern) = scheme_numbers(known);
+            assert_eq!(scheme(number, pattern), Some(known));
+        }
+        assert_eq!(scheme_numbers(CBCS), (SCHEME_CBCS, 0x0109));
+        for (number, pattern) in [
+            (0, 0),
+            (3, 0),
+            (SCHEME_CENC, 0x109),
+            (SCHEME_CBCS, 0),
+            (SCHEME_CBCS, 0x1_0109),
+            (SCHEME_CBCS, 0x0110),
+        ] {
+            assert_eq!(scheme(number, pattern), None, "{number} {pattern:#x}");
+        }
+    }
+}

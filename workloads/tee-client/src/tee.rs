@@ -175,6 +175,12 @@ pub struct SharedBuffer {
     _file: OwnedFd,
 }
 
+impl AsRef<Self> for SharedBuffer {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 /// What the TEE said to a call: a result and who it comes from (GlobalPlatform TEE Client API 1.0, sections 4.4.2 and 4.4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {

@@ -171,7 +171,7 @@ fn too_small(tee: &Tee) -> Verdict {
     let player = player(tee)?;
     let output = Shared::new(tee, 8)?;
     let mut parameters = [Parameter::NONE; 4];
-    parameters[0] = Parameter::output(output.registered(), 8);
+    parameters[0] = Parameter::output(output.as_ref(), 8);
     let answer = player.answer(Command::PublicKey, parameters)?;
     holds(answer.result == SHORT_BUFFER, "the public key does not fit")?;
     holds(answer.parameters[0].size() == 32, "its size is told")
@@ -191,7 +191,7 @@ fn no_scheme(tee: &Tee) -> Verdict {
         (SCHEME_CBCS, 0x1009),
     ] {
         let parameters = [
-            Parameter::input(id.registered(), KEY_ID.len()),
+            Parameter::input(id.as_ref(), KEY_ID.len()),
             Parameter::values(scheme, pattern),
             Parameter::NONE,
             Parameter::NONE,
@@ -209,8 +209,8 @@ fn other_parameters(tee: &Tee) -> Verdict {
     let player = stream(tee, Scheme::Cenc)?;
     let memory = Shared::new(tee, 100)?;
     let (input, output) = (
-        Parameter::input(memory.registered(), 100),
-        Parameter::output(memory.registered(), 100),
+        Parameter::input(memory.as_ref(), 100),
+        Parameter::output(memory.as_ref(), 100),
     );
     let (value, none) = (Parameter::values(1, 1), Parameter::NONE);
     for (command, parameters) in [
