@@ -109,6 +109,10 @@ pub struct DrmArguments {
     #[arg(long, value_name = "S", default_value_t = drm::DEFAULT_TIMEOUT.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: u64,
 
+    /// Count instructions: one is one nanosecond of the machine's time. For machines with one CPU
+    #[arg(long)]
+    pub icount: bool,
+
     /// The CPU model instead of the description's, such as cortex-a72 or max
     #[arg(long, value_name = "MODEL")]
     pub cpu: Option<String>,

@@ -122,6 +122,7 @@ fn xtest(arguments: &XtestArguments, progress: &Progress) -> Result<u8, RunError
 fn drm(arguments: &DrmArguments, progress: &Progress) -> Result<u8, RunError> {
     let mut options = DrmOptions::new(&arguments.config);
     options.cpu.clone_from(&arguments.cpu);
+    options.icount = arguments.icount;
     options.seconds = arguments.seconds;
     options.titles.clone_from(&arguments.stream);
     options.timeout = Duration::from_secs(arguments.timeout);

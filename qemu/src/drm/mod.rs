@@ -40,6 +40,8 @@ pub struct DrmOptions {
     pub config: PathBuf,
     /// The CPU model instead of the description's.
     pub cpu: Option<String>,
+    /// Count instructions: one is one nanosecond of the machine's time.
+    pub icount: bool,
     /// How long each stream is played, in seconds.
     pub seconds: u32,
     /// What is played, in the words of the player; all that it knows if there is nothing.
@@ -60,6 +62,7 @@ impl DrmOptions {
         Self {
             config: config.into(),
             cpu: None,
+            icount: false,
             seconds: DEFAULT_SECONDS,
             titles: Vec::new(),
             timeout: DEFAULT_TIMEOUT,
@@ -98,6 +101,7 @@ pub fn run(options: &DrmOptions, progress: &Progress) -> Result<DrmReport, RunEr
     let machine = RunOptions {
         overrides: Overrides {
             cpu: options.cpu.clone(),
+            icount: options.icount,
             exec: guests
                 .iter()
                 .map(|guest| GuestCommand {

@@ -67,12 +67,12 @@ impl Software {
                         .wrapping_add(1)
                         .to_be_bytes();
                 }
-                *byte ^= self.key_stream.pop().unwrap();
+                *byte ^= self.key_stream.pop().expect("a block was added");
             }
         } else {
             assert_eq!(bytes.len() % BLOCK, 0, "a chain has whole blocks");
             for block in bytes.chunks_exact_mut(BLOCK) {
-                let protected: Block = (&*block).try_into().unwrap();
+                let protected: Block = (&*block).try_into().expect("a block has its size");
                 let mut clear = protected.into();
                 self.cipher.decrypt_block(&mut clear);
                 for ((byte, clear), last) in block.iter_mut().zip(clear).zip(self.chain) {
@@ -142,9 +142,9 @@ fn sample(
 fn decrypt(scheme: Scheme, iv: Block, table: &[Subsample], input: &[u8]) -> (Vec<u8>, Vec<Step>) {
     let mut engine = Software::new(scheme, input, false);
     sample(scheme, iv, table, input.len())
-        .unwrap()
+        .expect("the table describes the sample")
         .decrypt(&mut engine, &mut [0; SCRATCH])
-        .unwrap();
+        .expect("software does not fail");
     let steps = engine.steps.clone();
     (engine.result(), steps)
 }
@@ -158,10 +158,14 @@ fn part(clear: u32, protected: u32) -> Subsample {
     Subsample { clear, protected }
 }
 
+fn block(text: &str) -> Block {
+    hex(text).try_into().expect("a block has its size")
+}
+
 fn hex(text: &str) -> Vec<u8> {
     (0..text.len())
         .step_by(2)
-        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("two digits"))
         .collect()
 }
 
@@ -171,7 +175,7 @@ const PLAINTEXT: &str = "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fa
 
 #[test]
 fn cenc_is_aes_128_ctr_of_nist_sp_800_38a_f_5_2() {
-    let iv = hex("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff").try_into().unwrap();
+    let iv = block("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff");
     let ciphertext = hex(
         "874d6191b620e3261bef6864990db6ce9806f66b7970fdff8617187bb9fffdff\
          5ae4df3edbd5d35e5b4f09020db03eab1e031dda2fbe03d1792170a0f3009cee",
@@ -182,7 +186,7 @@ fn cenc_is_aes_128_ctr_of_nist_sp_800_38a_f_5_2() {
 
 #[test]
 fn cbcs_of_whole_blocks_is_aes_128_cbc_of_nist_sp_800_38a_f_2_2() {
-    let iv = hex("000102030405060708090a0b0c0d0e0f").try_into().unwrap();
+    let iv = block("000102030405060708090a0b0c0d0e0f");
     let ciphertext = hex(
         "7649abac8119b246cee98e9b12e9197d5086cb9b507219ee95db113a917678b2\
          73bed6b8e3c1743b7116e69e222295163ff1caa1681fac09120eca307586e1a7",
@@ -207,7 +211,7 @@ fn a_counter_goes_on_through_subsamples() {
         ]
     );
     let ciphertext = hex("874d6191b620e3261bef6864990db6ce9806f66b7970fdff");
-    let iv = hex("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff").try_into().unwrap();
+    let iv = block("f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff");
     let mut scattered = ciphertext.clone();
     scattered.splice(5..5, *b"clear");
     let (clear, _) = decrypt(Scheme::Cenc, iv, &[part(0, 5), part(5, 19)], &scattered);
@@ -306,9 +310,9 @@ fn a_large_frame_takes_few_calls() {
     let scheme = Scheme::Cbcs(Pattern::VIDEO);
     let mut engine = Software::new(scheme, &vec![0; 208_000], false);
     sample(scheme, IV, &[part(100, 207_900)], 208_000)
-        .unwrap()
+        .expect("the table describes the sample")
         .decrypt(&mut engine, &mut vec![0; 32 << 10])
-        .unwrap();
+        .expect("software does not fail");
     let calls = engine
         .steps
         .iter()
@@ -393,7 +397,7 @@ proptest! {
         sample(scheme, iv, &table, length)
             .unwrap()
             .decrypt(&mut engine, &mut vec![0; scratch])
-            .unwrap();
+            .expect("software does not fail");
         prop_assert_eq!(engine.result(), clear);
     }
 

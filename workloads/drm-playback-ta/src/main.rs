@@ -10,6 +10,7 @@
 
 extern crate alloc;
 
+mod copy;
 mod keys;
 mod parameters;
 mod stream;

@@ -5,9 +5,10 @@
 
 use core::marker::PhantomData;
 use core::ops::Range;
-use core::ptr;
 
 use optee_utee::{ErrorKind, FromRawParameters, ParamType, RawParamTypes, RawParams, Result, raw};
+
+use crate::copy::copy;
 
 /// The parameters of a call.
 pub struct Parameters<'a> {
@@ -109,7 +110,7 @@ impl Memory<'_> {
             .and_then(|end| self.part(&(offset..end)));
         if let Some(from) = from {
             // SAFETY: `from` is within memory that OP-TEE has mapped for this call, and `into` is apart from it.
-            unsafe { ptr::copy(from, into.as_mut_ptr(), into.len()) };
+            unsafe { copy(from, into.as_mut_ptr(), into.len()) };
         }
         from.is_some()
     }
@@ -121,7 +122,7 @@ impl Memory<'_> {
             .and_then(|end| self.part(&(offset..end)));
         if let Some(into) = into {
             // SAFETY: as above; a parameter that is only read is mapped so, and writing to it faults.
-            unsafe { ptr::copy(from.as_ptr(), into, from.len()) };
+            unsafe { copy(from.as_ptr(), into, from.len()) };
         }
         into.is_some()
     }
@@ -130,7 +131,7 @@ impl Memory<'_> {
     pub fn copy_to(&self, range: &Range<usize>, other: &Self) {
         if let (Some(from), Some(into)) = (self.part(range), other.part(range)) {
             // SAFETY: both are within memory that OP-TEE has mapped for this call.
-            unsafe { ptr::copy(from, into, range.len()) };
+            unsafe { copy(from, into, range.len()) };
         }
     }
 }

@@ -4,6 +4,7 @@ use std::io::{Error, Result};
 use std::ops::{Deref, DerefMut};
 use std::ptr::{self, NonNull};
 use std::slice;
+use std::sync::atomic::AtomicU8;
 
 /// Anonymous memory at a page's start, all of it present, in pages of the smallest size.
 #[derive(Debug)]
@@ -39,6 +40,17 @@ impl Pages {
         let mut pages = Self { start, length };
         pages.fill(0x5a);
         Ok(pages)
+    }
+}
+
+impl Pages {
+    /// A byte that more than one thread changes, or one and the TEE. `None` if it is not inside.
+    pub fn atomic(&mut self, offset: usize) -> Option<&AtomicU8> {
+        (offset < self.length).then(|| {
+            // SAFETY: the byte is inside the mapping, which lives as long as self, and self is borrowed mutably: nothing looks at
+            // it but through this.
+            unsafe { AtomicU8::from_ptr(self.start.as_ptr().add(offset)) }
+        })
     }
 }
 

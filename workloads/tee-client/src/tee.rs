@@ -56,6 +56,8 @@ const MEMREF_INPUT: u64 = 5;
 const MEMREF_OUTPUT: u64 = 6;
 /// `TEE_IOCTL_PARAM_ATTR_TYPE_MEMREF_INOUT`.
 const MEMREF_INOUT: u64 = 7;
+/// `TEE_MEMREF_NULL`, in the place of a buffer's number.
+const MEMREF_NULL: u64 = u64::MAX;
 
 impl Parameter {
     /// No parameter.
@@ -108,6 +110,25 @@ impl Parameter {
     /// The same for the TA to read and write.
     pub fn inout(buffer: &SharedBuffer, length: usize) -> Self {
         Self::memory(MEMREF_INOUT, buffer, length)
+    }
+
+    /// No memory, for the TA to read.
+    pub fn null_input() -> Self {
+        Self::null(MEMREF_INPUT)
+    }
+
+    /// No memory, for the TA to write.
+    pub fn null_output() -> Self {
+        Self::null(MEMREF_OUTPUT)
+    }
+
+    fn null(attributes: u64) -> Self {
+        Self {
+            attributes,
+            a: 0,
+            b: 0,
+            c: MEMREF_NULL,
+        }
     }
 
     fn memory(attributes: u64, buffer: &SharedBuffer, length: usize) -> Self {

@@ -1,9 +1,12 @@
 //! What is refused.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use cenc::{Block, Pattern, Scheme, Subsample};
 use drm_protocol::{
     BAD_PARAMETERS, BAD_STATE, Command, ITEM_NOT_FOUND, MAC_INVALID, NOT_SUPPORTED, SCHEME_CBCS,
-    SCHEME_CENC, SHORT_BUFFER, SUBSAMPLES_MAX,
+    SCHEME_CENC, SHORT_BUFFER, SUBSAMPLES_MAX, SUCCESS,
 };
 use tee_client::{Parameter, Tee};
 
@@ -11,7 +14,7 @@ use super::{
     Attempt, CONTENT_KEY, KEY_ID, Trial, UNTOUCHED, Verdict, holds, player, refused, stream,
 };
 use crate::issuer::{self, Chance};
-use crate::player::{Player, Shared};
+use crate::player::{Player, Shared, write_info};
 use crate::reference::Reference;
 
 pub(super) const TRIALS: &[Trial] = &[
@@ -85,6 +88,14 @@ pub(super) const TRIALS: &[Trial] = &[
     Trial {
         name: "other parameters: BAD_PARAMETERS",
         run: other_parameters,
+    },
+    Trial {
+        name: "no memory: BAD_PARAMETERS, or SHORT_BUFFER for the output",
+        run: no_memory,
+    },
+    Trial {
+        name: "a table that changes meanwhile: done right, or BAD_PARAMETERS",
+        run: changing_table,
     },
     Trial {
         name: "a header that is cut short: BAD_PARAMETERS",
@@ -237,6 +248,119 @@ fn other_parameters(tee: &Tee) -> Verdict {
         )?;
     }
     goes_on(&player, Scheme::Cenc)
+}
+
+fn no_memory(tee: &Tee) -> Verdict {
+    let player = stream(tee, Scheme::Cenc)?;
+    let mut info = Shared::new(tee, 64)?;
+    let length = write_info(&mut info.pages, KEY_ID, (IV, 16), TABLE).ok_or("there is no room")?;
+    let info = Parameter::input(info.as_ref(), length);
+    let memory = Shared::new(tee, 100)?;
+    let (input, output) = (
+        Parameter::input(memory.as_ref(), 100),
+        Parameter::output(memory.as_ref(), 100),
+    );
+    let (no_input, no_output) = (Parameter::null_input(), Parameter::null_output());
+    let none = Parameter::NONE;
+    for (command, parameters, expected) in [
+        (
+            Command::Decrypt,
+            [no_input, input, output, none],
+            BAD_PARAMETERS,
+        ),
+        (
+            Command::Decrypt,
+            [info, no_input, output, none],
+            BAD_PARAMETERS,
+        ),
+        (
+            Command::Decrypt,
+            [info, input, no_output, none],
+            SHORT_BUFFER,
+        ),
+        (
+            Command::PublicKey,
+            [no_output, none, none, none],
+            SHORT_BUFFER,
+        ),
+        (
+            Command::ProvisionKey,
+            [no_input, none, none, none],
+            BAD_PARAMETERS,
+        ),
+        (
+            Command::ForgetKey,
+            [no_input, none, none, none],
+            BAD_PARAMETERS,
+        ),
+    ] {
+        let answer = player.answer(command, parameters)?;
+        holds(
+            answer.result == expected,
+            &format!(
+                "{command:?} with {parameters:?} is refused, and not {:#x}",
+                answer.result
+            ),
+        )?;
+    }
+    goes_on(&player, Scheme::Cenc)
+}
+
+/// Another thread changes the table's last entry, which overruns every other moment, while samples are decrypted.
+fn changing_table(tee: &Tee) -> Verdict {
+    /// The least significant byte of the last entry's protected bytes.
+    const PLACE: usize = 40 + 8 + 4;
+    const CALLS: usize = 500;
+    for scheme in [Scheme::Cenc, VIDEO] {
+        let player = stream(tee, scheme)?;
+        let mut sample = SAMPLE;
+        Reference::new(&CONTENT_KEY).protect(scheme, IV, TABLE, &mut sample);
+        let mut info = Shared::new(tee, 64)?;
+        let length = write_info(&mut info.pages, KEY_ID, (IV, 16), TABLE).ok_or("no room")?;
+        let mut input = Shared::new(tee, sample.len())?;
+        input.pages.copy_from_slice(&sample);
+        let mut output = Shared::new(tee, sample.len())?;
+        let parameters = [
+            Parameter::input(info.as_ref(), length),
+            Parameter::input(input.as_ref(), sample.len()),
+            Parameter::output(output.as_ref(), sample.len()),
+            Parameter::NONE,
+        ];
+        let right = info.pages[PLACE];
+        let changing = info
+            .pages
+            .atomic(PLACE)
+            .ok_or("the entry is in the memory")?;
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    changing.store(right + 1, Ordering::Relaxed);
+                    changing.store(right, Ordering::Relaxed);
+                }
+            });
+            let calls = (0..CALLS).try_for_each(|_| {
+                output.pages.fill(UNTOUCHED);
+                match player.answer(Command::Decrypt, parameters)?.result {
+                    SUCCESS => holds(
+                        output.pages[..] == SAMPLE,
+                        "a sample that is taken is right",
+                    ),
+                    BAD_PARAMETERS => {
+                        let untouched = output.pages.iter().all(|byte| *byte == UNTOUCHED);
+                        holds(untouched, "no output is written")
+                    }
+                    other => holds(
+                        false,
+                        &format!("the result is one of two, and not {other:#x}"),
+                    ),
+                }
+            });
+            over.store(true, Ordering::Relaxed);
+            calls
+        })?;
+    }
+    Ok(())
 }
 
 fn no_header(tee: &Tee) -> Verdict {
