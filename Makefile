@@ -33,6 +33,8 @@ shell: setup ## a shell in a guest at this terminal, VM=NAME (vm1), until Contro
 fetch: setup ## download and build everything, so that later runs need no network
 	cargo run --release -p qemu -- fetch
 	cargo run --release -p qemu -- fetch --config qemu/configs/four-guests.toml
+	cargo run --release -p qemu -- fetch --config qemu/configs/drm.toml
+	cd workloads && cargo fetch --locked
 
 test: format-check lint test-host conformance test-e2e ## all of the checks below
 

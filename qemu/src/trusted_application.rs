@@ -53,3 +53,18 @@ pub(crate) fn sign(program: &[u8], uuid: [u8; 16], key: &[u8]) -> Result<Vec<u8>
     let hash = Sha256::digest(&signed);
     Ok([&header[..], &hash, &signature, &body].concat())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        let refusal = |key: &[u8]| sign(b"program", [0; 16], key).unwrap_err().to_string();
+        assert!(refusal(b"a key").starts_with("the key is not in PEM"));
+        let other = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(refusal(other).starts_with("the key is not in PEM"));
+        let empty = b"-----BEGIN RSA PRIVATE KEY-----\nMAA=\n-----END RSA PRIVATE KEY-----\n";
+        assert!(refusal(empty).starts_with("the key is refused"));
+    }
+}

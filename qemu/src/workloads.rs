@@ -52,7 +52,7 @@ pub(crate) fn drm_ta(folder: &Path, progress: &Progress) -> Result<()> {
     host_tools::ensure(host_tools::WORKLOADS, progress)?;
     let cache = Cache::from_environment()?;
     let debian = debian_parts(&cache, progress)?;
-    let kit = packages::ta_kit(&cache, &debian, progress)?;
+    let kit = packages::ta_kit(&cache, &debian.ta_kit, progress)?;
     let step = progress.step("Building the trusted application for DRM playback");
     let mut cargo = cargo();
     cargo

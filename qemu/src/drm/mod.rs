@@ -116,7 +116,6 @@ pub fn run(options: &DrmOptions, progress: &Progress) -> Result<DrmReport, RunEr
                     folder: folder.path().to_owned(),
                 })
                 .collect(),
-            ..Overrides::default()
         },
         timeout: options.timeout,
         logs: options.logs.clone(),

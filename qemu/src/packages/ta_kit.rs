@@ -1,11 +1,11 @@
 //! OP-TEE's kit for building trusted applications.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::{DebianParts, PLATFORM, deb, key, write};
+use super::{PLATFORM, deb, key, write};
 use crate::cache::{Cache, sha256_of_file};
 use crate::initramfs::tree::Node;
 use crate::progress::Progress;
@@ -13,14 +13,14 @@ use crate::progress::Progress;
 /// What a program is linked with: libraries, and how its parts are to lie in memory.
 const WANTED: &[&str] = &["lib", "src"];
 
-/// Unpacks the kit for OP-TEE with virtualization, or finds it in the cache.
+/// Unpacks the kit for OP-TEE with virtualization out of its package, or finds it in the cache.
 ///
 /// # Errors
 ///
 /// The package can't be read, or the disk fails.
-pub(crate) fn ta_kit(cache: &Cache, parts: &DebianParts, progress: &Progress) -> Result<PathBuf> {
+pub(crate) fn ta_kit(cache: &Cache, package: &Path, progress: &Progress) -> Result<PathBuf> {
     let locked = cache.lock("unpacking OP-TEE's kit", progress)?;
-    let key = key(&[&sha256_of_file(&parts.ta_kit)?]);
+    let key = key(&[&sha256_of_file(package)?]);
     locked.get_or_make("ta-kit", &key, |place| {
         let folder = format!("usr/lib/optee-os-dev/{PLATFORM}/");
         let wanted = |path: &str| {
@@ -33,7 +33,7 @@ pub(crate) fn ta_kit(cache: &Cache, parts: &DebianParts, progress: &Progress) ->
             fs::create_dir(&folder)
                 .with_context(|| format!("{} can't be made", folder.display()))?;
         }
-        for (path, node) in deb::read(&parts.ta_kit, wanted)?.iter() {
+        for (path, node) in deb::read(package, wanted)?.iter() {
             // The files lie side by side in the wanted folders.
             if let (Some(name), Node::File { content, .. }) = (path.strip_prefix(&folder), node) {
                 write(&place.join(name), content)?;
@@ -41,4 +41,29 @@ pub(crate) fn ta_kit(cache: &Cache, parts: &DebianParts, progress: &Progress) ->
         }
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packages::deb::tests::package;
+
+    #[test]
+    fn the_kit_of_the_platform_is_unpacked_as_far_as_it_is_needed() {
+        let folder = tempfile::tempdir().unwrap();
+        let kits = "usr/lib/optee-os-dev";
+        let deb = folder.path().join("kit.deb");
+        let files = package(&[
+            (&format!("{kits}/{PLATFORM}/lib/libutee.a"), b"library"),
+            (&format!("{kits}/{PLATFORM}/src/ta.ld.S"), b"script"),
+            (&format!("{kits}/{PLATFORM}/keys/default.pem"), b"secret"),
+            (&format!("{kits}/another/lib/libutee.a"), b"another"),
+        ]);
+        fs::write(&deb, files).unwrap();
+        let cache = Cache::open(&folder.path().join("cache")).unwrap();
+        let kit = ta_kit(&cache, &deb, &Progress::silent()).unwrap();
+        assert_eq!(fs::read(kit.join("lib/libutee.a")).unwrap(), b"library");
+        assert_eq!(fs::read(kit.join("src/ta.ld.S")).unwrap(), b"script");
+        assert!(!kit.join("keys").exists());
+    }
 }
