@@ -118,28 +118,21 @@ impl Cpu {
             if let Some(loaded) = self.loaded.take() {
                 self.vcpus[loaded].save(self.number);
             }
-            if let Some(next) = decision.run {
+            self.loaded = decision.run.filter(|&n| !self.vcpus[n].is_filling());
+            if let Some(next) = self.loaded {
                 self.vcpus[next].load(self.number);
             }
-            self.loaded = decision.run;
         }
         decision.run
     }
 
-    /// Enters vCPU `current` and serves its exit.
+    /// Enters vCPU `current` and serves its exit, or goes on filling its VM's memory.
     fn run_once(&mut self, current: usize) -> Next {
         let vcpu = &mut self.vcpus[current];
-        let (cause, next) = match vcpu.run(self.number) {
-            Exit::Synchronous => {
-                let trap = syndrome::decode(registers::esr());
-                let cause = Cause::of(&trap, vcpu.context.x[0]);
-                (cause, serve_trap(vcpu, self.number, trap))
-            }
-            Exit::Interrupt => (Cause::Interrupt, self.take_interrupts(Some(current))),
-            Exit::SystemError => {
-                vcpu.vm.stop(After::Off, Some("SError"));
-                (Cause::Other, Next::Reschedule)
-            }
+        let (cause, next) = if vcpu.is_filling() {
+            (Cause::Start, self.fill(current))
+        } else {
+            self.enter(current)
         };
         if let Some(meter) = &mut self.meter {
             let Counts {
@@ -150,6 +143,30 @@ impl Cpu {
             vcpu.vm.accounts[vcpu.index].charge(cause, instructions, cycles);
         }
         next
+    }
+
+    /// Fills a little of the memory of a VM that starts, and takes the interrupts that came meanwhile.
+    fn fill(&mut self, current: usize) -> Next {
+        let done = self.vcpus[current].fill();
+        let next = self.take_interrupts(None);
+        if done { Next::Reschedule } else { next }
+    }
+
+    /// Enters vCPU `current` and serves its exit.
+    fn enter(&mut self, current: usize) -> (Cause, Next) {
+        let vcpu = &mut self.vcpus[current];
+        match vcpu.run(self.number) {
+            Exit::Synchronous => {
+                let trap = syndrome::decode(registers::esr());
+                let cause = Cause::of(&trap, vcpu.context.x[0]);
+                (cause, serve_trap(vcpu, self.number, trap))
+            }
+            Exit::Interrupt => (Cause::Interrupt, self.take_interrupts(Some(current))),
+            Exit::SystemError => {
+                vcpu.vm.stop(After::Off, Some("SError"));
+                (Cause::Other, Next::Reschedule)
+            }
+        }
     }
 
     /// Takes all interrupts that wait.

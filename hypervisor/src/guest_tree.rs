@@ -9,8 +9,9 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use dtoolkit::ToPropertyValue;
+use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
+use dtoolkit::{Node as _, Property as _, ToPropertyValue};
 use mediator::address::{Ipa, PAGE_SIZE};
 
 use crate::description::{MAX_VCPUS, TeeChoice, VmDescription};
@@ -92,12 +93,70 @@ pub struct GuestSeed {
     pub layout: [u8; 8],
 }
 
+/// A guest's flattened tree, made once. For each start it gets other randomness.
+#[derive(Clone, Debug)]
+pub struct GuestTree {
+    bytes: Vec<u8>,
+    /// Where the seeds are, if there are any.
+    seeds: Option<SeedOffsets>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct SeedOffsets {
+    generator: usize,
+    layout: usize,
+}
+
+impl GuestTree {
+    /// The tree for `vm`, whose RAM disk lies at an address and has a length in bytes, with room for randomness or without.
+    ///
+    /// # Errors
+    ///
+    /// See [`GuestTreeError`].
+    pub fn new(
+        vm: &VmDescription,
+        ramdisk: Option<(Ipa, u64)>,
+        seeded: bool,
+    ) -> Result<Self, GuestTreeError> {
+        let no_seed = GuestSeed {
+            generator: [0; 64],
+            layout: [0; 8],
+        };
+        let bytes = build(vm, ramdisk, seeded.then_some(&no_seed))?;
+        let offset = |name: &str| {
+            let chosen = Fdt::new(&bytes).ok()?.find_node("/chosen")?;
+            let property = chosen.property(name)?;
+            let value = property.value();
+            (value.as_ptr() as usize).checked_sub(bytes.as_ptr() as usize)
+        };
+        let seeds = match (offset("rng-seed"), offset("kaslr-seed")) {
+            (Some(generator), Some(layout)) => Some(SeedOffsets { generator, layout }),
+            _ => None,
+        };
+        Ok(Self { bytes, seeds })
+    }
+
+    /// The tree's bytes, with the randomness of one start where there is room for it.
+    #[must_use]
+    pub fn with_seed(&self, seed: &GuestSeed) -> Vec<u8> {
+        let mut bytes = self.bytes.clone();
+        if let Some(SeedOffsets { generator, layout }) = self.seeds {
+            for (offset, seed) in [(generator, &seed.generator[..]), (layout, &seed.layout)] {
+                if let Some(place) = bytes.get_mut(offset..offset + seed.len()) {
+                    place.copy_from_slice(seed);
+                }
+            }
+        }
+        bytes
+    }
+}
+
 /// The flattened tree for `vm`, whose RAM disk lies at an address and has a length in bytes.
 ///
 /// # Errors
 ///
 /// See [`GuestTreeError`].
-pub fn build(
+fn build(
     vm: &VmDescription,
     ramdisk: Option<(Ipa, u64)>,
     seed: Option<&GuestSeed>,
@@ -351,6 +410,21 @@ mod tests {
         let chosen = find(&fdt, "/chosen");
         assert!(chosen.property("linux,initrd-start").is_none());
         assert!(chosen.property("linux,initrd-end").is_none());
+    }
+
+    #[test]
+    fn each_start_gets_other_seeds_in_the_same_tree() {
+        let seed = |byte| GuestSeed {
+            generator: [byte; 64],
+            layout: [byte; 8],
+        };
+        let tree = GuestTree::new(&vm(), None, true).unwrap();
+        for byte in [3, 9] {
+            let dtb = tree.with_seed(&seed(byte));
+            assert_eq!(dtb, build(&vm(), None, Some(&seed(byte))).unwrap());
+        }
+        let tree = GuestTree::new(&vm(), None, false).unwrap();
+        assert_eq!(tree.with_seed(&seed(3)), build(&vm(), None, None).unwrap());
     }
 
     #[test]

@@ -40,6 +40,8 @@ mod console;
 #[cfg(target_os = "none")]
 mod cpu;
 #[cfg(target_os = "none")]
+mod filling;
+#[cfg(target_os = "none")]
 mod machine;
 #[cfg(target_os = "none")]
 mod mmio;

@@ -9,6 +9,7 @@ use crate::arch::context::{Context, Exit};
 use crate::arch::list_registers::CpuListRegisters;
 use crate::arch::system_registers::{self, SystemRegisters};
 use crate::arch::{gic, memory, timer};
+use crate::filling::Filling;
 use crate::power::Entry;
 use crate::scheduler::Status;
 use crate::vm::Vm;
@@ -28,6 +29,8 @@ pub struct Vcpu {
     system: SystemRegisters,
     /// On, and not taken for stopped.
     on: bool,
+    /// The first vCPU of a VM fills its memory before it starts.
+    filling: Option<Filling>,
     /// Whether other vCPUs are pinned to the same CPU, and whether one of them belongs to the same VM.
     shares_cpu: bool,
     shares_vmid: bool,
@@ -45,6 +48,7 @@ impl Vcpu {
             tee: None,
             system: SystemRegisters::start(index, 0),
             on: false,
+            filling: None,
             shares_cpu,
             shares_vmid,
             stale_translations: false,
@@ -72,8 +76,14 @@ impl Vcpu {
             self.vm.let_go(self.index);
         }
         if !self.on {
-            if self.index == 0 {
-                self.vm.start_if_asked();
+            if self.index == 0 && self.filling.is_none() {
+                self.filling = self.vm.begin_start();
+            }
+            if self.filling.is_some() {
+                return Status::On {
+                    interrupt: true,
+                    deadline: None,
+                };
             }
             let Some(entry) = self.vm.take_start(self.index) else {
                 return Status::Off;
@@ -84,6 +94,23 @@ impl Vcpu {
             interrupt: self.vm.gic.has_pending(self.index),
             deadline: self.system.timer_deadline(),
         }
+    }
+
+    /// Whether its VM's memory is being filled, so that there is nothing to load or to enter yet.
+    pub fn is_filling(&self) -> bool {
+        self.filling.is_some()
+    }
+
+    /// Goes on filling its VM's memory. Says whether there is nothing left to fill.
+    pub fn fill(&mut self) -> bool {
+        let done = self
+            .filling
+            .as_mut()
+            .is_none_or(|filling| self.vm.go_on_starting(filling));
+        if done {
+            self.filling = None;
+        }
+        done
     }
 
     fn start(&mut self, entry: Entry) {

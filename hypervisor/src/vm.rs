@@ -4,12 +4,11 @@
 
 use crate::accounting::{Account, Bill};
 use crate::arch::guest_ram::GuestRam;
-use crate::arch::{list_registers, memory, performance_monitor, timer};
+use crate::arch::{list_registers, performance_monitor, timer};
 use crate::console;
 use crate::description::VmDescription;
-use crate::entropy;
-use crate::guest_image;
-use crate::guest_tree::{self, GuestLayout, GuestSeed};
+use crate::filling::{Filling, Image};
+use crate::guest_tree::GuestLayout;
 use crate::line_buffer::{LineBuffer, Piece};
 use crate::machine::Machine;
 use crate::power::{After, CpuOnError, Entry, Life, Power, VcpuPower};
@@ -25,7 +24,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use heapless::Deque;
 use mediator::Tee;
 use mediator::address::Ipa;
-use mediator::ports::GuestMemory;
+use mediator::ports::{GuestMemory, NotGuestMemory};
 use spin::Mutex;
 
 /// Lines a second that a VM's refused calls may have on the console.
@@ -42,6 +41,8 @@ pub struct Vm {
     pub description: VmDescription,
     /// Its memory.
     pub ram: &'static GuestRam,
+    /// What it starts with, or why it can't.
+    image: Result<Image, String>,
     /// Its interrupt controller.
     pub gic: VirtualGic,
     uart: Mutex<VirtualPl011>,
@@ -73,6 +74,7 @@ impl Vm {
         Self {
             id,
             ram,
+            image: Image::of(&description, ram.bytes()),
             gic: VirtualGic::new(vcpus, list_registers::count()),
             uart: Mutex::new(VirtualPl011::new()),
             line: Mutex::new(LineBuffer::new()),
@@ -163,12 +165,31 @@ impl Vm {
         Some(text)
     }
 
-    /// If the VM was asked to start, fills its memory and lets its first vCPU start. For the CPU of that vCPU.
-    pub fn start_if_asked(&self) {
+    /// If the VM was asked to start, begins to fill its memory. For the CPU of its first vCPU.
+    pub fn begin_start(&self) -> Option<Filling> {
         if self.power.lock().life() != Life::Starting {
-            return;
+            return None;
         }
-        match self.prepare() {
+        match &self.image {
+            Ok(image) => Some(Filling::new(image, self.ram)),
+            Err(reason) => {
+                self.fail_start(reason);
+                None
+            }
+        }
+    }
+
+    /// Goes on with filling the VM's memory. In the end the first vCPU starts, or the VM is off. Says whether that is so.
+    pub fn go_on_starting(&self, filling: &mut Filling) -> bool {
+        let Ok(image) = &self.image else {
+            return true;
+        };
+        let entry = match filling.advance(image) {
+            Ok(None) => return false,
+            Ok(Some(entry)) => self.make_devices().map(|()| entry),
+            Err(NotGuestMemory) => Err(String::from("its image reaches beyond its memory")),
+        };
+        match entry {
             Ok(entry) => {
                 log::info!("{}: started, {}", self.name(), self.summary());
                 self.starts.fetch_add(1, Ordering::Relaxed);
@@ -176,12 +197,26 @@ impl Vm {
                 self.stopping.store(false, Ordering::Release);
                 power.started(entry);
             }
-            Err(reason) => {
-                log::error!("{}: stopped: {reason}", self.name());
-                self.power.lock().start_failed();
-                Machine::get().vm_is_off();
-            }
+            Err(reason) => self.fail_start(&reason),
         }
+        true
+    }
+
+    fn fail_start(&self, reason: &str) {
+        log::error!("{}: stopped: {reason}", self.name());
+        self.power.lock().start_failed();
+        Machine::get().vm_is_off();
+    }
+
+    /// Makes what belongs to one life of the VM besides its memory.
+    fn make_devices(&self) -> Result<(), String> {
+        self.gic.reset();
+        *self.uart.lock() = VirtualPl011::new();
+        self.typed.lock().clear();
+        self.counter_offset.store(timer::now(), Ordering::Relaxed);
+        let tee = tee::create(self.id, &self.description, self.ram)?;
+        *self.tee.lock() = tee;
+        Ok(())
     }
 
     /// A vCPU is about to execute the first instruction of its life.
@@ -195,21 +230,6 @@ impl Vm {
         }
     }
 
-    /// Makes what belongs to one life of the VM.
-    fn prepare(&self) -> Result<Entry, String> {
-        let placement = self.load_image()?;
-        self.gic.reset();
-        *self.uart.lock() = VirtualPl011::new();
-        self.typed.lock().clear();
-        self.counter_offset.store(timer::now(), Ordering::Relaxed);
-        let tee = tee::create(self.id, &self.description, self.ram)?;
-        *self.tee.lock() = tee;
-        Ok(Entry {
-            pc: placement.kernel.0,
-            argument: placement.device_tree.0,
-        })
-    }
-
     /// What the VM has, in words.
     pub fn summary(&self) -> String {
         let cpus = &self.description.vcpu_cpus;
@@ -220,28 +240,6 @@ impl Vm {
             .join(",");
         let (mib, count, tee) = (self.ram.bytes() >> 20, cpus.len(), self.description.tee);
         alloc::format!("{mib} MiB, {count} vCPUs on CPUs {list}, tee {tee}")
-    }
-
-    fn load_image(&self) -> Result<guest_image::Placement, String> {
-        let description = &self.description;
-        let kernel = memory::module(description.kernel);
-        let ramdisk = description.ramdisk.map(memory::module);
-        let ramdisk_len = ramdisk.map_or(0, |bytes| bytes.len() as u64);
-        let placement = guest_image::place(kernel, ramdisk_len, self.ram.bytes())
-            .ok_or_else(|| String::from("kernel and RAM disk do not fit into its memory"))?;
-        let seed = seed();
-        let ramdisk_at = ramdisk.map(|bytes| (placement.ramdisk, bytes.len() as u64));
-        let tree = guest_tree::build(description, ramdisk_at, seed.as_ref())
-            .map_err(|error| alloc::format!("its device tree can't be made: {error}"))?;
-        self.ram.clear();
-        let fits = |_| String::from("its image reaches beyond its memory");
-        self.ram.store(placement.kernel, kernel).map_err(fits)?;
-        if let Some(bytes) = ramdisk {
-            self.ram.store(placement.ramdisk, bytes).map_err(fits)?;
-        }
-        self.ram.store(placement.device_tree, &tree).map_err(fits)?;
-        memory::invalidate_instruction_caches();
-        Ok(placement)
     }
 
     /// Asks for vCPU `target` to start (PSCI CPU_ON, DEN0022F.b §5.1.4).
@@ -436,13 +434,4 @@ impl Vm {
         self.gic
             .set_spi_level(GuestLayout::UART_INTID, uart.interrupt_asserted())
     }
-}
-
-/// Randomness for a guest that starts, if there is any.
-fn seed() -> Option<GuestSeed> {
-    let mut seed = GuestSeed {
-        generator: [0; 64],
-        layout: [0; 8],
-    };
-    (entropy::fill(&mut seed.generator) && entropy::fill(&mut seed.layout)).then_some(seed)
 }

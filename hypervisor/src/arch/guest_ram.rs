@@ -62,15 +62,27 @@ impl GuestRam {
         self.pinned.load(Ordering::Relaxed)
     }
 
-    /// Makes all of it zeros.
-    pub fn clear(&self) {
-        if self.is_zero.swap(false, Ordering::Relaxed) {
-            return;
-        }
+    /// Whether all of it is zeros; from now on it counts as written.
+    pub fn take_is_zero(&self) -> bool {
+        self.is_zero.swap(false, Ordering::Relaxed)
+    }
+
+    /// Makes up to `most` bytes zeros, a multiple of a page, `from` bytes after the start, and says where to go on. `None`
+    /// at the end.
+    #[must_use]
+    pub fn clear(&self, from: u64, most: u64) -> Option<u64> {
+        let mut start = 0;
         for extent in &self.extents {
-            // SAFETY: the extents are this VM's alone and whole pages (`allocate`).
-            unsafe { memory::zero(extent.pa, extent.len) }
+            let offset = from - start;
+            if offset < extent.len {
+                let bytes = most.min(extent.len - offset);
+                // SAFETY: the range lies in an extent, which is this VM's alone; both are whole pages (`allocate`).
+                unsafe { memory::zero(Pa(extent.pa.0 + offset), bytes) }
+                return Some(from + bytes);
+            }
+            start += extent.len;
         }
+        None
     }
 
     /// Copies a part of the guest's image to `ipa`, visible to a CPU without caches.

@@ -32,11 +32,21 @@ pub(super) fn allocate_zeroed(bytes: usize, alignment: usize) -> Option<*mut u8>
     (!start.is_null()).then_some(start)
 }
 
-/// Gives back what [`allocate_zeroed`] gave.
+/// An allocation whose content is left as it is, or `None` where the heap is full.
+pub(super) fn allocate(bytes: usize, alignment: usize) -> Option<*mut u8> {
+    let layout = Layout::from_size_align(bytes, alignment)
+        .ok()
+        .filter(|layout| layout.size() > 0)?;
+    // SAFETY: the layout's size is not zero.
+    let start = unsafe { alloc::alloc::alloc(layout) };
+    (!start.is_null()).then_some(start)
+}
+
+/// Gives back what [`allocate`] or [`allocate_zeroed`] gave.
 ///
 /// # Safety
 ///
-/// `start` came from [`allocate_zeroed`] with the same size and alignment, and nothing uses it any more.
+/// `start` came from one of them with the same size and alignment, and nothing uses it any more.
 pub(super) unsafe fn free(start: *mut u8, bytes: usize, alignment: usize) {
     if let Ok(layout) = Layout::from_size_align(bytes, alignment) {
         // SAFETY: the caller vouches for pointer and layout.

@@ -228,11 +228,12 @@ unsafe impl Send for ShadowPages {}
 unsafe impl Sync for ShadowPages {}
 
 impl ShadowPages {
-    /// `pages` zeroed pages, or `None` where the heap is full.
+    /// `pages` pages, or `None` where the heap is full. What is in them was the hypervisor's before: only the mediator and
+    /// the secure world look at them, each at what the other wrote.
     #[must_use]
     pub fn allocate(pages: usize) -> Option<Self> {
         Some(Self {
-            start: heap::allocate_zeroed(pages.checked_mul(PAGE)?, PAGE)?,
+            start: heap::allocate(pages.checked_mul(PAGE)?, PAGE)?,
             pages,
         })
     }

@@ -110,7 +110,9 @@ pub(super) struct Buffers {
 
 #[derive(Debug)]
 struct Table {
+    /// Room for all buffers is there from the start; it is filled as it is needed.
     slab: Vec<Buffer>,
+    capacity: u32,
     free: u32,
     by_cookie: HashTable<u32>,
     used: u32,
@@ -131,6 +133,16 @@ fn hash(cookie: u64) -> u64 {
 }
 
 impl Table {
+    /// A place that no buffer has, and the generation of the one that gets it.
+    fn take_free(&mut self) -> Option<(u32, u32)> {
+        if let Some(buffer) = self.slab.get(self.free as usize) {
+            let index = core::mem::replace(&mut self.free, buffer.next_free);
+            return Some((index, buffer.generation.wrapping_add(1)));
+        }
+        let index = self.slab.len() as u32;
+        (index < self.capacity).then_some((index, 1))
+    }
+
     fn by_handle(&mut self, handle: Handle) -> Option<&mut Buffer> {
         let index = handle.index()?;
         let buffer = self.slab.get_mut(index)?;
@@ -172,16 +184,6 @@ impl Buffers {
         let mut slab = Vec::new();
         slab.try_reserve_exact(capacity as usize)
             .map_err(|_| NoHeap)?;
-        slab.extend((0..capacity).map(|index| Buffer {
-            kind: Kind::Temporary,
-            state: State::Free,
-            generation: 0,
-            next_free: if index + 1 < capacity { index + 1 } else { END },
-            cookie: 0,
-            pages: 0,
-            offset: 0,
-            extents: Extents::default(),
-        }));
         // Twice the entries: then the table is never more than half full, and cleans itself up in place where it would
         // else grow in the middle of a call.
         let mut by_cookie = HashTable::new();
@@ -191,7 +193,8 @@ impl Buffers {
         Ok(Self {
             table: Mutex::new(Table {
                 slab,
-                free: if capacity == 0 { END } else { 0 },
+                capacity,
+                free: END,
                 by_cookie,
                 used: 0,
                 registered: 0,
@@ -227,26 +230,25 @@ impl Buffers {
         {
             return Err(ReserveError::Limit);
         }
-        let index = table.free;
-        let buffer = table
-            .slab
-            .get_mut(index as usize)
-            .ok_or(ReserveError::Limit)?;
-        table.free = buffer.next_free;
+        let (index, generation) = table.take_free().ok_or(ReserveError::Limit)?;
         table.used += 1;
         table.pages = total;
         table.registered += u32::from(kind == Kind::Registered);
-        *buffer = Buffer {
+        let buffer = Buffer {
             kind,
             state: State::Announced,
-            generation: buffer.generation.wrapping_add(1),
+            generation,
             next_free: END,
             cookie,
             pages,
             offset,
             extents: Extents::default(),
         };
-        let handle = Handle::mint(index, buffer.generation);
+        match table.slab.get_mut(index as usize) {
+            Some(place) => *place = buffer,
+            None => table.slab.push(buffer),
+        }
+        let handle = Handle::mint(index, generation);
         if kind != Kind::Temporary {
             let slab = &table.slab;
             let rehash =
