@@ -7,8 +7,7 @@
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::smccc::{FunctionId, Owner};
-use crate::syndrome::Trap;
+use crate::smccc::{FIRST_TRUSTED_OS_OWNER, FunctionId};
 
 /// Why a vCPU left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,22 +47,16 @@ const CAUSES: [(Cause, &str); 9] = [
 ];
 
 impl Cause {
-    /// Why a trap came; `x0` is the guest's, which names the function of a call.
+    /// What kind of call `function` is.
     #[must_use]
-    pub fn of(trap: &Trap, x0: u64) -> Self {
-        match trap {
-            Trap::Smc(_) | Trap::Hvc(_) => {
-                let function = FunctionId(x0 as u32);
-                match function.owner() {
-                    Owner::TrustedOs if function.is_fast() => Self::FastTeeCall,
-                    Owner::TrustedOs => Self::YieldingTeeCall,
-                    _ => Self::OtherCall,
-                }
-            }
-            Trap::WaitForInterrupt => Self::Wait,
-            Trap::DataAbort(_) => Self::Device,
-            Trap::SystemRegister(_) => Self::Register,
-            Trap::InstructionAbort | Trap::Other(_) => Self::Other,
+    #[inline]
+    pub fn of_call(function: FunctionId) -> Self {
+        if function.owner_number() < FIRST_TRUSTED_OS_OWNER {
+            Self::OtherCall
+        } else if function.is_fast() {
+            Self::FastTeeCall
+        } else {
+            Self::YieldingTeeCall
         }
     }
 }
@@ -168,16 +161,15 @@ mod tests {
 
     #[test]
     fn calls_of_the_tee_are_told_from_others() {
-        let smc = Trap::Smc(0);
-        assert_eq!(Cause::of(&smc, 0x3200_0013), Cause::YieldingTeeCall);
-        assert_eq!(Cause::of(&smc, 0xb200_0009), Cause::FastTeeCall);
-        assert_eq!(
-            Cause::of(&Trap::Hvc(0), 0x5555_0000_3200_0003),
-            Cause::YieldingTeeCall,
-            "the upper half means nothing"
-        );
-        assert_eq!(Cause::of(&smc, 0x8400_0000), Cause::OtherCall);
-        assert_eq!(Cause::of(&Trap::WaitForInterrupt, 0x3200_0013), Cause::Wait);
+        for (function, cause) in [
+            (0x3200_0013, Cause::YieldingTeeCall),
+            (0xb200_0009, Cause::FastTeeCall),
+            (0xbf00_ff01, Cause::FastTeeCall),
+            (0xb100_0000, Cause::OtherCall),
+            (0x8400_0000, Cause::OtherCall),
+        ] {
+            assert_eq!(Cause::of_call(FunctionId(function)), cause, "{function:#x}");
+        }
     }
 
     #[test]

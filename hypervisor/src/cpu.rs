@@ -1,6 +1,6 @@
 //! The run loop of a physical CPU: pick a vCPU, run it, serve what it left for.
 
-use crate::accounting::Cause;
+use crate::accounting::{Account, Cause};
 use crate::arch::context::Exit;
 use crate::arch::gic::{self, Interrupt};
 use crate::arch::performance_monitor::{self, Counts};
@@ -10,6 +10,7 @@ use crate::machine::Machine;
 use crate::power::After;
 use crate::scheduler::{Status, Turns};
 use crate::services::{self, Conduit};
+use crate::smccc::FunctionId;
 use crate::syndrome::{self, SystemRegisterAccess, Trap};
 use crate::trapped_registers::{self, TrappedRegister};
 use crate::vcpu::Vcpu;
@@ -39,30 +40,6 @@ pub struct Cpu {
     turns: Turns,
     /// Whose registers are in the CPU.
     loaded: Option<usize>,
-    meter: Option<Meter>,
-}
-
-/// Measures what is done between two vCPU exits. There is one where the CPU has a performance monitor.
-struct Meter {
-    last: Counts,
-}
-
-impl Meter {
-    fn new() -> Option<Self> {
-        performance_monitor::is_present().then(|| Self {
-            last: performance_monitor::counts(),
-        })
-    }
-
-    /// What was done since the last time.
-    fn lap(&mut self) -> Counts {
-        let now = performance_monitor::counts();
-        let before = core::mem::replace(&mut self.last, now);
-        Counts {
-            instructions: now.instructions.wrapping_sub(before.instructions),
-            cycles: now.cycles.wrapping_sub(before.cycles),
-        }
-    }
 }
 
 impl Cpu {
@@ -73,7 +50,6 @@ impl Cpu {
             vcpus,
             turns: Turns::new(timer::frequency() / SLICES_PER_SECOND),
             loaded: None,
-            meter: Meter::new(),
         }
     }
 
@@ -81,20 +57,31 @@ impl Cpu {
     pub fn run(mut self) -> ! {
         loop {
             if let Some(current) = self.schedule() {
-                // What it took to find it is nobody's.
-                self.meter.as_mut().map(Meter::lap);
-                let next = loop {
-                    let next = self.run_once(current);
-                    if next != Next::Resume {
-                        break next;
-                    }
-                };
-                if next == Next::Wait {
+                if self.run_in_turn(current) == Next::Wait {
                     self.turns.wait(current);
                 }
             } else {
                 registers::wait_for_interrupt();
-                self.take_interrupts(None);
+                take_interrupts(None, self.number);
+            }
+        }
+    }
+
+    /// Runs vCPU `current`, or goes on filling its VM's memory, until something else than that is next.
+    fn run_in_turn(&mut self, current: usize) -> Next {
+        let (number, vcpu) = (self.number, &mut self.vcpus[current]);
+        let mut meter = Meter::new();
+        loop {
+            let (cause, next) = if vcpu.is_filling() {
+                (Cause::Start, fill(vcpu, number))
+            } else {
+                enter(vcpu, number)
+            };
+            if let Some(meter) = &mut meter {
+                meter.charge(vcpu.account, cause);
+            }
+            if next != Next::Resume {
+                return next;
             }
         }
     }
@@ -125,114 +112,115 @@ impl Cpu {
         }
         decision.run
     }
+}
 
-    /// Enters vCPU `current` and serves its exit, or goes on filling its VM's memory.
-    fn run_once(&mut self, current: usize) -> Next {
-        let vcpu = &mut self.vcpus[current];
-        let (cause, next) = if vcpu.is_filling() {
-            (Cause::Start, self.fill(current))
-        } else {
-            self.enter(current)
-        };
-        if let Some(meter) = &mut self.meter {
-            let Counts {
-                instructions,
-                cycles,
-            } = meter.lap();
-            let vcpu = &self.vcpus[current];
-            vcpu.vm.accounts[vcpu.index].charge(cause, instructions, cycles);
-        }
-        next
+/// Measures what is done from one entry of a vCPU to the next. There is one where the CPU has a performance monitor.
+struct Meter {
+    last: Counts,
+}
+
+impl Meter {
+    /// Measures from now on.
+    fn new() -> Option<Self> {
+        performance_monitor::is_present().then(|| Self {
+            last: performance_monitor::counts(),
+        })
     }
 
-    /// Fills a little of the memory of a VM that starts, and takes the interrupts that came meanwhile.
-    fn fill(&mut self, current: usize) -> Next {
-        let done = self.vcpus[current].fill();
-        let next = self.take_interrupts(None);
-        if done { Next::Reschedule } else { next }
-    }
-
-    /// Enters vCPU `current` and serves its exit.
-    fn enter(&mut self, current: usize) -> (Cause, Next) {
-        let vcpu = &mut self.vcpus[current];
-        match vcpu.run(self.number) {
-            Exit::Synchronous => {
-                let trap = syndrome::decode(registers::esr());
-                let cause = Cause::of(&trap, vcpu.context.x[0]);
-                (cause, serve_trap(vcpu, self.number, trap))
-            }
-            Exit::Interrupt => (Cause::Interrupt, self.take_interrupts(Some(current))),
-            Exit::SystemError => {
-                vcpu.vm.stop(After::Off, Some("SError"));
-                (Cause::Other, Next::Reschedule)
-            }
-        }
-    }
-
-    /// Takes all interrupts that wait.
-    fn take_interrupts(&mut self, current: Option<usize>) -> Next {
-        let mut next = Next::Resume;
-        while let Some(interrupt) = gic::acknowledge() {
-            match (interrupt, current) {
-                (Interrupt::VirtualTimer, Some(n)) => {
-                    let vcpu = &self.vcpus[n];
-                    // It is this CPU's own vCPU: the flag it raises is looked at before it is entered.
-                    let _ = vcpu
-                        .vm
-                        .gic
-                        .raise_hardware_ppi(vcpu.index, timer::VIRTUAL_TIMER);
-                }
-                (Interrupt::VirtualTimer, None) => {
-                    gic::deactivate_ppi(self.number, timer::VIRTUAL_TIMER);
-                }
-                (Interrupt::Maintenance, Some(n)) => {
-                    self.vcpus[n].sync_interrupts(self.number);
-                    gic::maintenance_done();
-                }
-                (Interrupt::Maintenance, None) => gic::maintenance_done(),
-                (Interrupt::Kick | Interrupt::HypervisorTimer, _) => next = Next::Reschedule,
-                (Interrupt::Shared(intid), _)
-                    if Machine::get().console_interrupt == Some(intid) =>
-                {
-                    operator::take_input();
-                }
-                (Interrupt::Shared(intid), _) if Machine::get().tee_interrupt == Some(intid) => {
-                    // It does not say for which VM.
-                    Machine::get().vms.iter().for_each(|vm| vm.notify());
-                }
-                (Interrupt::Shared(intid), _) => log::warn!("interrupt {intid} is nobody's"),
-            }
-        }
-        next
+    /// Charges what was done since the last time to `account`.
+    fn charge(&mut self, account: &Account, cause: Cause) {
+        let now = performance_monitor::counts();
+        let before = core::mem::replace(&mut self.last, now);
+        account.charge(
+            cause,
+            now.instructions.wrapping_sub(before.instructions),
+            now.cycles.wrapping_sub(before.cycles),
+        );
     }
 }
 
+/// Fills a little of the memory of a VM that starts, and takes the interrupts that came meanwhile.
+fn fill(vcpu: &mut Vcpu, cpu: usize) -> Next {
+    let done = vcpu.fill();
+    let next = take_interrupts(None, cpu);
+    if done { Next::Reschedule } else { next }
+}
+
+/// Enters a vCPU that is loaded into this CPU, number `cpu`, and serves its exit.
+fn enter(vcpu: &mut Vcpu, cpu: usize) -> (Cause, Next) {
+    match vcpu.run(cpu) {
+        Exit::Synchronous => serve_trap(vcpu, cpu),
+        Exit::Interrupt => (Cause::Interrupt, take_interrupts(Some(vcpu), cpu)),
+        Exit::SystemError => {
+            vcpu.vm.stop(After::Off, Some("SError"));
+            (Cause::Other, Next::Reschedule)
+        }
+    }
+}
+
+/// Takes all interrupts that wait on this CPU, number `cpu`, where `vcpu` is loaded if one is.
+fn take_interrupts(vcpu: Option<&mut Vcpu>, cpu: usize) -> Next {
+    let mut vcpu = vcpu;
+    let mut next = Next::Resume;
+    while let Some(interrupt) = gic::acknowledge() {
+        match (interrupt, &mut vcpu) {
+            (Interrupt::VirtualTimer, Some(vcpu)) => {
+                // It is this CPU's own vCPU: the flag it raises is looked at before it is entered.
+                let _ = vcpu
+                    .vm
+                    .gic
+                    .raise_hardware_ppi(vcpu.index, timer::VIRTUAL_TIMER);
+            }
+            (Interrupt::VirtualTimer, None) => gic::deactivate_ppi(cpu, timer::VIRTUAL_TIMER),
+            (Interrupt::Maintenance, Some(vcpu)) => {
+                vcpu.sync_interrupts(cpu);
+                gic::maintenance_done();
+            }
+            (Interrupt::Maintenance, None) => gic::maintenance_done(),
+            (Interrupt::Kick | Interrupt::HypervisorTimer, _) => next = Next::Reschedule,
+            (Interrupt::Shared(intid), _) if Machine::get().console_interrupt == Some(intid) => {
+                operator::take_input();
+            }
+            (Interrupt::Shared(intid), _) if Machine::get().tee_interrupt == Some(intid) => {
+                // It does not say for which VM.
+                Machine::get().vms.iter().for_each(|vm| vm.notify());
+            }
+            (Interrupt::Shared(intid), _) => log::warn!("interrupt {intid} is nobody's"),
+        }
+    }
+    next
+}
+
 /// Serves a synchronous exception of a vCPU that is loaded into CPU number `cpu`.
-fn serve_trap(vcpu: &mut Vcpu, cpu: usize, trap: Trap) -> Next {
-    match trap {
+fn serve_trap(vcpu: &mut Vcpu, cpu: usize) -> (Cause, Next) {
+    match syndrome::decode(registers::esr()) {
         Trap::Smc(immediate) => {
             vcpu.skip_instruction();
-            services::call(vcpu, Conduit::Smc, immediate)
+            serve_call(vcpu, Conduit::Smc, immediate)
         }
-        Trap::Hvc(immediate) => services::call(vcpu, Conduit::Hvc, immediate),
+        Trap::Hvc(immediate) => serve_call(vcpu, Conduit::Hvc, immediate),
         Trap::WaitForInterrupt => {
             vcpu.skip_instruction();
-            Next::Wait
+            (Cause::Wait, Next::Wait)
         }
-        Trap::DataAbort(abort) => mmio::serve(vcpu, cpu, abort),
-        Trap::SystemRegister(access) => serve_system_register(vcpu, access),
+        Trap::DataAbort(abort) => (Cause::Device, mmio::serve(vcpu, cpu, abort)),
+        Trap::SystemRegister(access) => (Cause::Register, serve_system_register(vcpu, access)),
         Trap::InstructionAbort => {
             let ipa = registers::faulting_ipa_page();
-            stop(
-                vcpu,
-                &format!("it jumped to IPA {ipa:#x}, which is not its memory"),
-            )
+            let reason = format!("it jumped to IPA {ipa:#x}, which is not its memory");
+            (Cause::Other, stop(vcpu, &reason))
         }
         Trap::Other(class) => {
             let pc = vcpu.context.pc;
-            stop(vcpu, &format!("exception class {class:#x} at PC {pc:#x}"))
+            let reason = format!("exception class {class:#x} at PC {pc:#x}");
+            (Cause::Other, stop(vcpu, &reason))
         }
     }
+}
+
+fn serve_call(vcpu: &mut Vcpu, conduit: Conduit, immediate: u16) -> (Cause, Next) {
+    let cause = Cause::of_call(FunctionId(vcpu.context.x[0] as u32));
+    (cause, services::call(vcpu, conduit, immediate))
 }
 
 /// Stops the VM because of what this vCPU did.

@@ -51,8 +51,8 @@ fn serve(vcpu: &mut Vcpu, function: FunctionId, conduit: Conduit) -> Next {
     }
     match function.owner() {
         Owner::Architecture => architecture::call(vcpu, function),
-        Owner::StandardSecure if trng::owns(function) => trng::call(vcpu, function),
-        Owner::StandardSecure => psci::call(vcpu, function),
+        Owner::StandardSecure if psci::owns(function) => psci::call(vcpu, function),
+        Owner::StandardSecure => trng::call(vcpu, function),
         Owner::VendorHypervisor => vendor::call(vcpu, function),
         Owner::Cpu
         | Owner::Sip
@@ -77,6 +77,8 @@ fn answer_with<const N: usize>(vcpu: &mut Vcpu, results: [u64; N]) -> Next {
 }
 
 /// Refuses a call that is nobody's, or that the policy denies: it is counted, and logged unless there were many.
+#[cold]
+#[inline(never)]
 fn refuse(vcpu: &mut Vcpu, function: FunctionId, conduit: Conduit) -> Next {
     if let Pass::Yes { held_back } = vcpu.vm.note_refused_call(timer::now()) {
         let name = vcpu.vm.name();

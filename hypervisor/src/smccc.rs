@@ -12,6 +12,9 @@ pub const ARCH_WORKAROUND_3: u32 = 0x8000_3fff;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FunctionId(pub u32);
 
+/// The lowest number of a trusted OS's owners (§2.5).
+pub const FIRST_TRUSTED_OS_OWNER: u32 = 50;
+
 /// Who answers a call (§2.5, bits 29 to 24).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
@@ -56,7 +59,7 @@ impl FunctionId {
             5 => Owner::StandardHypervisor,
             6 => Owner::VendorHypervisor,
             48..=49 => Owner::TrustedApplication,
-            50..=63 => Owner::TrustedOs,
+            FIRST_TRUSTED_OS_OWNER..=63 => Owner::TrustedOs,
             _ => Owner::Reserved,
         }
     }

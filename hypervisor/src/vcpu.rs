@@ -5,6 +5,7 @@
     reason = "vouches that a CPU holds the registers of the vCPU that it enters"
 )]
 
+use crate::accounting::Account;
 use crate::arch::context::{Context, Exit};
 use crate::arch::list_registers::CpuListRegisters;
 use crate::arch::system_registers::{self, SystemRegisters};
@@ -24,6 +25,8 @@ pub struct Vcpu {
     pub index: usize,
     /// The registers that every exit saves.
     pub context: Context,
+    /// What it costs.
+    pub account: &'static Account,
     /// The VM's TEE, if it has one; held from the vCPU's start to its stop.
     pub tee: Option<Arc<dyn Tee>>,
     system: SystemRegisters,
@@ -45,6 +48,7 @@ impl Vcpu {
             vm,
             index,
             context: Context::start(0, 0),
+            account: &vm.accounts[index],
             tee: None,
             system: SystemRegisters::start(index, 0),
             on: false,

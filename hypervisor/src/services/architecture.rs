@@ -38,6 +38,7 @@ pub fn call(vcpu: &mut Vcpu, function: FunctionId) -> Next {
 }
 
 /// Whether a function of this owner is there (§7.3).
+#[inline(never)]
 fn features(function: u32) -> u64 {
     match function {
         VERSION | ARCH_FEATURES => 0,

@@ -13,6 +13,7 @@ const SMC32_REGISTERS: usize = 8;
 const RESULTS: usize = 4;
 
 /// Issues the guest's call to the firmware, with the registers that SMCCC gives it and zeros in all others.
+#[inline(never)]
 pub fn forward(vcpu: &mut Vcpu, function: FunctionId) -> Next {
     let guest = vcpu.context.call_registers();
     if function.is_64_bit() {

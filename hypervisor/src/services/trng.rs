@@ -24,11 +24,13 @@ const BACK_END: [u8; 16] = [
 ];
 
 /// Whether a call of the standard service is one of these.
-pub fn owns(function: FunctionId) -> bool {
+fn owns(function: FunctionId) -> bool {
     matches!(function.0, VERSION..=RND_32 | RND_64)
 }
 
-/// Serves one of these calls. Without randomness none of them is there.
+/// Serves a call to what PSCI leaves of the standard service's range; what is none of these there is not supported, nor is
+/// any of them without randomness.
+#[inline(never)]
 pub fn call(vcpu: &mut Vcpu, function: FunctionId) -> Next {
     if !entropy::is_there() {
         return answer(vcpu, NOT_SUPPORTED);
