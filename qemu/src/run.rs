@@ -53,6 +53,8 @@ pub struct RunOptions {
     pub may_restart: Vec<String>,
     /// Tell at once what becomes of the guests.
     pub live: bool,
+    /// Further arguments for QEMU.
+    pub qemu_arguments: Vec<OsString>,
     /// Set from outside to end the run.
     pub interrupt: Interrupt,
 }
@@ -68,6 +70,7 @@ impl RunOptions {
             until_off: None,
             may_restart: Vec::new(),
             live: true,
+            qemu_arguments: Vec::new(),
             interrupt: Interrupt::default(),
         }
     }
@@ -103,7 +106,8 @@ pub fn attend<T: Send>(
     let description = Description::load(&options.config, &options.overrides)?;
     let folder = RunFolder::take(&log_folder(options))?;
     let parts = Parts::get(&description, progress)?;
-    let (machine, tokens) = compose(&description, &parts, &folder, progress)?;
+    let (mut machine, tokens) = compose(&description, &parts, &folder, progress)?;
+    machine.extend(options.qemu_arguments.iter().cloned());
     let trace = Trace::new(
         description
             .guests

@@ -34,6 +34,16 @@ pub fn measure(rounds: u32, mut work: impl FnMut() -> Result<()>) -> Result<u64>
         }
         shortest = shortest.min(now().wrapping_sub(start));
     }
-    let nanoseconds = u128::from(shortest) * 1_000_000_000 / u128::from(frequency());
-    Ok((nanoseconds / u128::from(rounds)) as u64)
+    Ok(nanoseconds(shortest) / u64::from(rounds))
+}
+
+/// What `work` takes once, in nanoseconds.
+pub fn once(work: impl FnOnce() -> Result<()>) -> Result<u64> {
+    let start = now();
+    work()?;
+    Ok(nanoseconds(now().wrapping_sub(start)))
+}
+
+fn nanoseconds(ticks: u64) -> u64 {
+    (u128::from(ticks) * 1_000_000_000 / u128::from(frequency())) as u64
 }

@@ -5,8 +5,18 @@
 //! ```
 //!
 //! With QEMU counting instructions, a nanosecond is an instruction.
+//!
+//! | Argument | What it does |
+//! |---|---|
+//! | none | measures calls, registrations and sessions |
+//! | `frames` | measures frames of video through the trusted application for DRM playback |
+//! | `latency` | measures how long a frame takes when frames follow each other: the median and what 99 of 100 stay below |
+//! | `interrupted` | makes calls while a timer fires often and at random, for whoever watches from outside |
+//! | `hog` | registers large buffers without end |
 
 mod counter;
+mod frames;
+mod interrupted;
 
 use std::io::{Error, Result};
 use std::process::ExitCode;
@@ -48,7 +58,16 @@ const fn uuid(number: u128) -> [u8; 16] {
 }
 
 fn main() -> ExitCode {
-    match run() {
+    let what = std::env::args().nth(1);
+    let done = match what.as_deref() {
+        None => run(),
+        Some("frames") => frames::costs(),
+        Some("latency") => frames::latency(),
+        Some("interrupted") => interrupted::run(),
+        Some("hog") => hog(),
+        Some(what) => Err(Error::other(format!("{what}: not known"))),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("call-costs: {error}");
@@ -68,6 +87,15 @@ fn run() -> Result<()> {
     buffers(&tee, &idle)?;
     registrations(&tee)?;
     idle.close()
+}
+
+/// Registers large buffers without end.
+fn hog() -> Result<()> {
+    let tee = Tee::open()?;
+    let mut pages = Pages::new(8 * MIB)?;
+    loop {
+        tee.register(&mut pages).map(drop)?;
+    }
 }
 
 fn report(name: &str, rounds: u32, work: impl FnMut() -> Result<()>) -> Result<()> {
