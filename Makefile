@@ -45,7 +45,7 @@ format-check: setup ## check that the code is formatted
 lint: setup ## clippy without warnings, for the host and for the bare machine
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy -p floor -p hypervisor -p guest-shim --target $(BARE_METAL) -- -D warnings
-	cd workloads && cargo clippy --target-dir ../target/workloads -- -D warnings
+	cd workloads && cargo clippy --target-dir ../target/workloads --all-targets -- -D warnings
 	cd workloads && cargo clippy --target-dir ../target/workloads -p drm-playback-ta --features optee-utee/doc -- -D warnings
 
 test-host: setup ## tests that need no machine

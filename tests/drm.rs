@@ -1,7 +1,9 @@
 //! DRM playback on the real stack.
 
+use std::path::Path;
+
 use end_to_end::Scenario;
-use qemu::drm;
+use qemu::drm::{self, DrmOptions};
 use qemu::progress::Progress;
 
 #[test]
@@ -39,4 +41,30 @@ fn samples_are_decrypted_and_flaws_refused() {
                 .all(|line| line.contains(" wrong=0 errors=0 ")),
         "both streams were played, and every frame came out right",
     );
+}
+
+#[test]
+fn two_guests_play_at_the_same_time() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../qemu/configs");
+    let mut options = DrmOptions::new(configs.join("two-guests.toml"));
+    options.seconds = 2;
+    options.titles = vec!["1080p30".to_owned(), "2160p60+per-frame".to_owned()];
+    options.logs = Some(folder.path().join("logs"));
+    let report = drm::run(&options, &Progress::silent()).expect("the machine can be run");
+    eprintln!("{report}");
+    assert!(report.passed, "every frame came out right in both guests");
+    assert_eq!(report.guests.len(), 2);
+    for guest in &report.guests {
+        let [reused, per_frame] = guest.streams.as_slice() else {
+            panic!("{} played two streams", guest.name);
+        };
+        // Interrupts that OP-TEE sees add returns to it, the more the slower the host is.
+        for (stream, calls) in [(reused, 1.0), (per_frame, 3.0)] {
+            let smcs = stream.smcs_per_frame.expect("SMCs are counted");
+            assert!((calls..calls + 10.0).contains(&smcs), "{stream:?}");
+            let rpcs = stream.rpcs_per_frame.expect("RPCs are counted");
+            assert!(rpcs < 0.1, "a frame needs none: {stream:?}");
+        }
+    }
 }
