@@ -35,6 +35,7 @@ fetch: setup ## download and build everything, so that later runs need no networ
 	cargo run --release -p qemu -- fetch --config qemu/configs/four-guests.toml
 	cargo run --release -p qemu -- fetch --config qemu/configs/drm.toml
 	cd workloads && cargo fetch --locked
+	cargo run --release -p qemu -- bench --fetch
 
 test: format-check lint test-host conformance test-e2e ## all of the checks below
 

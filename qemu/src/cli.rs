@@ -129,6 +129,9 @@ pub struct DrmArguments {
 /// Of `bench`.
 #[derive(Debug, Args)]
 pub struct BenchArguments {
+    /// Download and build everything, so that later runs need no network, and measure nothing
+    #[arg(long)]
+    pub fetch: bool,
     /// Write the report to this file [default: target/report/bench.json]
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

@@ -151,6 +151,10 @@ fn bench(arguments: &BenchArguments, progress: &Progress) -> Result<u8, RunError
         options.logs = logs.clone();
     }
     options.interrupt = Interrupt::from_signals().context("signals can't be caught")?;
+    if arguments.fetch {
+        bench::fetch(&options, progress)?;
+        return Ok(0);
+    }
     let report = bench::run(&options, progress)?;
     print!("{report}");
     report

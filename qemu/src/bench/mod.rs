@@ -2,37 +2,37 @@
 
 mod cases;
 mod direct;
+mod machines;
 mod plot;
 mod report;
+mod waiting;
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::Result;
 
-use crate::cache::Cache;
-use crate::config::{Description, Guest, Overlay, Overrides, Work};
-use crate::firmware::{FirmwareRequest, OpteeImages, firmware};
-use crate::host_tools;
 use crate::hypervisor::checkout;
 use crate::interrupt::Interrupt;
-use crate::packages::debian_parts;
 use crate::progress::Progress;
-use crate::run::{self, RunError, RunOptions};
-use crate::workloads;
+use crate::run::RunError;
 
-use cases::{Figures, Measured};
-use direct::{Base, DirectMachine};
+use cases::{Latency, Measured, Measurements};
+use direct::Base;
+use machines::Machines;
 
 pub use report::{BenchReport, CaseReport, Judged, Unit};
 
-/// The machine, whose guest runs the cases.
-const CONFIG: &str = "bench.toml";
-/// The program that measures.
-const PROGRAM: &str = "call-costs";
-/// How long each machine may take.
-const LIMIT: Duration = Duration::from_secs(600);
+/// One guest on one CPU, with Debian's OP-TEE.
+const ALONE: &str = "bench.toml";
+/// The same with an OP-TEE that uses the CPU's instructions for AES.
+const ALONE_CE: &str = "bench-ce.toml";
+/// Two guests on one CPU.
+const PAIR: &str = "bench-pair.toml";
+/// Two guests on CPUs of their own.
+const PARALLEL: &str = "bench-parallel.toml";
+
+/// How often a figure that depends on what else the host does is measured.
+const TIMED_RUNS: usize = 3;
 
 /// How costs are measured.
 #[derive(Clone, Debug)]
@@ -71,83 +71,54 @@ pub fn draw(report: &BenchReport, path: &Path) -> Result<()> {
     plot::draw(report, path)
 }
 
-/// Runs the machines one after the other and judges what they measured.
-pub fn run(options: &BenchOptions, progress: &Progress) -> Result<BenchReport, RunError> {
-    let overlay = options.logs.join("bench-programs");
-    workloads::overlay(&[PROGRAM], &overlay, progress)?;
-    let overrides = Overrides {
-        icount: true,
-        overlays: vec![Overlay {
-            guest: None,
-            folder: overlay,
-        }],
-        ..Overrides::default()
-    };
-    let config = checkout().join("qemu/configs").join(CONFIG);
-    let description = Description::load(&config, &overrides)?;
-    let guest = description
-        .guests
-        .first()
-        .context("the description has no guest")?;
-
-    let bare = on_direct_machine(Base::Bare, &description, guest, options, progress)?;
-    let floor = on_direct_machine(Base::Floor, &description, guest, options, progress)?;
-    let machine = RunOptions {
-        overrides,
-        timeout: LIMIT,
-        logs: Some(options.logs.join("bench")),
-        interrupt: options.interrupt.clone(),
-        ..RunOptions::new(config.clone())
-    };
-    let ours = run::run(&machine, progress)?;
-    if ours.result.exit_status() != 0 {
-        return Err(anyhow!("the machine with the hypervisor failed:\n{ours}").into());
+/// Gets and builds everything that [`run`] needs, and measures nothing.
+pub fn fetch(options: &BenchOptions, progress: &Progress) -> Result<(), RunError> {
+    let machines = Machines::prepare(options, progress)?;
+    for config in [ALONE, ALONE_CE, PAIR, PARALLEL] {
+        machines.fetch(config)?;
     }
-    let log = ours
-        .guest(&guest.name)
-        .map(|guest| guest.log.clone())
-        .context("the report has no such guest")?;
-    let ours = fs::read(&log).with_context(|| format!("{} can't be read", log.display()))?;
-    let ours = Figures::read(&String::from_utf8_lossy(&ours));
-    Ok(cases::judge(&Measured { bare, floor, ours }))
+    Ok(())
 }
 
-fn on_direct_machine(
-    base: Base,
-    description: &Description,
-    guest: &Guest,
-    options: &BenchOptions,
-    progress: &Progress,
-) -> Result<Figures> {
-    host_tools::ensure(host_tools::MACHINE, progress)?;
-    let cache = Cache::from_environment()?;
-    let debian = debian_parts(&cache, progress)?;
-    let (optee, name) = match base {
-        Base::Bare => (&debian.optee_alone_dir, "bench-bare"),
-        Base::Floor => (&debian.optee_dir, "bench-floor"),
+/// Runs the machines one after the other and judges what they measured.
+pub fn run(options: &BenchOptions, progress: &Progress) -> Result<BenchReport, RunError> {
+    let machines = Machines::prepare(options, progress)?;
+    let calls = Measured {
+        bare: machines.direct(Base::Bare, ALONE, "call-costs", true)?,
+        floor: machines.direct(Base::Floor, ALONE, "call-costs", true)?,
+        ours: machines.ours(ALONE, "call-costs", true)?,
     };
-    let firmware = firmware(
-        &cache,
-        &FirmwareRequest {
-            source: debian.firmware_source.clone(),
-            optee: OpteeImages::in_folder(optee),
-        },
-        progress,
-    )?;
-    let Work::Job(job) = &guest.work else {
-        return Err(anyhow!("the guest of {CONFIG} has no job"));
+    let calls_ce = Measured {
+        floor: machines.direct(Base::Floor, ALONE_CE, "call-costs", true)?,
+        ours: machines.ours(ALONE_CE, "call-costs", true)?,
+        ..Measured::default()
     };
-    let machine = DirectMachine {
-        base,
-        machine: &description.machine,
-        firmware: &firmware,
-        kernel: &debian.kernel_image,
-        initramfs: &debian.base_initramfs,
-        overlays: &guest.overlays,
-        command_line: &guest.command_line,
-        job,
-        limit: LIMIT,
+    let frames = Measured {
+        floor: machines.direct(Base::Floor, ALONE_CE, "call-costs frames", true)?,
+        ours: machines.ours(ALONE_CE, "call-costs frames", true)?,
+        ..Measured::default()
     };
-    let console = machine.run(&options.logs.join(name), &options.interrupt, progress)?;
-    Ok(Figures::read(&console))
+    let measurements = Measurements {
+        calls,
+        calls_ce,
+        frames,
+        boot: machines.boot()?,
+        waiting_in_calls: machines.waiting_in_calls()?,
+        waiting_for_start: machines.waiting_for_start()?,
+        floor_time: machines.direct(Base::Floor, ALONE_CE, "call-costs", false)?,
+        ours_time: machines.ours(ALONE_CE, "call-costs", false)?,
+        one_of_two_time: machines.beside(PARALLEL, "call-costs", "true")?,
+        two_time: machines.beside(PARALLEL, "call-costs", "call-costs")?,
+        latency: (0..TIMED_RUNS)
+            .map(|_| {
+                let beside = |other| machines.beside(PARALLEL, "call-costs latency", other);
+                Ok(Latency {
+                    idle: beside("true")?,
+                    busy: beside("while :; do :; done")?,
+                    registering: beside("call-costs hog")?,
+                })
+            })
+            .collect::<Result<_, RunError>>()?,
+    };
+    Ok(cases::judge(&measurements))
 }

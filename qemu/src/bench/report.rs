@@ -22,8 +22,8 @@ pub enum Unit {
     Instructions,
     /// The same work's cost in two situations, one divided by the other.
     Ratio,
-    /// Seconds on the host, which other programs' work changes.
-    Seconds,
+    /// The same of time instead of instructions, which what else the host does changes.
+    TimeRatio,
 }
 
 /// What is compared with a case's target.
@@ -141,7 +141,7 @@ impl fmt::Display for BenchReport {
         for (unit, title) in [
             (Unit::Instructions, "instructions"),
             (Unit::Ratio, "ratios"),
-            (Unit::Seconds, "seconds on the host (time, not judged)"),
+            (Unit::TimeRatio, "ratios of time on this host"),
         ] {
             let cases = || self.cases.iter().filter(move |case| case.unit == unit);
             if cases().next().is_none() {
@@ -199,8 +199,7 @@ impl CaseReport {
     pub(super) fn shown(&self, value: f64) -> String {
         match self.unit {
             Unit::Instructions => grouped(value.round() as i64),
-            Unit::Ratio => format!("{value:.3}"),
-            Unit::Seconds => format!("{value:.1}"),
+            Unit::Ratio | Unit::TimeRatio => format!("{value:.3}"),
         }
     }
 
@@ -289,7 +288,7 @@ mod tests {
     fn what_was_not_measured_has_not_met_its_target() {
         assert_eq!(ratio(None).met, Some(false));
         assert_eq!(ratio(Some(1.02)).met, Some(true));
-        let unjudged = CaseReport::new("x", Unit::Seconds, [None; 3], None, None);
+        let unjudged = CaseReport::new("x", Unit::TimeRatio, [None; 3], None, None);
         assert_eq!(unjudged.met, None);
         let all = |cases: &[&CaseReport]| BenchReport {
             cases: cases.iter().copied().cloned().collect(),

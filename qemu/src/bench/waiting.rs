@@ -43,10 +43,7 @@ pub(super) fn longest(log: &Path) -> Result<u64> {
         line.clear();
     }
     if watch.interrupts == 0 {
-        bail!(
-            "{} tells of no interrupt while a guest ran",
-            log.display()
-        );
+        bail!("{} tells of no interrupt while a guest ran", log.display());
     }
     Ok(watch.longest)
 }
@@ -132,12 +129,10 @@ mod tests {
     const LISTING: &str = "IN: \n0x60000800:  d10203ff  sub      sp, sp, #0x80\n0x60000804:  f9003bfe  str      x30\n\n\
                            IN: \n0x60000900:  d69f03e0  eret\n";
     const ENTERED: &str = "Exception return from AArch64 EL2 to AArch64 EL1 PC 0x40000000\n";
-    const UP: &str =
-        "gicv3_cpuif_set_irqs GICv3 CPU i/f 0x0 HPPI update: setting FIQ 0 IRQ 1\n";
+    const UP: &str = "gicv3_cpuif_set_irqs GICv3 CPU i/f 0x0 HPPI update: setting FIQ 0 IRQ 1\n";
     const UP_SECURE: &str =
         "gicv3_cpuif_set_irqs GICv3 CPU i/f 0x0 HPPI update: setting FIQ 1 IRQ 0\n";
-    const DOWN: &str =
-        "gicv3_cpuif_set_irqs GICv3 CPU i/f 0x0 HPPI update: setting FIQ 0 IRQ 0\n";
+    const DOWN: &str = "gicv3_cpuif_set_irqs GICv3 CPU i/f 0x0 HPPI update: setting FIQ 0 IRQ 0\n";
     const TWO: &str =
         "Trace 0: 0x7f9d5c60cb40 [0000000000000000/0000000060000800/00000061/ff020200] \n";
     const FIRST_OF_TWO: &str =
@@ -154,7 +149,9 @@ mod tests {
 
     #[test]
     fn what_is_executed_while_an_interrupt_is_pending_counts() {
-        let log = [LISTING, ENTERED, TWO, TWO, UP, TWO, ONE, DOWN, TWO, UP, ONE, DOWN];
+        let log = [
+            LISTING, ENTERED, TWO, TWO, UP, TWO, ONE, DOWN, TWO, UP, ONE, DOWN,
+        ];
         assert_eq!(longest_of(&log).unwrap(), 3);
         // Half a block, and a look into the secure world between.
         let log = [LISTING, ENTERED, UP, FIRST_OF_TWO, UP_SECURE, TWO, DOWN];
