@@ -40,3 +40,20 @@ fn two_guests_run_xtest_at_the_same_time() {
         outcome.assert(log.lines().any(|l| l == line), line);
     }
 }
+
+#[test]
+fn the_same_with_all_that_a_cpu_can_have() {
+    let mut scenario = Scenario::of("two-guests.toml")
+        .exec("vm1", "xtest 1001 1004")
+        .exec("vm2", "xtest 1001 1004");
+    scenario.options.overrides.cpu = Some("max,pauth-impdef=on".to_owned());
+    let outcome = scenario.run();
+    outcome.assert_passed();
+    for guest in ["vm1", "vm2"] {
+        let log = outcome.log(guest);
+        outcome.assert(
+            log.contains("of which 0 failed") && log.contains("pkcs11_1004"),
+            "xtest passes",
+        );
+    }
+}
