@@ -2,6 +2,8 @@
 //! (docs/testing.md, "The conformance kit").
 
 mod console;
+#[cfg(test)]
+mod documentation;
 mod judge;
 
 use std::fs;

@@ -7,6 +7,7 @@ use guest_shim::optee::client::{Client, FLAVOURS, Flavour};
 use guest_shim::optee::supplicant::Supplicant;
 use guest_shim::words::Words;
 use guest_shim::{case, check, check_eq};
+use optee_abi::capabilities::{Capabilities, UNIPROCESSOR};
 use optee_abi::message::{Direction, Parameter, command};
 use optee_abi::result;
 use optee_abi::smc::{self, status};
@@ -146,5 +147,40 @@ fn the_call_count_is_that_of_a_guest(environment: &Environment) -> Outcome {
         notifies,
         "this OP-TEE notifies, and the guest has no interrupt for it"
     );
+    Ok(())
+}
+
+case!(4, capabilities_are_those_that_are_carried);
+fn capabilities_are_those_that_are_carried(environment: &Environment) -> Outcome {
+    let client = Client::new(environment)?;
+    for own in [0, u64::from(UNIPROCESSOR), 0xffff_ffff << 32] {
+        let exchange = client.call(smc::EXCHANGE_CAPABILITIES, &[own]);
+        let [code, offered, highest, parameters]: [u64; 4] = exchange.results();
+        check_eq!(code, u64::from(status::OK), "EXCHANGE_CAPABILITIES");
+        let offered = Capabilities(offered as u32);
+        for carried in [
+            Capabilities::DYNAMIC_SHM,
+            Capabilities::MEMREF_NULL,
+            Capabilities::RPC_ARG,
+            Capabilities::ASYNC_NOTIF,
+        ] {
+            check!(
+                offered.contains(carried),
+                "{carried:x?} is not in {offered:x?}"
+            );
+        }
+        // Protected memory (`OPTEE_SMC_SEC_CAP_PROTMEM` and `_DYNAMIC_PROTMEM`, OP-TEE 4.10) is 8 and 9; nothing follows.
+        let hidden = !0xff | Capabilities::HAVE_RESERVED_SHM.0 | Capabilities::VIRTUALIZATION.0;
+        check_eq!(offered.0 & hidden, 0, "what is not carried of {offered:x?}");
+        check!(
+            (1..1024).contains(&highest),
+            "the highest notification is {highest}"
+        );
+        check!(
+            (1..=6).contains(&parameters),
+            "an RPC has {parameters} parameters"
+        );
+        exchange.keeps_all_but(4)?;
+    }
     Ok(())
 }
