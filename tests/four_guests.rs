@@ -46,3 +46,25 @@ fn four_guests_run_xtest_at_the_same_time() {
         "the shortest job runs for the most part while all others do",
     );
 }
+
+#[test]
+fn four_guests_go_through_the_abi_at_the_same_time() {
+    let mut description =
+        String::from("[machine]\ncpus = 4\nmemory = \"1GiB\"\noptee = \"source\"\n");
+    for n in 1..=4 {
+        let (own, next) = (n - 1, n % 4);
+        description.push_str(&format!(
+            "[[guest]]\nname = \"vm{n}\"\nmemory = \"64MiB\"\ncpus = [{own}, {next}]\npayload = \"tee_abi\"\n"
+        ));
+    }
+    let outcome = Scenario::described(&description).run();
+    outcome.assert_passed();
+    for n in 1..=4 {
+        let log = outcome.log(&format!("vm{n}"));
+        let done = log.lines().find_map(|line| line.strip_prefix("@@done "));
+        outcome.assert(
+            done.is_some_and(|counts| counts.ends_with(" failed=0")),
+            &format!("no case failed in vm{n}: {done:?}"),
+        );
+    }
+}

@@ -93,6 +93,12 @@ impl Supplicant {
         }
     }
 
+    /// The cookies of the memory that OP-TEE has.
+    #[must_use]
+    pub fn cookies(&self) -> Vec<u64> {
+        self.memory.iter().map(|(cookie, _)| *cookie).collect()
+    }
+
     /// Whether all that it gave came back.
     ///
     /// # Errors

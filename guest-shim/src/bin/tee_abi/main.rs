@@ -15,6 +15,8 @@ mod commands;
 #[cfg(target_os = "none")]
 mod flavours;
 #[cfg(target_os = "none")]
+mod lifetimes;
+#[cfg(target_os = "none")]
 mod notifications;
 #[cfg(target_os = "none")]
 mod parameters;

@@ -13,10 +13,7 @@ use guest_shim::{case, check, check_eq};
 use optee_abi::smc::{RpcFunction, split, status};
 use optee_abi::{result, rpc};
 
-use crate::test_ta::{GET_TIME, ITEM_NOT_FOUND, STATS, Session, TIMES};
-
-/// A trusted application that nobody has.
-const NOBODY: [u8; 16] = *b"nobody-has-this!";
+use crate::test_ta::{GET_TIME, ITEM_NOT_FOUND, NOBODY, STATS, Session, TIMES};
 
 case!(4, an_application_that_nobody_has_is_not_found);
 fn an_application_that_nobody_has_is_not_found(environment: &Environment) -> Outcome {

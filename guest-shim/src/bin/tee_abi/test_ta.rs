@@ -26,6 +26,9 @@ pub const GET_TIME: u32 = 4;
 /// `PTA_CMD_GET_DEVICES`: fills a buffer with UUIDs.
 pub const GET_DEVICES: u32 = 0;
 
+/// A trusted application that nobody has.
+pub const NOBODY: [u8; 16] = *b"nobody-has-this!";
+
 /// `TEE_ERROR_SHORT_BUFFER`
 pub const SHORT_BUFFER: u32 = 0xffff_0010;
 /// `TEE_ERROR_ITEM_NOT_FOUND`
