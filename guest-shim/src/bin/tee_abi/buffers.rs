@@ -175,6 +175,33 @@ fn a_buffer_beyond_the_limit_is_out_of_memory(environment: &Environment) -> Outc
     Ok(())
 }
 
+case!(4, what_op_tee_has_no_room_for_is_refused_and_forgotten);
+fn what_op_tee_has_no_room_for_is_refused_and_forgotten(environment: &Environment) -> Outcome {
+    let client = Client::new(environment)?;
+    let page = client.arena.pages(1);
+    let list = client.list(core::iter::repeat_n(
+        page.address,
+        (LARGEST / PAGE) as usize,
+    ));
+    // As often as would take all that the guest may share, if any of it stayed.
+    for _ in 0..5 {
+        let cookie = fresh_cookie();
+        let result = client.register_list(list.address, LARGEST, cookie)?;
+        check_eq!(result, result::BAD_PARAMETERS, "{LARGEST:#x} bytes");
+        let result = client.unregister(cookie)?;
+        check_eq!(result, result::BAD_PARAMETERS, "taking it back");
+    }
+    let cookie = fresh_cookie();
+    let result = client.register_list(list.address, 8 << 20, cookie)?;
+    check_eq!(result, result::SUCCESS, "8 MiB");
+    check_eq!(
+        client.unregister(cookie)?,
+        result::SUCCESS,
+        "taking it back"
+    );
+    Ok(())
+}
+
 case!(4, memory_of_others_is_not_registered);
 fn memory_of_others_is_not_registered(environment: &Environment) -> Outcome {
     let client = Client::new(environment)?;
