@@ -126,7 +126,7 @@ impl<'a> Player<'a> {
 
     /// Does nothing.
     pub fn nothing(&self) -> Result<()> {
-        self.call(Command::Nothing, NO_PARAMETERS).map(drop)
+        self.call(Command::Nothing, NO_PARAMETERS)
     }
 
     /// The public key that content keys are wrapped for.
@@ -164,7 +164,7 @@ impl<'a> Player<'a> {
         sample: (&impl AsRef<SharedBuffer>, usize),
         output: (&impl AsRef<SharedBuffer>, usize),
     ) -> Result<()> {
-        let answer = self.answer(
+        self.call(
             Command::Decrypt,
             [
                 Parameter::input(info.0.as_ref(), info.1),
@@ -172,8 +172,7 @@ impl<'a> Player<'a> {
                 Parameter::output(output.0.as_ref(), output.1),
                 Parameter::NONE,
             ],
-        )?;
-        checked(&answer)
+        )
     }
 
     /// Has a sample decrypted where it is.
@@ -182,7 +181,7 @@ impl<'a> Player<'a> {
         info: (&impl AsRef<SharedBuffer>, usize),
         sample: (&impl AsRef<SharedBuffer>, usize),
     ) -> Result<()> {
-        let answer = self.answer(
+        self.call(
             Command::Decrypt,
             [
                 Parameter::input(info.0.as_ref(), info.1),
@@ -190,8 +189,7 @@ impl<'a> Player<'a> {
                 Parameter::NONE,
                 Parameter::NONE,
             ],
-        )?;
-        checked(&answer)
+        )
     }
 
     /// Calls with any parameters and gets the answer, whatever it is.
