@@ -5,6 +5,7 @@
 
 pub mod boot;
 pub mod context;
+mod fatal;
 pub mod gic;
 pub mod guest_ram;
 pub mod heap;
@@ -14,6 +15,7 @@ pub mod paging;
 pub mod performance_monitor;
 pub mod registers;
 pub mod secure_monitor;
+pub mod stacks;
 pub mod system_registers;
 pub mod timer;
 pub mod uart;

@@ -5,12 +5,12 @@
     reason = "hands each part of the machine, once, to the module that drives it from then on"
 )]
 
-use crate::arch::boot::{self, STACK_SIZE, SecondaryStart};
+use crate::arch::boot::{self, SecondaryStart};
 use crate::arch::guest_ram::GuestRam;
 use crate::arch::secure_monitor::SecureMonitor;
 use crate::arch::uart::PhysicalUart;
 use crate::arch::{
-    gic, heap, memory, paging, performance_monitor, registers, system_registers, timer,
+    gic, heap, memory, paging, performance_monitor, registers, stacks, system_registers, timer,
 };
 use crate::cpu::Cpu;
 use crate::description::{self, Range};
@@ -60,6 +60,7 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
         (machine.gicr.start, machine.gicr.len),
         (machine.uart, PAGE_SIZE),
     ];
+    stacks::init(machine.cpus.len()).expect("the heap has room for the CPUs' stacks");
     let root =
         paging::enter(&memory_ranges, &devices).expect("the device tree's ranges can be mapped");
 
@@ -153,7 +154,7 @@ fn start_other_cpus(machine: &Machine, root: u64) {
             );
             continue;
         }
-        let stack = Vec::leak(alloc::vec![0; STACK_SIZE]);
+        let stack = stacks::top(number).expect("each CPU has a stack");
         let start = Box::leak(Box::new(SecondaryStart::new(stack, root, number)));
         if let Err(code) = SecureMonitor.cpu_on(affinity, boot::secondary_entry(), start.publish())
         {

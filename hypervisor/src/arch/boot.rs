@@ -3,11 +3,9 @@
 //! The first CPU arrives at EL2 with x0 = physical address of the device tree, MMU and caches off. It runs on a constant
 //! map of 1 GiB blocks until [`super::paging`] has made the real tables; the other CPUs start on the real ones.
 
+use super::stacks::GuardedStack;
 use core::arch::global_asm;
 use core::mem::offset_of;
-
-/// Bytes of EL2 stack a CPU has.
-pub const STACK_SIZE: usize = 64 * 1024;
 
 /// SCTLR_EL2 (DDI0487 D24.2.124): RES1 bits, I, SA, C and M.
 const SCTLR_MMU_ON: u64 = 0x30c5_0830 | 1 << 12 | 1 << 3 | 1 << 2 | 1;
@@ -54,8 +52,7 @@ pub struct SecondaryStart {
 impl SecondaryStart {
     /// For CPU number `index`, with the stack that ends at `stack_top` and the tables at `root_table`.
     #[must_use]
-    pub fn new(stack: &'static mut [u8], root_table: u64, index: usize) -> Self {
-        let stack_top = stack.as_mut_ptr_range().end as u64 & !15;
+    pub fn new(stack_top: u64, root_table: u64, index: usize) -> Self {
         Self {
             stack_top,
             root_table,
@@ -88,12 +85,6 @@ extern "C" fn secondary(index: u64) -> ! {
     crate::start::secondary(index as usize)
 }
 
-#[repr(C, align(16))]
-struct PrimaryStack([u8; STACK_SIZE]);
-
-#[unsafe(no_mangle)]
-static mut PRIMARY_STACK: PrimaryStack = PrimaryStack([0; STACK_SIZE]);
-
 global_asm!(
     // x0 = root table, x1 = SCTLR_EL2; changes x2 and x3.
     ".macro enable_mmu",
@@ -125,7 +116,7 @@ global_asm!(
     "b.hs 2f",
     "stp xzr, xzr, [x1], #16",
     "b 1b",
-    "2: ldr x1, =PRIMARY_STACK + {stack_size}",
+    "2: ldr x1, =PRIMARY_STACK + {primary_stack}",
     "mov sp, x1",
     "ldr x0, =INITIAL_TABLE",
     "ldr x1, ={sctlr_initial}",
@@ -153,7 +144,7 @@ global_asm!(
     tcr = const TCR,
     sctlr_initial = const SCTLR_MMU_ON,
     sctlr = const SCTLR_MMU_ON | SCTLR_WXN,
-    stack_size = const STACK_SIZE,
+    primary_stack = const size_of::<GuardedStack>(),
     stack_top = const offset_of!(SecondaryStart, stack_top),
     root_table = const offset_of!(SecondaryStart, root_table),
     index = const offset_of!(SecondaryStart, index),

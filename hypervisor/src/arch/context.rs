@@ -127,20 +127,11 @@ const EXIT_SYNCHRONOUS: u64 = 0;
 const EXIT_INTERRUPT: u64 = 1;
 const EXIT_SYSTEM_ERROR: u64 = 2;
 
-extern "C" fn exception_in_el2(vector: u64) -> ! {
-    let (esr, far, pc) = (
-        super::registers::esr(),
-        super::registers::far(),
-        super::registers::read!("elr_el2"),
-    );
-    panic!("exception in EL2: vector {vector:#x}, ESR {esr:#x}, FAR {far:#x}, PC {pc:#x}");
-}
-
 global_asm!(
     ".macro from_el2 offset",
     ".balign 0x80",
     "mov x0, #\\offset",
-    "b {exception_in_el2}",
+    "b fatal_exception",
     ".endm",
     ".macro from_guest kind",
     ".balign 0x80",
@@ -263,7 +254,6 @@ global_asm!(
     "dsb nsh",
     "isb",
     ".popsection",
-    exception_in_el2 = sym exception_in_el2,
     synchronous = const EXIT_SYNCHRONOUS,
     interrupt = const EXIT_INTERRUPT,
     system_error = const EXIT_SYSTEM_ERROR,

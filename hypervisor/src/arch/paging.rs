@@ -69,8 +69,8 @@ const DEVICE: Attributes = COMMON
     .union(Attributes::ATTRIBUTE_INDEX_0)
     .union(Attributes::XN);
 
-/// Makes the tables that map the image, `memory` as data and `devices` as devices, enters them on this CPU and gives
-/// the root table for the other CPUs. Ranges are (start, bytes).
+/// Makes the tables that map the image less the stacks' guard pages, `memory` as data and `devices` as devices, enters
+/// them on this CPU and gives the root table for the other CPUs. Ranges are (start, bytes).
 ///
 /// # Errors
 ///
@@ -97,7 +97,14 @@ pub fn enter(memory: &[(Pa, u64)], devices: &[(Pa, u64)]) -> Result<u64, aarch64
     }
     add(image.text.0, image.text.1, CODE)?;
     add(image.rodata.0, image.rodata.1, CONSTANTS)?;
-    add(image.data.0, image.heap.1, DATA)?;
+    let mut start = image.data.0;
+    for (guard, behind) in super::stacks::guards() {
+        if start < guard {
+            add(start, guard, DATA)?;
+        }
+        start = behind;
+    }
+    add(start, image.heap.1, DATA)?;
 
     let root = map.root_address().0 as u64;
     // The tables stay for as long as the machine runs.
