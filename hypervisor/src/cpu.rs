@@ -67,13 +67,13 @@ impl Cpu {
         }
     }
 
-    /// Runs vCPU `current`, or goes on filling its VM's memory, until something else than that is next.
+    /// Runs vCPU `current`, or does its other work, until something else than that is next.
     fn run_in_turn(&mut self, current: usize) -> Next {
         let (number, vcpu) = (self.number, &mut self.vcpus[current]);
         let mut meter = Meter::new();
         loop {
-            let (cause, next) = if vcpu.is_filling() {
-                (Cause::Start, fill(vcpu, number))
+            let (cause, next) = if vcpu.has_other_work() {
+                (Cause::Start, do_other_work(vcpu, number))
             } else {
                 enter(vcpu, number)
             };
@@ -105,7 +105,7 @@ impl Cpu {
             if let Some(loaded) = self.loaded.take() {
                 self.vcpus[loaded].save(self.number);
             }
-            self.loaded = decision.run.filter(|&n| !self.vcpus[n].is_filling());
+            self.loaded = decision.run.filter(|&n| !self.vcpus[n].has_other_work());
             if let Some(next) = self.loaded {
                 self.vcpus[next].load(self.number);
             }
@@ -139,9 +139,9 @@ impl Meter {
     }
 }
 
-/// Fills a little of the memory of a VM that starts, and takes the interrupts that came meanwhile.
-fn fill(vcpu: &mut Vcpu, cpu: usize) -> Next {
-    let done = vcpu.fill();
+/// Does a little for a VM that starts or ends, and takes the interrupts that came meanwhile.
+fn do_other_work(vcpu: &mut Vcpu, cpu: usize) -> Next {
+    let done = vcpu.do_other_work();
     let next = take_interrupts(None, cpu);
     if done { Next::Reschedule } else { next }
 }

@@ -1,7 +1,7 @@
 //! The power states of a VM and its vCPUs, and who may change them into what.
 //!
 //! A VM stops in two steps: someone asks ([`Power::stop`]), then each CPU lets go of its vCPUs ([`Power::let_go`]).
-//! Whoever lets go of the last one has the VM to itself, takes it apart and says so ([`Power::taken_apart`]). It starts
+//! After the last one the CPU of vCPU 0 has the VM to itself, takes it apart and says so ([`Power::taken_apart`]). It starts
 //! in two steps as well: someone asks ([`Power::ask_for_start`]), the CPU of vCPU 0 fills its memory and says where it
 //! starts ([`Power::started`]).
 
@@ -168,16 +168,25 @@ impl Power {
         running
     }
 
-    /// A CPU has let go of a vCPU of a VM that is to stop. For the last one it says what comes after.
-    pub fn let_go(&mut self, index: usize) -> Option<After> {
+    /// A CPU has let go of a vCPU of a VM that is to stop. Says whether it was the last one.
+    pub fn let_go(&mut self, index: usize) -> bool {
         let Life::Stopping(after) = self.life else {
-            return None;
+            return false;
         };
-        if self.cpu_off(index) {
-            return None;
+        let last = !self.cpu_off(index);
+        if last {
+            self.life = Life::Ending(after);
         }
-        self.life = Life::Ending(after);
-        Some(after)
+        last
+    }
+
+    /// What comes after a VM that has no vCPU in a CPU any more, while it is being taken apart.
+    #[must_use]
+    pub fn ending(&self) -> Option<After> {
+        match self.life {
+            Life::Ending(after) => Some(after),
+            _ => None,
+        }
     }
 
     /// The VM was taken apart.
@@ -242,12 +251,15 @@ mod tests {
         power.take_start(1);
         assert!(power.stop(After::Restart));
         assert!(!power.stop(After::Off), "the first request counts");
-        assert_eq!(power.let_go(1), None);
-        assert_eq!(power.let_go(1), None, "the same CPU looks again");
-        assert_eq!(power.let_go(0), Some(After::Restart));
-        assert_eq!(power.let_go(0), None, "only one takes it apart");
+        assert!(!power.let_go(1));
+        assert!(!power.let_go(1), "the same CPU looks again");
+        assert_eq!(power.ending(), None);
+        assert!(power.let_go(0));
+        assert_eq!(power.ending(), Some(After::Restart));
+        assert!(!power.let_go(0), "it is the last one once");
         assert!(!power.ask_for_start(), "not before it was taken apart");
         power.taken_apart();
+        assert_eq!(power.ending(), None);
         assert!(power.ask_for_start());
     }
 
@@ -257,8 +269,9 @@ mod tests {
         power.cpu_on(1, ENTRY).unwrap();
         power.stop(After::Off);
         assert_eq!(power.take_start(1), None, "it must not start any more");
-        assert_eq!(power.let_go(0), None);
-        assert_eq!(power.let_go(1), Some(After::Off));
+        assert!(!power.let_go(0));
+        assert!(power.let_go(1));
+        assert_eq!(power.ending(), Some(After::Off));
     }
 
     #[test]
@@ -269,7 +282,7 @@ mod tests {
         power.taken_apart();
         power.ask_for_start();
         power.started(ENTRY);
-        assert_eq!(power.let_go(0), None);
+        assert!(!power.let_go(0));
         assert_eq!(power.take_start(0), Some(ENTRY));
     }
 }

@@ -34,6 +34,8 @@ pub struct Vcpu {
     on: bool,
     /// The first vCPU of a VM fills its memory before it starts.
     filling: Option<Filling>,
+    /// Whether its VM has come to its end and is being taken apart.
+    winding_up: bool,
     /// Whether other vCPUs are pinned to the same CPU, and whether one of them belongs to the same VM.
     shares_cpu: bool,
     shares_vmid: bool,
@@ -53,6 +55,7 @@ impl Vcpu {
             system: SystemRegisters::start(index, 0),
             on: false,
             filling: None,
+            winding_up: false,
             shares_cpu,
             shares_vmid,
             stale_translations: false,
@@ -78,12 +81,13 @@ impl Vcpu {
         if self.vm.is_stopping() {
             self.stop();
             self.vm.let_go(self.index);
+            self.winding_up = self.index == 0 && self.vm.is_ending();
         }
         if !self.on {
             if self.index == 0 && self.filling.is_none() {
                 self.filling = self.vm.begin_start();
             }
-            if self.filling.is_some() {
+            if self.has_other_work() {
                 return Status::On {
                     interrupt: true,
                     deadline: None,
@@ -100,13 +104,17 @@ impl Vcpu {
         }
     }
 
-    /// Whether its VM's memory is being filled, so that there is nothing to load or to enter yet.
-    pub fn is_filling(&self) -> bool {
-        self.filling.is_some()
+    /// Whether its turns are for its VM as a whole, which starts or ends, so that there is nothing to load or to enter.
+    pub fn has_other_work(&self) -> bool {
+        self.filling.is_some() || self.winding_up
     }
 
-    /// Goes on filling its VM's memory. Says whether there is nothing left to fill.
-    pub fn fill(&mut self) -> bool {
+    /// Goes on with that: with filling the VM's memory, or with taking the VM apart. Says whether it is done.
+    pub fn do_other_work(&mut self) -> bool {
+        if self.winding_up {
+            self.winding_up = !self.vm.wind_up();
+            return !self.winding_up;
+        }
         let done = self
             .filling
             .as_mut()

@@ -22,9 +22,9 @@ use alloc::vec::Vec;
 use arm_psci::ErrorCode;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use heapless::Deque;
-use mediator::Tee;
 use mediator::address::Ipa;
 use mediator::ports::{GuestMemory, NotGuestMemory};
+use mediator::{Tee, WindUp};
 use spin::Mutex;
 
 /// Lines a second that a VM's refused calls may have on the console.
@@ -309,11 +309,32 @@ impl Vm {
     }
 
     /// Takes note that vCPU `index`, which is in no CPU, will not run any more in this life of the VM. With the last one
-    /// the VM is taken apart.
+    /// the VM has come to its end, which is for the CPU of vCPU 0.
     pub fn let_go(&self, index: usize) {
-        let Some(after) = self.power.lock().let_go(index) else {
-            return;
+        if self.power.lock().let_go(index) {
+            self.kick_vcpu(0);
+        }
+    }
+
+    /// Whether the VM has come to its end and is to be taken apart.
+    pub fn is_ending(&self) -> bool {
+        self.is_stopping() && self.power.lock().ending().is_some()
+    }
+
+    /// If the VM has come to its end, goes on with taking it apart until that is done or an interrupt waits. Says whether
+    /// it is done. For the CPU of the first vCPU.
+    pub fn wind_up(&self) -> bool {
+        let Some(after) = self.power.lock().ending() else {
+            return true;
         };
+        match self.tee().map(|tee| tee.wind_up()) {
+            Some(WindUp::Interrupted) => return false,
+            None | Some(WindUp::Done { left: 0 }) => {}
+            Some(WindUp::Done { left }) => log::warn!(
+                "{}: the secure world did not end {left} of its calls and sessions in time",
+                self.name()
+            ),
+        }
         self.take_apart();
         self.power.lock().taken_apart();
         match after {
@@ -326,6 +347,7 @@ impl Vm {
                 self.ask_for_start();
             }
         }
+        true
     }
 
     fn take_apart(&self) {

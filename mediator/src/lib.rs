@@ -20,6 +20,18 @@ use core::fmt;
 /// x0 to x17 of a call: the registers that may carry arguments and results (SMCCC, DEN0028, §3).
 pub type CallRegisters = [u64; 18];
 
+/// How far the end of a VM has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindUp {
+    /// An interrupt waits; there is more to do.
+    Interrupted,
+    /// There is no more to do.
+    Done {
+        /// Calls and sessions that could not be ended in time.
+        left: u64,
+    },
+}
+
 /// One VM's side of a TEE. Nothing here is particular to OP-TEE.
 pub trait Tee: Send + Sync {
     /// Whether calls of this function are the TEE's. The answer is always the same.
@@ -30,8 +42,12 @@ pub trait Tee: Send + Sync {
     /// May be called on several CPUs at once.
     fn call(&self, registers: &mut CallRegisters);
 
-    /// Makes the TEE forget this VM. No call of the VM is under way or will come; what the guest left in the middle of
-    /// an RPC is dropped. Afterwards no page of the VM is pinned.
+    /// Goes on with ending what the VM left in the TEE: calls in the middle of an RPC, sessions. No call of the VM is under
+    /// way or will come. Comes back for an interrupt, and is then to be called again.
+    fn wind_up(&self) -> WindUp;
+
+    /// Makes the TEE forget this VM. No call of the VM is under way or will come; what could not be wound up is dropped.
+    /// Afterwards no page of the VM is pinned.
     fn destroy(&self);
 
     /// Takes over what the TEE wants to notify the VM of, after an interrupt by which it does. Says whether the VM has to

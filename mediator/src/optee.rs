@@ -10,10 +10,12 @@
 //! * `call` is what the mediator remembers of a call between two of its returns to the guest.
 //!
 //! `buffers` knows the shared buffers, `pool` the pages for translated lists, `place` where in guest memory a message
-//! lies; `renewal` keeps OP-TEE's way to the messages short. No lock is held while OP-TEE runs, and nothing is allocated after a partition was created.
+//! lies; `renewal` keeps OP-TEE's way to the messages short; `ending` sees through what a guest leaves, among it its `sessions`.
+//! No lock is held while OP-TEE runs, and nothing is allocated after a partition was created.
 
 mod buffers;
 mod call;
+mod ending;
 mod engine;
 mod entry;
 mod limits;
@@ -26,6 +28,7 @@ mod pool;
 mod probe;
 mod renewal;
 mod rpc;
+mod sessions;
 mod slots;
 mod stats;
 

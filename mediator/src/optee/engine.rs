@@ -195,19 +195,35 @@ where
         }
     }
 
+    /// Copies OP-TEE's reply with `count` parameters. No request of OP-TEE waits for an answer any more, so there is room.
+    pub(super) fn read_reply(&self, call: &mut Call, count: usize) {
+        let (page, offset) = slot(call.index);
+        let reply = call.request.bytes_mut(count);
+        self.ports.shadow.read(page, offset, reply);
+    }
+
+    /// Takes note of the session that the guest's message opened or closed, according to the reply.
+    pub(super) fn note_session(&self, call: &Call, status: u32) {
+        if status != status::OK || call.request.result() != result::SUCCESS {
+            return;
+        }
+        match call.message.command() {
+            command::OPEN_SESSION => self.sessions.opened(call.request.session()),
+            command::CLOSE_SESSION => self.sessions.closed(call.message.session()),
+            _ => {}
+        }
+    }
+
     /// OP-TEE is done with what it was last sent.
     fn returned(&self, call: &mut Call, status: u32) -> Flow {
-        let (page, offset) = slot(call.index);
-        // No request of OP-TEE waits for an answer any more, so there is room for its reply.
-        let reply = &mut call.request;
         let stage = call.stage;
         let count = if stage == Stage::Message {
             call.back.count()
         } else {
             0
         };
-        self.ports.shadow.read(page, offset, reply.bytes_mut(count));
-        let done = status == status::OK && reply.result() == result::SUCCESS;
+        self.read_reply(call, count);
+        let done = status == status::OK && call.request.result() == result::SUCCESS;
         match stage {
             Stage::Renew(known) => self.renewed(call, known, done),
             Stage::Retire => self.dispatch(call),
@@ -226,6 +242,7 @@ where
             }
             Stage::Message => {
                 call.status = status;
+                self.note_session(call, status);
                 match (call.message.command(), call.handles[0]) {
                     (command::REGISTER_SHM, Some(handle)) if done => {
                         self.registrations.fetch_add(1, Ordering::Relaxed);

@@ -98,6 +98,9 @@ where
 
     /// The guest opens a session: that is where access to trusted applications is decided.
     fn open_session(&self, call: &mut Call) -> Flow {
+        if !self.sessions.has_room() {
+            return self.fail(call, result::OUT_OF_MEMORY);
+        }
         if self.access == TaAccess::All {
             return self.check_parameters(call);
         }

@@ -9,17 +9,20 @@ use optee_abi::pagelist::{LINK, PAGE_SIZE};
 use optee_abi::smc::{self, Returned, status};
 use optee_abi::{message::Direction, result};
 
+use spin::Mutex;
+
 use super::buffers::{Buffers, Handle};
 use super::limits::{ClientId, Limits};
 use super::notifications::{Notifications, VALUES};
 use super::pace::{Pace, Start};
 use super::pool::{Chain, Pool};
 use super::probe::Optee;
+use super::sessions::Sessions;
 use super::slots::Slots;
 use super::stats::{Counters, Stats};
 use crate::access::TaAccess;
 use crate::ports::{Cpu, GuestMemory, Ports, SecureWorld, ShadowMemory};
-use crate::{CallRegisters, Tee};
+use crate::{CallRegisters, Tee, WindUp};
 
 /// Buffers that a call can share besides registered ones: temporary memory and memory for RPCs.
 const OTHER_BUFFERS: usize = 16;
@@ -120,6 +123,7 @@ pub struct Partition<W, M, S, C> {
     pub(super) buffers: Buffers,
     pub(super) pool: Pool,
     pub(super) slots: Slots,
+    pub(super) sessions: Sessions,
     pub(super) counters: Counters,
     pub(super) notifications: Notifications,
     /// The turns of its calls, where their number is limited.
@@ -132,6 +136,8 @@ pub struct Partition<W, M, S, C> {
     pub(super) registrations: AtomicU64,
     /// How often a slot's memory was registered anew.
     pub(super) renewals: AtomicU32,
+    /// When to give up on what the guest left to OP-TEE, once it has ended.
+    pub(super) winding_up_until: Mutex<Option<u64>>,
     destroyed: AtomicBool,
 }
 
@@ -172,6 +178,7 @@ impl Optee {
             buffers: Buffers::new(&limits, others)?,
             pool: Pool::new(self.message_pages(), present)?,
             slots: Slots::new(self.threads)?,
+            sessions: Sessions::new()?,
             counters: Counters::default(),
             notifications: Notifications::default(),
             pace,
@@ -179,6 +186,7 @@ impl Optee {
             shm_cache: AtomicBool::new(false),
             registrations: AtomicU64::new(0),
             renewals: AtomicU32::new(0),
+            winding_up_until: Mutex::new(None),
             // So that nothing is destroyed that OP-TEE did not create.
             destroyed: AtomicBool::new(true),
         };
@@ -430,7 +438,7 @@ where
     W: SecureWorld,
     M: GuestMemory,
 {
-    /// OP-TEE frees whatever the guest has there: sessions, suspended threads and registered memory
+    /// OP-TEE frees the guest's own memory, and with it what is left of sessions, suspended threads and registered memory
     /// (`virt_guest_destroyed`, `core/arch/arm/kernel/virtualization.c`, OP-TEE 4.5.0). Only then are the pages unpinned.
     fn end(&self) {
         if self.destroyed.swap(true, Ordering::AcqRel) {
@@ -469,6 +477,10 @@ where
 
     fn call(&self, registers: &mut CallRegisters) {
         self.serve(registers);
+    }
+
+    fn wind_up(&self) -> WindUp {
+        self.go_on_winding_up()
     }
 
     fn destroy(&self) {

@@ -304,7 +304,7 @@ where
 }
 
 /// The shadow page and the offset in it where OP-TEE has the RPC argument of a call: behind the message that it was sent.
-const fn rpc_slot(call: &Call) -> (usize, usize) {
+pub(super) const fn rpc_slot(call: &Call) -> (usize, usize) {
     let (page, offset) = slot(call.index);
     (page, offset + size_with(call.sent_count))
 }

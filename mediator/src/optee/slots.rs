@@ -97,6 +97,13 @@ impl Slots {
             .map(|parked| parked.call)
     }
 
+    /// Takes the call that is parked in the slot at `index`, if one is.
+    pub(super) fn take_parked(&self, index: usize) -> Option<Box<Call>> {
+        let mut slot = self.slots.get(index)?.lock();
+        let parked = slot.take_if(|parked| parked.id.is_some())?;
+        Some(parked.call)
+    }
+
     /// Whether no call is under way.
     pub(super) fn idle(&self) -> bool {
         self.free.load(Ordering::Acquire) == self.all

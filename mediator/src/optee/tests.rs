@@ -3,6 +3,7 @@
 mod access;
 mod buffers;
 mod creation;
+mod ending;
 mod fake;
 mod fast_calls;
 mod life;

@@ -1,7 +1,7 @@
 //! An OP-TEE that checks what it is given.
 
 use std::boxed::Box;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 use std::vec::Vec;
@@ -77,6 +77,8 @@ pub struct OpteeState {
     /// What it has to notify the guest of, once the guest wants to be.
     pub notifications: VecDeque<u32>,
     pub notifying: bool,
+    /// The sessions that are open.
+    pub sessions: BTreeSet<u32>,
     running: Vec<Thread>,
 }
 impl Default for OpteeState {
@@ -99,6 +101,7 @@ impl Default for OpteeState {
             messages: Vec::new(),
             notifications: VecDeque::new(),
             notifying: false,
+            sessions: BTreeSet::new(),
             running: Vec::new(),
         }
     }
@@ -127,6 +130,13 @@ impl World {
             .filter(|(handle, _)| !own(handle))
             .map(|(handle, memory)| (*handle, memory.clone()))
             .collect()
+    }
+
+    /// How many of OP-TEE's threads are in the middle of a call.
+    pub fn suspended(&self) -> usize {
+        let optee = self.optee();
+        let busy = |thread: &&Thread| thread.message.is_some();
+        optee.running.iter().filter(busy).count()
     }
 
     /// The last message that OP-TEE got.
@@ -350,7 +360,15 @@ impl World {
                 let known = optee.shared.remove(&reference).is_some();
                 assert!(known || optee.lenient, "OP-TEE knows what it is to forget");
             }
-            command::OPEN_SESSION => message.set_session(SESSION),
+            command::OPEN_SESSION => {
+                let free = |session: &u32| !optee.sessions.contains(session);
+                let session = (SESSION..).find(free).unwrap();
+                optee.sessions.insert(session);
+                message.set_session(session);
+            }
+            command::CLOSE_SESSION => {
+                optee.sessions.remove(&message.session());
+            }
             _ => {}
         }
         if !matches!(
@@ -483,6 +501,7 @@ impl SecureWorld for World {
             smc::VM_DESTROYED => {
                 optee.guests.retain(|guest| *guest != registers[1] as u16);
                 optee.shared.clear();
+                optee.sessions.clear();
                 optee.notifying = false;
                 self.0.destroyed.fetch_add(1, Ordering::SeqCst);
                 [ok, 0, 0, 0]

@@ -1,0 +1,244 @@
+//! What a guest leaves in OP-TEE is ended before the guest is destroyed.
+
+use std::boxed::Box;
+use std::sync::atomic::Ordering;
+
+use optee_abi::message::{Direction, Message, command};
+use optee_abi::result;
+use optee_abi::rpc;
+use optee_abi::smc::{RpcFunction, status};
+
+use super::fake::{
+    ARG, Act, BUFFER, Guest, LIST, SESSION, TICKS_PER_SECOND, World, assert_nothing_left, exchange,
+    guest, invoke, is_rpc, put, put_list, register, resume, rpc_arg, send, temporary, value,
+};
+use crate::{Tee, WindUp};
+
+const ALL_DONE: WindUp = WindUp::Done { left: 0 };
+
+fn open() -> Message {
+    Message::new(command::OPEN_SESSION, &[])
+}
+
+fn close(session: u32) -> Message {
+    let mut message = Message::new(command::CLOSE_SESSION, &[]);
+    message.set_session(session);
+    message
+}
+
+fn request(command: u32) -> Message {
+    Message::new(command, &[value(Direction::Input, [1, 0, 0])])
+}
+
+/// OP-TEE asks for something and is to get an error.
+fn refused(world: &World, command: u32) {
+    world.command(request(command), |answer| {
+        assert_ne!(answer.result(), result::SUCCESS);
+    });
+}
+
+/// Nothing of the guest is left, not even before it is destroyed.
+fn assert_wound_up(world: &World, guest: &Guest) {
+    assert_eq!(world.suspended(), 0);
+    assert_eq!(world.optee().sessions.len(), 0);
+    assert_eq!(guest.stats().calls_in_flight, 0);
+    assert_eq!(world.0.destroyed.load(Ordering::SeqCst), 0);
+    guest.destroy();
+    assert_nothing_left(world, guest);
+}
+
+#[test]
+fn a_guest_that_left_nothing_needs_no_winding_up() {
+    let (world, guest) = guest();
+    exchange(&world, &guest, &open());
+    exchange(&world, &guest, &close(SESSION));
+    let messages = world.message_count();
+    assert_eq!(guest.wind_up(), ALL_DONE);
+    assert_eq!(world.message_count(), messages);
+    assert_wound_up(&world, &guest);
+}
+
+#[test]
+fn sessions_are_closed() {
+    let (world, guest) = guest();
+    for _ in 0..3 {
+        exchange(&world, &guest, &open());
+    }
+    exchange(&world, &guest, &close(SESSION + 2));
+    let messages = world.message_count();
+    assert_eq!(guest.wind_up(), ALL_DONE);
+    assert_eq!(world.message_count(), messages + 2);
+    assert_wound_up(&world, &guest);
+}
+
+#[test]
+fn sessions_that_did_not_open_are_not_closed() {
+    let (world, guest) = guest();
+    world.act(Act::Result(result::ACCESS_DENIED));
+    exchange(&world, &guest, &open());
+    let messages = world.message_count();
+    assert_eq!(guest.wind_up(), ALL_DONE);
+    assert_eq!(world.message_count(), messages);
+    assert_wound_up(&world, &guest);
+}
+
+#[test]
+fn a_session_whose_close_failed_is_closed() {
+    let (world, guest) = guest();
+    exchange(&world, &guest, &open());
+    world.act(Act::Result(result::GENERIC));
+    exchange(&world, &guest, &close(SESSION));
+    assert_eq!(guest.wind_up(), ALL_DONE);
+    assert_wound_up(&world, &guest);
+}
+
+#[test]
+fn a_session_that_opens_while_the_guest_ends_is_closed() {
+    let (world, guest) = guest();
+    world.act(Act::Interrupt);
+    let registers = send(&world, &guest, &open());
+    assert!(is_rpc(&registers, RpcFunction::ForeignInterrupt));
+    assert_eq!(guest.wind_up(), ALL_DONE);
+    assert_eq!(world.last_message().command(), command::CLOSE_SESSION);
+    assert_eq!(world.last_message().session(), SESSION);
+    assert_wound_up(&world, &guest);
+}
+
+#[test]
+fn calls_are_seen_through_whatever_the_guest_owes_them() {
+    let command = || Act::Command(Box::new(request(rpc::FS)), Box::new(|_| ()));
+    for act in [Act::Interrupt, command(), Act::ThreadLimit] {
+        let (world, guest) = guest();
+        register(&world, &guest, 7, BUFFER, 3);
+        world.act(act);
+        let registers = send(&world, &guest, &invoke(&[]));
+        assert_ne!(registers[0], u64::from(status::OK), "the call is under way");
+        assert_eq!(guest.wind_up(), ALL_DONE);
+        assert_wound_up(&world, &guest);
+    }
+}
+
+#[test]
+fn requests_of_op_tee_are_refused() {
+    let (world, guest) = guest();
+    refused(&world, rpc::FS);
+    let registers = send(&world, &guest, &invoke(&[]));
+    assert!(is_rpc(&registers, RpcFunction::Command));
+    for command in [rpc::LOAD_TA, rpc::SHM_ALLOC, rpc::NOTIFICATION, 99] {
+        refused(&world, command);
+    }
+    assert_eq!(guest.wind_up(), ALL_DONE);
+    assert!(world.optee().acts.is_empty());
+    assert_wound_up(&world, &guest);
+}
+
+#[test]
+fn memory_that_is_half_given_is_not_given() {
+    let (world, guest) = guest();
+    let pages: [u64; 200] = core::array::from_fn(|page| BUFFER + page as u64 * 0x2000);
+    put_list(&world, LIST, &pages);
+    let bytes = 200 * 4096;
+    let ask = Message::new(rpc::SHM_ALLOC, &[value(Direction::Input, [0, bytes, 8])]);
+    world.command(ask, |answer| assert_ne!(answer.result(), result::SUCCESS));
+    let message = invoke(&[]);
+    let registers = send(&world, &guest, &message);
+    assert!(is_rpc(&registers, RpcFunction::Command));
+
+    let mut reply = Message::new(rpc::SHM_ALLOC, &[temporary(true, LIST, bytes, 9)]);
+    reply.set_parameter(
+        0,
+        optee_abi::message::Parameter::Temporary {
+            direction: Direction::Output,
+            list: true,
+            address: LIST,
+            size: bytes,
+            reference: 9,
+        },
+    );
+    put(&world, rpc_arg(&message), &reply);
+    world.0.quiet.store(0, Ordering::SeqCst);
+    let registers = resume(&guest, &registers);
+    assert!(is_rpc(&registers, RpcFunction::ForeignInterrupt));
+    world.0.quiet.store(i64::MAX, Ordering::SeqCst);
+
+    assert_eq!(guest.wind_up(), ALL_DONE);
+    assert_wound_up(&world, &guest);
+}
+
+#[test]
+fn calls_get_turns_with_each_other() {
+    let (world, guest) = guest();
+    for message in 0..2 {
+        refused(&world, rpc::NOTIFICATION);
+        put(&world, ARG + message * 4096, &invoke(&[]));
+        let registers = super::fake::call_at(&guest, ARG + message * 4096);
+        assert!(is_rpc(&registers, RpcFunction::Command));
+    }
+    // The first one has to wait once more; then the second one's turn has come.
+    refused(&world, rpc::NOTIFICATION);
+    assert_eq!(guest.wind_up(), ALL_DONE);
+    assert_wound_up(&world, &guest);
+}
+
+#[test]
+fn an_interrupt_is_let_through() {
+    let (world, guest) = guest();
+    exchange(&world, &guest, &open());
+    world.0.quiet.store(0, Ordering::SeqCst);
+    let messages = world.message_count();
+    assert_eq!(guest.wind_up(), WindUp::Interrupted);
+    assert_eq!(world.message_count(), messages, "the mediator saw it");
+
+    world.0.quiet.store(i64::MAX, Ordering::SeqCst);
+    world.act(Act::Interrupt);
+    assert_eq!(guest.wind_up(), WindUp::Interrupted, "OP-TEE saw it");
+    assert_eq!(world.suspended(), 1);
+    assert_eq!(guest.wind_up(), ALL_DONE);
+    assert_wound_up(&world, &guest);
+}
+
+#[test]
+fn a_close_for_which_there_is_no_thread_is_tried_again() {
+    let (world, guest) = guest();
+    exchange(&world, &guest, &open());
+    world.act(Act::ThreadLimit);
+    assert_eq!(guest.wind_up(), ALL_DONE);
+    assert_wound_up(&world, &guest);
+}
+
+#[test]
+fn what_takes_too_long_is_left() {
+    let (world, guest) = guest();
+    exchange(&world, &guest, &open());
+    for _ in 0..20 {
+        let own = world.clone();
+        world.command(request(rpc::SUSPEND), move |_| {
+            own.0.clock.fetch_add(TICKS_PER_SECOND, Ordering::SeqCst);
+        });
+    }
+    let registers = send(&world, &guest, &invoke(&[]));
+    assert!(is_rpc(&registers, RpcFunction::Command));
+    assert_eq!(guest.wind_up(), WindUp::Done { left: 2 });
+    assert_eq!(world.optee().acts.len(), 20 - 6, "it had five seconds");
+    assert_eq!(
+        guest.wind_up(),
+        WindUp::Done { left: 2 },
+        "and gets no more"
+    );
+    guest.destroy();
+    assert_nothing_left(&world, &guest);
+}
+
+#[test]
+fn no_more_sessions_open_than_can_be_closed() {
+    let (world, guest) = guest();
+    let replies = (0..3000).map(|_| exchange(&world, &guest, &open()));
+    let opened = replies.take_while(|reply| reply.result() == result::SUCCESS);
+    assert_eq!(opened.count(), 2048);
+    assert_eq!(
+        exchange(&world, &guest, &open()).result(),
+        result::OUT_OF_MEMORY
+    );
+    assert_eq!(guest.wind_up(), ALL_DONE);
+    assert_wound_up(&world, &guest);
+}
