@@ -1,108 +1,83 @@
 //! A guest that starts again and again leaves nothing behind, and the others do not notice.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use end_to_end::Scenario;
+use end_to_end::{Outcome, Scenario};
 use qemu::operator::{DETACH, Operator};
 
 /// How often a guest is restarted while the other one runs xtest.
 const RESTARTS: u32 = 200;
 
 /// For what takes a moment.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
-/// Both of what the hypervisor says of a guest on `stats`: its own counters and those of its TEE.
-fn stats(operator: &mut Operator, guest: &str) -> Result<(String, String)> {
-    let own = format!("{guest}: ");
-    let tee = format!("{guest}: TEE: ");
-    let first = operator.ask("stats", LIMIT, |line| {
-        line.starts_with(&own) && line.contains(" starts, ")
+/// xtest again and again, until somebody types a line.
+const XTEST_UNTIL_TOLD: &str =
+    "while :; do xtest 1001 1004 1008 4001 6001 || exit 1; read -r -t 1 what && exit 0; done";
+
+/// The first line of [`XTEST_UNTIL_TOLD`].
+const FIRST_CASE: &str = "Core self tests";
+
+/// What `stats` tells.
+#[derive(Debug)]
+struct Stats {
+    /// What the hypervisor's heap holds.
+    heap: String,
+    /// The guest's own counters.
+    guest: String,
+}
+
+impl Stats {
+    fn ask(operator: &mut Operator, guest: &str) -> Result<Self> {
+        let heap = operator.ask("stats", LIMIT, |line| line.starts_with("heap: "))?;
+        let own = format!("{guest}: ");
+        let guest = operator.wait_for("bulkhead", LIMIT, |line| {
+            line.starts_with(&own) && line.contains(" starts, ")
+        })?;
+        Ok(Self { heap, guest })
+    }
+
+    /// Asserts that the guest is off, and that nobody knows any memory of it.
+    fn nothing_is_shared(&self) -> Result<()> {
+        ensure!(
+            self.guest.ends_with(", 0 pages known to the secure world"),
+            "{self:?}"
+        );
+        Ok(())
+    }
+}
+
+/// Types a line to a guest.
+fn tell(operator: &mut Operator, guest: &str, line: &str) -> Result<()> {
+    let said = |what| format!("{guest}: {what}");
+    operator.ask(&format!("attach {guest}"), LIMIT, |line| {
+        line.starts_with(&said("attached"))
     })?;
-    let second = operator.wait_for("bulkhead", LIMIT, |line| line.starts_with(&tee))?;
-    Ok((first, second))
+    operator.type_in(format!("{line}\r").as_bytes())?;
+    operator.type_in(&[DETACH])?;
+    operator.wait_for("bulkhead", LIMIT, |line| line == said("detached"))?;
+    Ok(())
 }
 
-/// What a guest holds now: the pages that the secure world knows, its buffers and their pages. How many calls are under
-/// way depends on the moment.
-fn held(stats: &(String, String)) -> (String, String) {
-    let pages = stats.0.rsplit(", ").next().unwrap_or_default();
-    let now = stats.1.rsplit("; now ").next().unwrap_or_default();
-    let now = now.rsplit_once(", ").map_or(now, |(held, _calls)| held);
-    (pages.to_owned(), now.to_owned())
+/// Waits for a line of the hypervisor's about a guest.
+fn hear(operator: &mut Operator, news: &str) -> Result<()> {
+    operator.wait_for("bulkhead", LIMIT, |line| {
+        line == news || line.strip_prefix("error: ") == Some(news)
+    })?;
+    Ok(())
 }
 
-#[test]
-#[ignore = "takes minutes: cargo test --release -p end-to-end --test restarts -- --ignored"]
-fn a_guest_that_is_restarted_leaves_nothing_and_disturbs_nobody() {
-    let scenario = Scenario::described(
-        r#"
-        [machine]
-        cpus = 2
-        memory = "2GiB"
-
-        [[guest]]
-        name = "vm1"
-        memory = "512MiB"
-        cpus = [0, 1]
-        job = "for n in 1 2 3; do xtest 1001 1004 1008 4001 6001 || exit 1; done"
-
-        [[guest]]
-        name = "vm2"
-        memory = "16MiB"
-        cpus = [1]
-        payload = "tee_user"
-        "#,
-    )
-    .may_restart("vm2")
-    .timeout(600);
-    let (outcome, (first, last)) = scenario.attend(|mut operator| {
-        let occupied =
-            |operator: &mut Operator| operator.wait_for("vm2", LIMIT, |line| line == "@@occupied");
-        operator.wait_for("vm1", 4 * LIMIT, |line| line.contains("Core self tests"))?;
-        operator.command("restart vm2")?;
-        occupied(&mut operator)?;
-        let first = held(&stats(&mut operator, "vm2")?);
-        for n in 2..=RESTARTS {
-            operator.command("restart vm2")?;
-            occupied(&mut operator).with_context(|| format!("after restart {n}"))?;
-        }
-        let last = stats(&mut operator, "vm2")?;
-        ensure!(
-            last.0
-                .starts_with(&format!("vm2: {} starts, ", RESTARTS + 1)),
-            "{last:?}"
-        );
-        let list = operator.ask("list", LIMIT, |line| line.starts_with("vm1: "))?;
-        ensure!(
-            list.contains(": running, "),
-            "the restarts took longer than xtest"
-        );
-        operator.ask("destroy vm2", LIMIT, |line| line == "vm2: off")?;
-        let after = operator.ask("stats", LIMIT, |line| line.starts_with("vm2: "))?;
-        ensure!(
-            after.ends_with(", 0 pages known to the secure world"),
-            "{after}"
-        );
-        Ok((first, held(&last)))
-    });
+/// Asserts what must hold of the guest that runs [`XTEST_UNTIL_TOLD`], and of what is left of the others.
+#[track_caller]
+fn assert_undisturbed(outcome: &Outcome) {
     outcome.assert_passed();
-    outcome.assert(first == last, &format!("{first:?} is {last:?}"));
-    let vm2 = outcome.guest("vm2");
+    outcome.assert(outcome.guest("vm1").resets == 0, "vm1 goes on");
+    let vm1 = outcome.log("vm1");
     outcome.assert(
-        vm2.resets == RESTARTS,
-        "vm2 was reset as often as it was told",
-    );
-    outcome.assert(
-        !outcome.log("vm2").contains("@@failed"),
-        "the TEE served vm2 in each of its lives",
-    );
-    outcome.assert(
-        outcome
-            .log("vm1")
-            .matches("test cases of which 0 failed")
-            .count()
-            == 3,
+        vm1.contains("test cases of which 0 failed"),
         "xtest passes in vm1",
     );
     outcome.assert(
@@ -112,37 +87,153 @@ fn a_guest_that_is_restarted_leaves_nothing_and_disturbs_nobody() {
 }
 
 #[test]
-#[ignore = "takes minutes: cargo test --release -p end-to-end --test restarts -- --ignored"]
-fn a_guest_that_reboots_or_panics_comes_back() {
-    let scenario = Scenario::of("two-guests.toml")
-        .exec(
-            "vm2",
-            "xtest -t regression 1004 || exit 1; echo ready; read -r what
-            case $what in
-            reboot) reboot -f ;;
-            panic) echo c >/proc/sysrq-trigger ;;
-            esac
-            test \"$what\" = off",
-        )
-        .may_restart("vm2")
-        .timeout(300);
-    let (outcome, ()) = scenario.attend(|mut operator| {
-        for what in ["reboot", "panic", "off"] {
-            operator.wait_for("vm2", 4 * LIMIT, |line| line == "ready")?;
-            operator.ask("attach vm2", LIMIT, |line| {
-                line.starts_with("vm2: attached")
-            })?;
-            operator.type_in(format!("{what}\r").as_bytes())?;
-            if what != "off" {
-                operator.wait_for("bulkhead", LIMIT, |line| line == "vm2: reset")?;
-            }
-            operator.type_in(&[DETACH])?;
+fn a_guest_that_is_restarted_leaves_nothing_and_disturbs_nobody() {
+    let scenario = Scenario::described(&format!(
+        r#"
+        [machine]
+        cpus = 2
+        memory = "2GiB"
+
+        [[guest]]
+        name = "vm1"
+        memory = "512MiB"
+        cpus = [0, 1]
+        job = "{XTEST_UNTIL_TOLD}"
+
+        [[guest]]
+        name = "vm2"
+        memory = "16MiB"
+        cpus = [1]
+        payload = "tee_user"
+        "#,
+    ))
+    .may_restart("vm2")
+    .timeout(600);
+    let (outcome, left_at) = scenario.attend(|mut operator| {
+        let occupied = |operator: &mut Operator| {
+            let line = operator.wait_for("vm2", LIMIT, |line| line.starts_with("@@"))?;
+            let rpc = line.strip_prefix("@@occupied, and left a call at ");
+            rpc.map(str::to_owned).with_context(|| line.clone())
+        };
+        let destroy = |operator: &mut Operator| {
+            operator.ask("destroy vm2", LIMIT, |line| line == "vm2: off")?;
+            let stats = Stats::ask(operator, "vm2")?;
+            stats.nothing_is_shared().map(|()| stats.heap)
+        };
+        operator.wait_for("vm1", 4 * LIMIT, |line| line.contains(FIRST_CASE))?;
+        let heap_without = destroy(&mut operator)?;
+        operator.command("restart vm2")?;
+        occupied(&mut operator)?;
+        let first = Stats::ask(&mut operator, "vm2")?;
+
+        let mut left_at = BTreeMap::<String, u32>::new();
+        for n in 1..=RESTARTS {
+            // At another point of its calls each time.
+            sleep(Duration::from_millis(u64::from(n) * 7 % 40));
+            operator.command("restart vm2")?;
+            let rpc = occupied(&mut operator).with_context(|| format!("after restart {n}"))?;
+            *left_at.entry(rpc).or_default() += 1;
         }
-        Ok(())
+
+        let last = Stats::ask(&mut operator, "vm2")?;
+        let starts = format!("vm2: {} starts, ", RESTARTS + 2);
+        ensure!(last.guest.starts_with(&starts), "{last:?}");
+        ensure!(first.heap == last.heap, "{first:?} became {last:?}");
+        let heap_after = destroy(&mut operator)?;
+        ensure!(
+            heap_without == heap_after,
+            "{heap_without} became {heap_after}"
+        );
+        tell(&mut operator, "vm1", "enough")?;
+        Ok(left_at)
     });
-    outcome.assert_passed();
-    assert_eq!(outcome.guest("vm2").resets, 2);
-    assert_eq!(outcome.guest("vm1").resets, 0);
-    let passes = outcome.log("vm2").matches(" of which 0 failed").count();
-    outcome.assert(passes == 2 * 3, "xtest passes in each life");
+    assert_undisturbed(&outcome);
+    outcome.assert(
+        outcome.guest("vm2").resets == RESTARTS,
+        "vm2 was reset as often as it was told",
+    );
+    eprintln!("calls were left at {left_at:?}");
+    for rpc in ["Alloc", "SHM_ALLOC", "FS", "LOAD_TA", "SHM_FREE"] {
+        outcome.assert(
+            left_at.contains_key(rpc),
+            &format!("a call is left at {rpc}"),
+        );
+    }
+}
+
+/// What a Linux guest does in each of its lives: looks whether all is as in the first one, uses the TEE, fills its memory
+/// and then does what it is told.
+const LIFE: &str = r#"
+    echo "image $(cat /bin/* /usr/lib/optee_armtz/* | md5sum)"
+    test ! -e /scribble || exit 1
+    xtest -t regression 1004 || exit 1
+    tr '\0' '\252' </dev/zero | head -c 1000000 >/scribble
+    for n in 1 2 3 4 5 6 7; do cat /scribble /scribble >/twice; mv /twice /scribble; done
+    echo ready
+    read -r what
+    case $what in
+    reboot) reboot -f ;;
+    panic) echo c >/proc/sysrq-trigger ;;
+    poweroff) sleep 1; poweroff -f ;;
+    busy) while xtest -t regression 1006 && echo at work; do :; done ;;
+    esac
+    test "$what" = off"#;
+
+#[test]
+fn a_linux_guest_starts_afresh_however_it_ended() {
+    let scenario = Scenario::of("two-guests.toml")
+        .exec("vm1", XTEST_UNTIL_TOLD)
+        .exec("vm2", LIFE)
+        .may_restart("vm2")
+        .timeout(600);
+    let (outcome, heaps) = scenario.attend(|mut operator| {
+        let mut heaps = BTreeSet::new();
+        let mut live = |operator: &mut Operator, how: &str| {
+            operator
+                .wait_for("vm2", 4 * LIMIT, |line| line == "ready")
+                .with_context(|| format!("before {how}"))?;
+            heaps.insert(Stats::ask(operator, "vm2")?.heap);
+            tell(operator, "vm2", how)
+        };
+        let at_work =
+            |operator: &mut Operator| operator.wait_for("vm2", LIMIT, |line| line == "at work");
+        live(&mut operator, "reboot")?;
+        live(&mut operator, "panic")?;
+
+        live(&mut operator, "busy")?;
+        at_work(&mut operator)?;
+        operator.command("restart vm2")?;
+        hear(&mut operator, "vm2: reset")?;
+
+        live(&mut operator, "busy")?;
+        at_work(&mut operator)?;
+        operator.command("destroy vm2")?;
+        hear(&mut operator, "vm2: off")?;
+        Stats::ask(&mut operator, "vm2")?.nothing_is_shared()?;
+        operator.command("restart vm2")?;
+
+        live(&mut operator, "poweroff")?;
+        hear(&mut operator, "vm2: off")?;
+        Stats::ask(&mut operator, "vm2")?.nothing_is_shared()?;
+        operator.command("restart vm2")?;
+
+        live(&mut operator, "off")?;
+        tell(&mut operator, "vm1", "enough")?;
+        Ok(heaps)
+    });
+    assert_undisturbed(&outcome);
+    outcome.assert(
+        outcome.guest("vm2").resets == 3,
+        "vm2 was reset three times",
+    );
+    outcome.assert(
+        heaps.len() == 1,
+        &format!("each life takes the hypervisor's heap alike: {heaps:?}"),
+    );
+    let vm2 = outcome.log("vm2");
+    let images: Vec<_> = vm2.lines().filter(|l| l.starts_with("image ")).collect();
+    outcome.assert(
+        images.len() == 6 && images.iter().all(|image| *image == images[0]),
+        &format!("vm2 begins each of its lives with the same files: {images:?}"),
+    );
 }

@@ -1,5 +1,6 @@
 //! Serves the person at the machine's console.
 
+use crate::arch::heap;
 use crate::console;
 use crate::machine::Machine;
 use crate::power::After;
@@ -42,15 +43,7 @@ fn obey(command: Command<'_>) {
             .vms
             .iter()
             .for_each(|vm| log::info!("{}: {}, {}", vm.name(), vm.life(), vm.summary())),
-        Command::Stats => Machine::get().vms.iter().for_each(|vm| {
-            log::info!("{}: {}", vm.name(), vm.stats());
-            if let Some(stats) = vm.tee_stats() {
-                log::info!("{}: TEE: {stats}", vm.name());
-            }
-            if let Some(bill) = vm.bill() {
-                log::info!("{}: EL2: {bill}", vm.name());
-            }
-        }),
+        Command::Stats => tell_stats(),
         Command::Attach(name) => with_vm(name, |number, vm| {
             vm.set_attached(true);
             PROMPT.lock().attach(number);
@@ -66,6 +59,24 @@ fn obey(command: Command<'_>) {
                 log::info!("{name}: it is about to start or to stop; try again");
             }
         }),
+    }
+}
+
+fn tell_stats() {
+    let heap::Holds {
+        allocations,
+        bytes,
+        free,
+    } = heap::holds();
+    log::info!("heap: {bytes} bytes in {allocations} allocations, {free} bytes left");
+    for vm in &Machine::get().vms {
+        log::info!("{}: {}", vm.name(), vm.stats());
+        if let Some(stats) = vm.tee_stats() {
+            log::info!("{}: TEE: {stats}", vm.name());
+        }
+        if let Some(bill) = vm.bill() {
+            log::info!("{}: EL2: {bill}", vm.name());
+        }
     }
 }
 

@@ -10,7 +10,7 @@ pub const DETACH: u8 = 0x1d;
 
 /// What the commands are, for people.
 pub const HELP: &str = "list: the guests and what they are up to\n\
-    stats: what each guest and its TEE did so far\n\
+    stats: what the heap holds, and what each guest and its TEE did so far\n\
     attach NAME: type to a guest, until Control-]\n\
     destroy NAME: stop a guest\n\
     restart NAME: stop a guest if it runs, and start it with a fresh image\n\

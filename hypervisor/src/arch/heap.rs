@@ -22,6 +22,27 @@ pub unsafe fn init() {
     }
 }
 
+/// What the heap holds now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holds {
+    /// Allocations.
+    pub allocations: usize,
+    /// Bytes that were asked for in them.
+    pub bytes: usize,
+    /// Bytes left.
+    pub free: usize,
+}
+
+/// What the heap holds now.
+pub fn holds() -> Holds {
+    let counters = *HEAP.lock().counters();
+    Holds {
+        allocations: counters.allocation_count,
+        bytes: counters.allocated_bytes,
+        free: counters.available_bytes,
+    }
+}
+
 /// A zeroed allocation for the machine's own structures, or `None` where the heap is full.
 pub(super) fn allocate_zeroed(bytes: usize, alignment: usize) -> Option<*mut u8> {
     let layout = Layout::from_size_align(bytes, alignment)
