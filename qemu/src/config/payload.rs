@@ -4,7 +4,7 @@ use super::file::GuestTable;
 use super::{ConfigError, Refusals, Work};
 
 /// The payloads of `guest-shim/`.
-const PAYLOADS: [&str; 7] = [
+const PAYLOADS: [&str; 8] = [
     "conformance",
     "dispatch_cost",
     "restart",
@@ -12,6 +12,7 @@ const PAYLOADS: [&str; 7] = [
     "tee_limits",
     "tee_user",
     "trespass",
+    "wake_up",
 ];
 
 /// A payload stands for kernel, initramfs and job.
