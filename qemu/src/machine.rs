@@ -8,6 +8,8 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 
 use anyhow::{Context as _, Result, anyhow};
+use dtoolkit::fdt::Fdt;
+use dtoolkit::model::{DeviceTree, DeviceTreeProperty};
 
 use crate::config::Machine;
 use crate::placement::{HYPERVISOR_BASE, Placement};
@@ -107,6 +109,9 @@ fn option_path(path: &Path) -> OsString {
 }
 
 /// The device tree of the machine, as QEMU makes it. `scratch` names a file that may be overwritten.
+///
+/// Its seeds are not random where the machine counts instructions, so that runs repeat: OP-TEE places itself by its seed,
+/// and what its calls cost depends on the place by some hundred instructions.
 pub fn device_tree(machine: &Machine, scratch: &Path) -> Result<Vec<u8>> {
     let output = Command::new(QEMU)
         .args(machine_arguments(machine, Some(scratch)))
@@ -122,7 +127,31 @@ pub fn device_tree(machine: &Machine, scratch: &Path) -> Result<Vec<u8>> {
             String::from_utf8_lossy(&output.stderr).trim_end()
         ));
     }
-    fs::read(scratch).with_context(|| format!("{} can't be read", scratch.display()))
+    let tree = fs::read(scratch).with_context(|| format!("{} can't be read", scratch.display()))?;
+    if machine.icount {
+        return with_fixed_seeds(&tree);
+    }
+    Ok(tree)
+}
+
+/// The same tree with other seeds, for the secure world and for the normal one.
+fn with_fixed_seeds(tree: &[u8]) -> Result<Vec<u8>> {
+    let fdt =
+        Fdt::new(tree).map_err(|error| anyhow!("QEMU's device tree can't be read: {error}"))?;
+    let mut tree = DeviceTree::from_fdt(&fdt);
+    for node in ["chosen", "secure-chosen"] {
+        let node = tree
+            .root
+            .child_mut(node)
+            .with_context(|| format!("QEMU's device tree has no /{node}"))?;
+        for (name, bytes) in [("rng-seed", 32), ("kaslr-seed", 8)] {
+            node.add_property(DeviceTreeProperty::new_unchecked(
+                name,
+                vec![0x5a_u8; bytes],
+            ));
+        }
+    }
+    Ok(tree.to_dtb())
 }
 
 /// QEMU's version, such as `7.2.22`.
@@ -194,6 +223,8 @@ mod tests {
     use super::*;
     use crate::config::{Description, Overrides};
     use crate::placement::GuestFiles;
+    use dtoolkit::model::DeviceTreeNode;
+    use dtoolkit::{Node as _, Property as _};
 
     fn machine(overrides: &Overrides) -> Machine {
         let text = "[machine]\ncpus = 1\nmemory = \"2GiB\"\n\
@@ -272,6 +303,27 @@ mod tests {
             words(&dump),
             words(&run).replace("gic-version=3", "gic-version=3,dumpdtb=x,,y")
         );
+    }
+
+    #[test]
+    fn a_machine_that_counts_instructions_has_the_same_seeds_each_time() {
+        let mut tree = DeviceTree::new();
+        for (name, seed) in [("chosen", 1_u8), ("secure-chosen", 2)] {
+            let mut node = DeviceTreeNode::new_unchecked(name);
+            node.add_property(DeviceTreeProperty::new_unchecked(
+                "kaslr-seed",
+                vec![seed; 8],
+            ));
+            tree.root.add_child(node);
+        }
+        let fixed = with_fixed_seeds(&tree.to_dtb()).unwrap();
+        let fdt = Fdt::new(&fixed).unwrap();
+        for path in ["/chosen", "/secure-chosen"] {
+            let node = fdt.find_node(path).unwrap();
+            assert_eq!(node.property("kaslr-seed").unwrap().value(), [0x5a; 8]);
+            assert_eq!(node.property("rng-seed").unwrap().value(), [0x5a; 32]);
+        }
+        assert!(with_fixed_seeds(&DeviceTree::new().to_dtb()).is_err());
     }
 
     #[test]

@@ -98,6 +98,14 @@ impl GuestRam {
         })
     }
 
+    /// The physical address of `ipa`, if the `len` bytes there lie in one block or page.
+    #[inline]
+    fn within_one_run(&self, ipa: Ipa, len: usize) -> Option<Pa> {
+        let run = self.stage2.run(ipa)?;
+        let offset = ipa.0 - run.ipa.0;
+        (len as u64 <= run.len - offset).then_some(Pa(run.pa.0 + offset))
+    }
+
     /// Calls `each` with physical start and part of the range, for each contiguous part of `len` bytes from `ipa` on.
     fn each_run(
         &self,
@@ -124,14 +132,25 @@ impl GuestMemory for &'static GuestRam {
     }
 
     fn read(&self, ipa: Ipa, into: &mut [u8]) -> Result<(), NotGuestMemory> {
-        // SAFETY: stage 2 maps only the VM's own memory, to which EL2 holds no references.
+        // As almost every message does.
+        if let Some(pa) = self.within_one_run(ipa, into.len()) {
+            // SAFETY: stage 2 maps only the VM's own memory, to which EL2 holds no references.
+            unsafe { memory::read(pa, into) }
+            return Ok(());
+        }
+        // SAFETY: as above.
         self.each_run(ipa, into.len(), |pa, range| unsafe {
             memory::read(pa, &mut into[range]);
         })
     }
 
     fn write(&self, ipa: Ipa, from: &[u8]) -> Result<(), NotGuestMemory> {
-        // SAFETY: stage 2 maps only the VM's own memory, to which EL2 holds no references.
+        if let Some(pa) = self.within_one_run(ipa, from.len()) {
+            // SAFETY: stage 2 maps only the VM's own memory, to which EL2 holds no references.
+            unsafe { memory::write(pa, from) }
+            return Ok(());
+        }
+        // SAFETY: as above.
         self.each_run(ipa, from.len(), |pa, range| unsafe {
             memory::write(pa, &from[range]);
         })

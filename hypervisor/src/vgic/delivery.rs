@@ -30,8 +30,10 @@ pub(super) struct Vcpu {
     pub(super) private: Bank,
     /// GICR_WAKER.ProcessorSleep.
     pub(super) asleep: bool,
-    /// The INTID in each list register.
-    listed: [Option<u32>; MAX_LIST_REGISTERS],
+    /// Bit n: list register n holds an interrupt.
+    in_use: u64,
+    /// The INTID in each of those.
+    listed: [u32; MAX_LIST_REGISTERS],
 }
 
 impl Vcpu {
@@ -39,7 +41,8 @@ impl Vcpu {
         Self {
             private: Bank::new(PRIVATE_EDGE),
             asleep: true,
-            listed: [None; MAX_LIST_REGISTERS],
+            in_use: 0,
+            listed: [0; MAX_LIST_REGISTERS],
         }
     }
 }
@@ -197,8 +200,8 @@ impl State {
     pub(super) fn collect<L: ListRegisters>(&mut self, vcpu: usize, lrs: &mut L) -> Kicks {
         self.end_unlisted(vcpu, lrs.take_eoi_count());
         let mut released = 0;
-        for n in 0..self.list_registers {
-            let Some(intid) = self.vcpus[vcpu].listed[n] else {
+        for n in ones(self.vcpus[vcpu].in_use) {
+            let Some(&intid) = self.vcpus[vcpu].listed.get(n) else {
                 continue;
             };
             let value = lrs.read(n);
@@ -224,24 +227,23 @@ impl State {
         let mut due = heapless::Vec::<Urgency, MAX_DUE>::new();
         due.extend(self.due(vcpu));
         due.sort_unstable();
-        for n in 0..self.list_registers {
-            let next = due.get(n).map(|urgency| urgency.intid);
-            let before = core::mem::replace(&mut self.vcpus[vcpu].listed[n], next);
-            if let Some(intid) = next {
-                lrs.write(n, self.list(vcpu, intid));
-            } else if before.is_some() {
-                lrs.write(n, 0);
-            }
+        let listed = due.get(..self.list_registers).unwrap_or(&due);
+        for (n, Urgency { intid, .. }) in listed.iter().enumerate() {
+            self.vcpus[vcpu].listed[n] = *intid;
+            lrs.write(n, self.list(vcpu, *intid));
         }
-        lrs.set_underflow_interrupt(due.len() > self.list_registers);
+        let in_use = (1 << listed.len()) - 1;
+        let before = core::mem::replace(&mut self.vcpus[vcpu].in_use, in_use);
+        for n in ones(before & !in_use) {
+            lrs.write(n, 0);
+        }
+        lrs.set_underflow_interrupt(due.len() > listed.len());
     }
 
     /// Empties the list registers of `vcpu`, which were [collected](Self::collect).
     pub(super) fn clear<L: ListRegisters>(&mut self, vcpu: usize, lrs: &mut L) {
-        for (n, intid) in self.vcpus[vcpu].listed.iter_mut().enumerate() {
-            if intid.take().is_some() {
-                lrs.write(n, 0);
-            }
+        for n in ones(core::mem::take(&mut self.vcpus[vcpu].in_use)) {
+            lrs.write(n, 0);
         }
         lrs.set_underflow_interrupt(false);
     }

@@ -88,11 +88,11 @@ impl Place {
         if into.len() > self.len {
             return Err(NotGuestMemory);
         }
-        let (first, second) = into.split_at_mut(self.first_len.min(into.len()));
-        memory.read(self.first, first)?;
-        if second.is_empty() {
-            return Ok(());
+        if into.len() <= self.first_len {
+            return memory.read(self.first, into);
         }
+        let (first, second) = into.split_at_mut(self.first_len);
+        memory.read(self.first, first)?;
         memory.read(self.second, second)
     }
 
@@ -105,11 +105,11 @@ impl Place {
         if from.len() > self.len {
             return Err(NotGuestMemory);
         }
-        let (first, second) = from.split_at(self.first_len.min(from.len()));
-        memory.write(self.first, first)?;
-        if second.is_empty() {
-            return Ok(());
+        if from.len() <= self.first_len {
+            return memory.write(self.first, from);
         }
+        let (first, second) = from.split_at(self.first_len);
+        memory.write(self.first, first)?;
         memory.write(self.second, second)
     }
 }
