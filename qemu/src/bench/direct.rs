@@ -37,10 +37,17 @@ pub(super) enum Base {
 /// `CFG_CORE_ASYNC_NOTIF_GIC_INTID`).
 const NOTIFICATION: [u32; 3] = [0, 187, 1];
 
-/// The nodes of QEMU's tree that Linux gets, without their addresses: what a guest of the hypervisor has, too. The secure
-/// world's devices are among the others.
-const GUESTS_NODES: [&str; 7] = [
-    "apb-pclk", "chosen", "cpus", "intc", "pl011", "psci", "timer",
+/// The nodes of QEMU's tree that stay, without their addresses: what a guest of the hypervisor has, too, and the seed that OP-TEE
+/// places itself by. The secure world's devices are among the others.
+const NODES: [&str; 8] = [
+    "apb-pclk",
+    "chosen",
+    "cpus",
+    "intc",
+    "pl011",
+    "psci",
+    "secure-chosen",
+    "timer",
 ];
 /// But not this one, the secure world's UART.
 const SECURE_UART: &str = "pl011@9040000";
@@ -175,7 +182,7 @@ impl DirectMachine<'_> {
             .map(|node| node.name().to_owned())
             .filter(|name| {
                 let kind = name.split('@').next().unwrap_or(name);
-                name == SECURE_UART || !GUESTS_NODES.contains(&kind)
+                name == SECURE_UART || !NODES.contains(&kind)
             })
             .collect();
         for name in unwanted {

@@ -1,6 +1,7 @@
 //! Frames of video through the trusted application for DRM playback: one call for each, `cenc`, all of the frame protected but its
 //! first bytes.
 
+use std::collections::BTreeMap;
 use std::io::{Error, Result};
 use std::thread::sleep;
 
@@ -10,8 +11,8 @@ use drm_playback::{Player, Reference, Shared, write_info};
 use drm_protocol::{KeyId, SAMPLE_INFO_MAX};
 use tee_client::{Pages, Tee};
 
-use crate::counter::once;
-use crate::{KIB, MIB, SETTLING, report};
+use crate::counter::{measure, once};
+use crate::{KIB, MIB, SETTLING};
 
 const KEY_ID: KeyId = *b"key of the bench";
 const CONTENT_KEY: [u8; 16] = *b"a content key...";
@@ -64,24 +65,43 @@ fn frame(length: usize) -> (Vec<u8>, Vec<u8>) {
     (clear, protected)
 }
 
+/// Sessions of which the cheapest counts, case by case: OP-TEE puts the application at a random place each time, and it depends on
+/// the place how many tables the buffers' pages take.
+const SESSIONS: usize = 4;
+
 /// What a frame costs.
 pub fn costs() -> Result<()> {
     sleep(SETTLING);
     let tee = Tee::open()?;
-    let mut stream = Stream::open(&tee)?;
-    for (name, length, rounds) in [
-        ("frame-4k-reused", 4 * KIB, 64),
-        ("frame-70000-reused", 70_000, 32),
-        ("frame-208k-reused", LARGE, 16),
-        ("frame-1m-reused", MIB, 8),
-        ("frame-4m-reused", 4 * MIB, 4),
-    ] {
-        reused(&tee, &mut stream, length, |work| report(name, rounds, work))?;
+    let mut lowest = BTreeMap::new();
+    for _ in 0..SESSIONS {
+        let mut stream = Stream::open(&tee)?;
+        let mut keep = |name: &'static str, cost: u64| {
+            let lowest = lowest.entry(name).or_insert(cost);
+            *lowest = cost.min(*lowest);
+        };
+        for (name, length, rounds) in [
+            ("frame-4k-reused", 4 * KIB, 32),
+            ("frame-70000-reused", 70_000, 16),
+            ("frame-208k-reused", LARGE, 8),
+            ("frame-1m-reused", MIB, 4),
+            ("frame-4m-reused", 4 * MIB, 1),
+        ] {
+            reused(&tee, &mut stream, length, |work| {
+                keep(name, measure(rounds, work)?);
+                Ok(())
+            })?;
+        }
+        registered(&tee, &mut stream, LARGE, |work| {
+            keep("frame-208k-registered", measure(8, work)?);
+            Ok(())
+        })?;
+        stream.player.forget(&KEY_ID).map_err(Error::other)?;
     }
-    registered(&tee, &mut stream, LARGE, |work| {
-        report("frame-208k-registered", 16, work)
-    })?;
-    stream.player.forget(&KEY_ID).map_err(Error::other)
+    for (name, cost) in lowest {
+        println!("figure {name} {cost}");
+    }
+    Ok(())
 }
 
 /// What a frame of [`LARGE`] takes, time after time.
