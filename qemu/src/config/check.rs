@@ -340,6 +340,11 @@ fn command_line(refuse: Refusals<'_>, table: &GuestTable) -> Result<String, Conf
     Ok(line)
 }
 
+/// What one shared buffer, and all of them, may have where a description says nothing: the hypervisor's limits
+/// (`Limits::default`, `mediator/src/optee/limits.rs`).
+const SHM_BUFFER_MAX: Size = Size::mib(64);
+const SHM_TOTAL_MAX: Size = Size::mib(256);
+
 fn limits(
     refuse: Refusals<'_>,
     name: &str,
@@ -347,8 +352,10 @@ fn limits(
     table: &LimitsTable,
 ) -> Result<Limits, ConfigError> {
     let place = |field: &str| format!("guest {name}: limits.{field}");
+    // Who allows less in all allows no more to one.
+    let below = |total: &Size| *total < SHM_BUFFER_MAX;
     let limits = Limits {
-        shm_buffer_max: table.shm_buffer_max,
+        shm_buffer_max: table.shm_buffer_max.or(table.shm_total_max.filter(below)),
         shm_buffers_max: table.shm_buffers_max,
         shm_total_max: table.shm_total_max,
         tee_calls_per_second: table.tee_calls_per_second,
@@ -360,7 +367,8 @@ fn limits(
             "Leave out the limits, or write tee = \"optee\".",
         ));
     }
-    if let (Some(buffer), Some(total)) = (limits.shm_buffer_max, limits.shm_total_max)
+    let total = limits.shm_total_max.unwrap_or(SHM_TOTAL_MAX);
+    if let Some(buffer) = limits.shm_buffer_max
         && buffer > total
     {
         return Err(refuse.at(

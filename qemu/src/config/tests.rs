@@ -546,6 +546,25 @@ fn a_buffer_limit_above_the_total_is_refused() {
 }
 
 #[test]
+fn a_buffer_limit_above_the_hypervisor_s_total_is_refused() {
+    refused(
+        parse(&guest_with("[guest.limits]\nshm-buffer-max = \"257MiB\"")),
+        "guest vm1: limits.shm-buffer-max",
+        "more than all buffers together, 256",
+    );
+}
+
+#[test]
+fn a_total_limits_each_buffer_too() {
+    let limits = |total| {
+        let text = guest_with(&format!("[guest.limits]\nshm-total-max = \"{total}\""));
+        parse(&text).unwrap().guests[0].limits
+    };
+    assert_eq!(limits("16MiB").shm_buffer_max, Some(Size::mib(16)));
+    assert_eq!(limits("64MiB").shm_buffer_max, None);
+}
+
+#[test]
 fn an_empty_job_is_refused() {
     refused(
         parse(&guest_with("job = \" \"")),

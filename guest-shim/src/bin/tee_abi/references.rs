@@ -1,6 +1,7 @@
 //! Parameters that refer to memory: registered and temporary, contiguous and scattered, and none at all.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use guest_shim::cases::Outcome;
 use guest_shim::environment::Environment;
@@ -242,72 +243,82 @@ fn shuffled(area: &Area) -> impl Iterator<Item = u64> + Clone + use<> {
     (0..count).rev().map(move |index| area.page(index))
 }
 
-/// Scattered buffers of `pages` pages are the same to OP-TEE as contiguous ones, page by page.
+/// A scattered buffer of `pages` pages is the same to OP-TEE as a contiguous one, page by page: both are encrypted where
+/// they are, and come to be alike.
+///
+/// OP-TEE has translation tables for some MiB of what pseudo-TAs use, and halts when they run out (`core_mmu_map_pages`,
+/// `core/mm/core_mmu.c`, 4.5.0), so buffers are small here and only one is in use at a time.
 fn is_in_order(client: &Client, session: &Session<'_>, pages: u64, by_name: bool) -> Outcome {
     let size = pages * PAGE;
-    let [plain, scattered, expected, came] = [(); 4].map(|()| client.arena.pages(pages));
+    let [plain, scattered] = [(); 2].map(|()| client.arena.pages(pages));
     fill(&plain, pages);
+    let firsts: Vec<u64> = (0..pages).map(|index| plain.read(index * PAGE)).collect();
     for (index, page) in (0..).zip(shuffled(&scattered)) {
         let words = plain.load(index * PAGE, 512);
         scattered.store(page - scattered.address, &words);
     }
-    let lists = [&scattered, &came].map(|area| client.list(shuffled(area)));
-    let names = [(); 2].map(|()| fresh_cookie());
-    let references = if by_name {
-        for (list, name) in lists.iter().zip(names) {
+    let lists = [
+        client.list(plain.addresses()),
+        client.list(shuffled(&scattered)),
+    ];
+    for list in lists {
+        if by_name {
+            let name = fresh_cookie();
             let done = client.register_list(list.address, size, name)?;
             check_eq!(done, result::SUCCESS, "a buffer of {pages} pages");
-        }
-        names.map(|name| registered(name, 0, size))
-    } else {
-        lists.map(|list| temporary(true, list.address, size))
-    };
-    let [from, to] = references;
-    encrypt(session, from, to, size)?;
-    let [from, to] = [&plain, &expected].map(|area| temporary(false, area.address, size));
-    encrypt(session, from, to, size)?;
-    for (index, page) in (0..).zip(shuffled(&came)) {
-        let (own, other) = (
-            came.load(page - came.address, 512),
-            expected.load(index * PAGE, 512),
-        );
-        check!(own == other, "page {index} of {pages} differs");
-        check!(
-            own != plain.load(index * PAGE, 512),
-            "page {index} is not encrypted"
-        );
-    }
-    if by_name {
-        for name in names {
+            let memory = registered(name, 0, size);
+            encrypt(session, memory, memory, size)?;
             check_eq!(client.unregister(name)?, result::SUCCESS, "taking it back");
+        } else {
+            let memory = temporary(true, list.address, size);
+            encrypt(session, memory, memory, size)?;
         }
+    }
+    for ((index, page), first) in (0..).zip(shuffled(&scattered)).zip(firsts) {
+        let own = scattered.load(page - scattered.address, 512);
+        check!(
+            own == plain.load(index * PAGE, 512),
+            "page {index} of {pages} differs"
+        );
+        check!(own[0] != first, "page {index} is not encrypted");
     }
     Ok(())
 }
 
-case!(4, temporary_lists_of_every_length_are_in_order);
-fn temporary_lists_of_every_length_are_in_order(environment: &Environment) -> Outcome {
-    // One page, lists that end exactly on a page, and those that are a page longer.
-    for pages in [1, 2, 511, 512] {
-        // All of the memory anew.
-        let client = Client::new(environment)?;
-        let session = Session::tests(&client)?;
+case!(4, temporary_lists_are_in_order);
+fn temporary_lists_are_in_order(environment: &Environment) -> Outcome {
+    let client = Client::new(environment)?;
+    let session = Session::tests(&client)?;
+    for pages in [1, 2, 3, 64] {
         is_in_order(&client, &session, pages, false)?;
-        session.close()?;
     }
-    Ok(())
+    session.close()
+}
+
+case!(4, temporary_lists_of_every_length_are_seen);
+fn temporary_lists_of_every_length_are_seen(environment: &Environment) -> Outcome {
+    let client = Client::new(environment)?;
+    let session = Session::tests(&client)?;
+    // Lists that end exactly on a page, and one that is a page longer.
+    for pages in [510, 511, 512] {
+        let area = client.arena.pages(pages);
+        fill(&area, pages);
+        let list = client.list(area.addresses());
+        let expected = sum(&area, 0, area.len);
+        session.add_bytes(temporary(true, list.address, area.len))?;
+        check_eq!(area.byte(0), expected, "the sum of {pages} pages");
+    }
+    session.close()
 }
 
 case!(4, registered_lists_of_every_length_are_in_order);
 fn registered_lists_of_every_length_are_in_order(environment: &Environment) -> Outcome {
-    for pages in [1, 3, 511, 512, 1022] {
-        // All of the memory anew.
-        let client = Client::new(environment)?;
-        let session = Session::tests(&client)?;
+    let client = Client::new(environment)?;
+    let session = Session::tests(&client)?;
+    for pages in [1, 3, 510, 511, 512] {
         is_in_order(&client, &session, pages, true)?;
-        session.close()?;
     }
-    Ok(())
+    session.close()
 }
 
 case!(4, null_references_are_null_whatever_they_carry);
