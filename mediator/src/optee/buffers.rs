@@ -79,6 +79,8 @@ struct Buffer {
     pages: u64,
     /// Where the buffer starts in its first page.
     offset: u64,
+    /// How many buffers the guest had registered before.
+    number: u64,
     extents: Extents,
 }
 
@@ -242,6 +244,7 @@ impl Buffers {
             cookie,
             pages,
             offset,
+            number: 0,
             extents: Extents::default(),
         };
         match table.slab.get_mut(index as usize) {
@@ -265,11 +268,21 @@ impl Buffers {
         }
     }
 
-    /// OP-TEE knows the buffer now: calls can refer to it.
-    pub(super) fn commit(&self, handle: Handle) {
+    /// OP-TEE knows the buffer now: calls can refer to it. The guest had registered so many before.
+    pub(super) fn commit(&self, handle: Handle, number: u64) {
         if let Some(buffer) = self.table.lock().by_handle(handle) {
             buffer.state = State::Shared;
+            buffer.number = number;
         }
+    }
+
+    /// How many of the buffers that OP-TEE knows came to it when the guest had registered `number` or more.
+    pub(super) fn registered_after(&self, number: u64) -> u64 {
+        let table = self.table.lock();
+        let known = |buffer: &&Buffer| {
+            matches!(buffer.state, State::Shared | State::Released) && buffer.number >= number
+        };
+        table.slab.iter().filter(known).count() as u64
     }
 
     /// OP-TEE does not know the buffer, or not any more. Gives the number of pages that the caller unpins.
@@ -410,7 +423,7 @@ mod tests {
         let handle = buffers
             .reserve(kind, cookie, 0, pages * PAGE_SIZE, pages)
             .unwrap();
-        buffers.commit(handle);
+        buffers.commit(handle, 0);
         handle
     }
 
@@ -423,7 +436,7 @@ mod tests {
             Err(ReferenceError::Unknown),
             "OP-TEE does not know it yet"
         );
-        buffers.commit(handle);
+        buffers.commit(handle, 0);
         assert_eq!(buffers.refer(7, 0, 0xff0), Ok(handle));
         assert_eq!(buffers.refer(7, 1, 0xff0), Err(ReferenceError::OutOfBounds));
         assert_eq!(

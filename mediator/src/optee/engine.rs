@@ -232,7 +232,8 @@ where
                     return self.fail(call, result::GENERIC);
                 };
                 if done {
-                    self.buffers.commit(handle);
+                    let number = self.registrations.load(Ordering::Relaxed);
+                    self.buffers.commit(handle, number);
                     call.shared |= 1 << index;
                     return self.proceed(call);
                 }
@@ -245,8 +246,8 @@ where
                 self.note_session(call, status);
                 match (call.message.command(), call.handles[0]) {
                     (command::REGISTER_SHM, Some(handle)) if done => {
-                        self.registrations.fetch_add(1, Ordering::Relaxed);
-                        self.buffers.commit(handle);
+                        let number = self.registrations.fetch_add(1, Ordering::Relaxed);
+                        self.buffers.commit(handle, number);
                     }
                     (command::REGISTER_SHM, Some(handle)) => self.forget(handle),
                     (command::UNREGISTER_SHM, Some(handle)) if done => self.forget(handle),

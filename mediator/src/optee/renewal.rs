@@ -21,6 +21,8 @@ use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
 /// How many buffers may stand before a slot's memory. Passing one takes OP-TEE about six instructions, and renewing the
 /// memory as much as two calls.
 const BUFFERS_BEFORE: u64 = 64;
+/// With more than so many it is renewed where their number was found out, for that takes a look at all buffers.
+const WORTH_RENEWING: u64 = 32;
 
 /// How OP-TEE knows a slot's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +31,9 @@ pub(super) struct Known {
     /// Where in the memory with this handle the slot is, in bytes.
     pub(super) offset: u64,
     /// How many buffers the guest had ever registered when this was registered.
-    since: u64,
+    registered_after: u64,
+    /// No more buffers stand before it than were registered after so many.
+    at_most_since: u64,
 }
 
 impl Known {
@@ -38,7 +42,8 @@ impl Known {
         Self {
             handle: Handle::MESSAGES,
             offset: (index * SLOT_BYTES) as u64,
-            since: 0,
+            registered_after: 0,
+            at_most_since: 0,
         }
     }
 }
@@ -53,10 +58,13 @@ where
     /// Does what the call's message says, after renewing the slot's memory if that has fallen behind.
     pub(super) fn renew_or_dispatch(&self, call: &mut Call) -> Flow {
         let registered = self.registrations.load(Ordering::Relaxed);
-        if registered.saturating_sub(call.known.since) <= BUFFERS_BEFORE {
+        if registered.saturating_sub(call.known.at_most_since) <= BUFFERS_BEFORE {
             return self.dispatch(call);
         }
-        if u64::from(self.buffers.held().0) <= BUFFERS_BEFORE {
+        // Many of them may be gone again.
+        let before = self.buffers.registered_after(call.known.registered_after);
+        if before <= WORTH_RENEWING {
+            call.known.at_most_since = registered.saturating_sub(before);
             return self.dispatch(call);
         }
         let Some(list) = self.pool.take(&mut call.lists) else {
@@ -69,7 +77,8 @@ where
         let renewed = Known {
             handle: Handle::for_messages(number),
             offset: (call.index % MESSAGE_PAGE_SLOTS * SLOT_BYTES) as u64,
-            since: registered,
+            registered_after: registered,
+            at_most_since: registered,
         };
         let shadow = &self.ports.shadow;
         let page = shadow.pa(call.index / MESSAGE_PAGE_SLOTS).0;
@@ -89,7 +98,7 @@ where
     pub(super) fn renewed(&self, call: &mut Call, renewed: Known, done: bool) -> Flow {
         if !done {
             // Not to try again at each call.
-            call.known.since = renewed.since;
+            call.known.at_most_since = renewed.at_most_since;
             return self.dispatch(call);
         }
         let old = core::mem::replace(&mut call.known, renewed);

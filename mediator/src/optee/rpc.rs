@@ -1,5 +1,7 @@
 //! What OP-TEE asks of a guest in the middle of a call, and the guest's answers.
 
+use core::sync::atomic::Ordering;
+
 use optee_abi::message::{Direction, Message, Parameter, size_with};
 use optee_abi::result;
 use optee_abi::rpc;
@@ -280,7 +282,8 @@ where
         handle: Handle,
         memory: Parameter,
     ) -> Flow {
-        self.buffers.commit(handle);
+        let number = self.registrations.load(Ordering::Relaxed);
+        self.buffers.commit(handle, number);
         call.request.set_parameter(0, memory);
         call.request
             .set_result(result::SUCCESS, result::ORIGIN_COMMS);
