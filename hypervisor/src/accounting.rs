@@ -27,7 +27,7 @@ pub enum Cause {
     Register,
     /// It waits for an interrupt.
     Wait,
-    /// It did not: its VM's memory was filled.
+    /// It did not: its VM's memory was filled, or its VM was taken apart.
     Start,
     /// Something else.
     Other,
@@ -42,7 +42,7 @@ const CAUSES: [(Cause, &str); 9] = [
     (Cause::Device, "device accesses"),
     (Cause::Register, "registers"),
     (Cause::Wait, "waits"),
-    (Cause::Start, "steps of a start"),
+    (Cause::Start, "steps of a start or an end"),
     (Cause::Other, "others"),
 ];
 
