@@ -102,6 +102,12 @@ pub(super) enum ReferenceError {
     OutOfBounds,
 }
 
+/// Pages that OP-TEE can have of a guest at once of those that it asked for: 4 MiB. It maps them, and when it has no
+/// translation table left for that, it halts for all guests (`core_mmu_map_pages`, `core/mm/core_mmu.c`, 4.5.0): there are 11,
+/// 8 of which may be in use from the start, and each maps 2 MiB. What it asks for is a block of a file, or a trusted
+/// application.
+pub(super) const RPC_PAGES_MAX: u64 = 1024;
+
 #[derive(Debug)]
 pub(super) struct Buffers {
     table: Mutex<Table>,
@@ -120,6 +126,8 @@ struct Table {
     used: u32,
     registered: u32,
     pages: u64,
+    /// Those of them that OP-TEE asked for.
+    rpc_pages: u64,
 }
 
 const END: u32 = u32::MAX;
@@ -201,6 +209,7 @@ impl Buffers {
                 used: 0,
                 registered: 0,
                 pages: 0,
+                rpc_pages: 0,
             }),
             pages_max: limits.total_bytes_max / PAGE_SIZE,
             bytes_max: limits.buffer_bytes_max,
@@ -226,8 +235,14 @@ impl Buffers {
             return Err(ReserveError::CookieInUse);
         }
         let total = table.pages.checked_add(pages).ok_or(ReserveError::Limit)?;
+        let rpc_pages = if kind == Kind::Rpc { pages } else { 0 };
+        let rpc_total = table
+            .rpc_pages
+            .checked_add(rpc_pages)
+            .ok_or(ReserveError::Limit)?;
         if bytes > self.bytes_max
             || total > self.pages_max
+            || rpc_total > RPC_PAGES_MAX
             || (kind == Kind::Registered && table.registered >= self.registered_max)
         {
             return Err(ReserveError::Limit);
@@ -235,6 +250,7 @@ impl Buffers {
         let (index, generation) = table.take_free().ok_or(ReserveError::Limit)?;
         table.used += 1;
         table.pages = total;
+        table.rpc_pages = rpc_total;
         table.registered += u32::from(kind == Kind::Registered);
         let buffer = Buffer {
             kind,
@@ -305,8 +321,10 @@ impl Buffers {
         }
         table.used -= 1;
         table.pages -= pages;
-        if kind == Kind::Registered {
-            table.registered -= 1;
+        match kind {
+            Kind::Registered => table.registered -= 1,
+            Kind::Rpc => table.rpc_pages -= pages,
+            Kind::Temporary => {}
         }
         // The cookie of an RPC buffer is gone already where the guest was told to free it.
         table.forget_cookie(index, cookie);
@@ -389,6 +407,7 @@ impl Buffers {
         }
         table.used = 0;
         table.registered = 0;
+        table.rpc_pages = 0;
         core::mem::take(&mut table.pages)
     }
 
@@ -425,6 +444,21 @@ mod tests {
             .unwrap();
         buffers.commit(handle, 0);
         handle
+    }
+
+    #[test]
+    fn op_tee_asks_for_some_pages_and_no_more() {
+        let buffers = Buffers::new(&Limits::default(), 8).unwrap();
+        let all = shared(&buffers, Kind::Rpc, 1, RPC_PAGES_MAX);
+        let another = |pages| buffers.reserve(Kind::Rpc, 2, 0, pages * PAGE_SIZE, pages);
+        assert_eq!(another(1), Err(ReserveError::Limit));
+        shared(&buffers, Kind::Registered, 3, RPC_PAGES_MAX + 1);
+        shared(&buffers, Kind::Temporary, 4, RPC_PAGES_MAX + 1);
+        assert_eq!(buffers.remove(all), RPC_PAGES_MAX);
+        assert_eq!(another(RPC_PAGES_MAX + 1), Err(ReserveError::Limit));
+        assert!(another(RPC_PAGES_MAX).is_ok());
+        let _ = buffers.clear();
+        assert!(another(RPC_PAGES_MAX).is_ok());
     }
 
     #[test]

@@ -210,6 +210,17 @@ fn memory_that_can_not_be_used_goes_back_to_the_guest() {
 }
 
 #[test]
+fn more_memory_than_op_tee_can_map_goes_back_to_the_guest() {
+    let (world, guest) = guest_with(Limits::default());
+    put_list(&world, LIST, &[BUFFER]);
+    let more = memory(true, LIST, (4 << 20) + 1, COOKIE);
+    let registers = ask_in_vain(&world, &guest, more, result::OUT_OF_MEMORY);
+    let registers = free(&world, &guest, &registers, rpc::SHM_TYPE_APPL, COOKIE);
+    assert_eq!(registers[0], u64::from(status::OK));
+    assert_nothing_left(&world, &guest);
+}
+
+#[test]
 fn answers_that_name_no_memory_are_errors() {
     for parameter in [
         Parameter::None,
