@@ -75,6 +75,20 @@ fn op_tee_gets_lists_of_memory_that_it_asks_for(environment: &Environment) -> Ou
     loads(environment, true)
 }
 
+case!(4, op_tee_survives_more_memory_than_it_can_map);
+fn op_tee_survives_more_memory_than_it_can_map(environment: &Environment) -> Outcome {
+    for by_list in [false, true] {
+        let client = Client::new(environment)?;
+        let mut supplicant = Supplicant::new(by_list, [0; 2]);
+        supplicant.application = Some((12 << 20, 0x5555_5555_5555_5555));
+        let words = Words::of(&opening(NOBODY), 2);
+        let reply = client.converse(Flavour::RpcArgument, &words, &mut supplicant)?;
+        reply.is(result::OUT_OF_MEMORY)?;
+        supplicant.has_all_back()?;
+    }
+    Ok(())
+}
+
 /// A call that has its command for the guest, in room behind the message.
 fn commanded(client: &Client, words: &Words, expected: u32) -> Result<(Ready, Asked), String> {
     let ready = client.prepare(Flavour::RpcArgument, words)?;
