@@ -67,7 +67,7 @@ fn frame(length: usize) -> (Vec<u8>, Vec<u8>) {
 
 /// Sessions of which the cheapest counts, case by case: OP-TEE puts the application at a random place each time, and it depends on
 /// the place how many tables the buffers' pages take.
-const SESSIONS: usize = 4;
+const SESSIONS: usize = 12;
 
 /// What a frame costs.
 pub fn costs() -> Result<()> {
