@@ -242,6 +242,15 @@ impl From<Parameter> for RawParameter {
     }
 }
 
+/// The octets of a UUID, in the order of its text, out of the first two words of the value that holds it.
+#[must_use]
+pub fn uuid_octets(first: u64, second: u64) -> [u8; 16] {
+    let mut octets = [0; 16];
+    octets[..8].copy_from_slice(&first.to_le_bytes());
+    octets[8..].copy_from_slice(&second.to_le_bytes());
+    octets
+}
+
 /// A message names more parameters than it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TooManyParameters {
@@ -351,10 +360,7 @@ impl Message {
         else {
             return None;
         };
-        let mut octets = [0; 16];
-        octets[..8].copy_from_slice(&first.to_le_bytes());
-        octets[8..].copy_from_slice(&second.to_le_bytes());
-        Some(octets)
+        Some(uuid_octets(first, second))
     }
 
     /// Replaces the parameter at `index`, which is below [`CAPACITY`], else nothing happens.

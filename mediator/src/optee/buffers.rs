@@ -102,11 +102,11 @@ pub(super) enum ReferenceError {
     OutOfBounds,
 }
 
-/// Pages that OP-TEE can have of a guest at once of those that it asked for: 4 MiB. It maps them, and when it has no
-/// translation table left for that, it halts for all guests (`core_mmu_map_pages`, `core/mm/core_mmu.c`, 4.5.0): there are 11,
-/// 8 of which may be in use from the start, and each maps 2 MiB. What it asks for is a block of a file, or a trusted
-/// application.
-pub(super) const RPC_PAGES_MAX: u64 = 1024;
+/// Pages that OP-TEE maps of a guest at once into its own address space: 4 MiB. When it has no translation table left for
+/// that, it halts for all guests (`core_mmu_map_pages`, `core/mm/core_mmu.c`, 4.5.0): there are 11, 8 of which may be in use
+/// from the start, and each maps 2 MiB. It maps what it asked the guest for, which is a block of a file or a trusted
+/// application, and buffers that a pseudo-TA uses. TAs that are loaded have tables of their own.
+pub(super) const CORE_PAGES_MAX: u64 = 1024;
 
 #[derive(Debug)]
 pub(super) struct Buffers {
@@ -127,7 +127,7 @@ struct Table {
     registered: u32,
     pages: u64,
     /// Those of them that OP-TEE asked for.
-    rpc_pages: u64,
+    core_pages: u64,
 }
 
 const END: u32 = u32::MAX;
@@ -209,7 +209,7 @@ impl Buffers {
                 used: 0,
                 registered: 0,
                 pages: 0,
-                rpc_pages: 0,
+                core_pages: 0,
             }),
             pages_max: limits.total_bytes_max / PAGE_SIZE,
             bytes_max: limits.buffer_bytes_max,
@@ -235,14 +235,14 @@ impl Buffers {
             return Err(ReserveError::CookieInUse);
         }
         let total = table.pages.checked_add(pages).ok_or(ReserveError::Limit)?;
-        let rpc_pages = if kind == Kind::Rpc { pages } else { 0 };
-        let rpc_total = table
-            .rpc_pages
-            .checked_add(rpc_pages)
+        let core_pages = if kind == Kind::Rpc { pages } else { 0 };
+        let core_total = table
+            .core_pages
+            .checked_add(core_pages)
             .ok_or(ReserveError::Limit)?;
         if bytes > self.bytes_max
             || total > self.pages_max
-            || rpc_total > RPC_PAGES_MAX
+            || core_total > CORE_PAGES_MAX
             || (kind == Kind::Registered && table.registered >= self.registered_max)
         {
             return Err(ReserveError::Limit);
@@ -250,7 +250,7 @@ impl Buffers {
         let (index, generation) = table.take_free().ok_or(ReserveError::Limit)?;
         table.used += 1;
         table.pages = total;
-        table.rpc_pages = rpc_total;
+        table.core_pages = core_total;
         table.registered += u32::from(kind == Kind::Registered);
         let buffer = Buffer {
             kind,
@@ -323,7 +323,7 @@ impl Buffers {
         table.pages -= pages;
         match kind {
             Kind::Registered => table.registered -= 1,
-            Kind::Rpc => table.rpc_pages -= pages,
+            Kind::Rpc => table.core_pages -= pages,
             Kind::Temporary => {}
         }
         // The cookie of an RPC buffer is gone already where the guest was told to free it.
@@ -331,7 +331,23 @@ impl Buffers {
         pages
     }
 
-    /// Follows a guest's reference to `size` bytes from `offset` on of a registered buffer.
+    /// Makes room for `pages` pages that OP-TEE maps for a call. Says whether there is any.
+    pub(super) fn map(&self, pages: u64) -> bool {
+        let mut table = self.table.lock();
+        let total = table.core_pages.checked_add(pages);
+        let fits = total.filter(|&total| total <= CORE_PAGES_MAX);
+        table.core_pages = fits.unwrap_or(table.core_pages);
+        fits.is_some()
+    }
+
+    /// OP-TEE has done with what [`map`](Self::map) made room for.
+    pub(super) fn unmap(&self, pages: u64) {
+        let mut table = self.table.lock();
+        table.core_pages = table.core_pages.saturating_sub(pages);
+    }
+
+    /// Follows a guest's reference to `size` bytes from `offset` on of a registered buffer, and says how many pages that
+    /// has.
     ///
     /// The bounds are those of OP-TEE (`mobj_reg_shm_alloc`, 4.5.0): a buffer reaches to the end of its last page.
     pub(super) fn refer(
@@ -339,13 +355,13 @@ impl Buffers {
         cookie: u64,
         offset: u64,
         size: u64,
-    ) -> Result<Handle, ReferenceError> {
+    ) -> Result<(Handle, u64), ReferenceError> {
         let mut table = self.table.lock();
         let (index, buffer) = table.shared(cookie).ok_or(ReferenceError::Unknown)?;
         if !within(buffer, offset, size) {
             return Err(ReferenceError::OutOfBounds);
         }
-        Ok(Handle::mint(index, buffer.generation))
+        Ok((Handle::mint(index, buffer.generation), buffer.pages))
     }
 
     /// Follows OP-TEE's reference to `size` bytes from `offset` on of a buffer, and gives the guest's cookie.
@@ -407,7 +423,7 @@ impl Buffers {
         }
         table.used = 0;
         table.registered = 0;
-        table.rpc_pages = 0;
+        table.core_pages = 0;
         core::mem::take(&mut table.pages)
     }
 
@@ -449,16 +465,30 @@ mod tests {
     #[test]
     fn op_tee_asks_for_some_pages_and_no_more() {
         let buffers = Buffers::new(&Limits::default(), 8).unwrap();
-        let all = shared(&buffers, Kind::Rpc, 1, RPC_PAGES_MAX);
+        let all = shared(&buffers, Kind::Rpc, 1, CORE_PAGES_MAX);
         let another = |pages| buffers.reserve(Kind::Rpc, 2, 0, pages * PAGE_SIZE, pages);
         assert_eq!(another(1), Err(ReserveError::Limit));
-        shared(&buffers, Kind::Registered, 3, RPC_PAGES_MAX + 1);
-        shared(&buffers, Kind::Temporary, 4, RPC_PAGES_MAX + 1);
-        assert_eq!(buffers.remove(all), RPC_PAGES_MAX);
-        assert_eq!(another(RPC_PAGES_MAX + 1), Err(ReserveError::Limit));
-        assert!(another(RPC_PAGES_MAX).is_ok());
+        shared(&buffers, Kind::Registered, 3, CORE_PAGES_MAX + 1);
+        shared(&buffers, Kind::Temporary, 4, CORE_PAGES_MAX + 1);
+        assert_eq!(buffers.remove(all), CORE_PAGES_MAX);
+        assert_eq!(another(CORE_PAGES_MAX + 1), Err(ReserveError::Limit));
+        assert!(another(CORE_PAGES_MAX).is_ok());
         let _ = buffers.clear();
-        assert!(another(RPC_PAGES_MAX).is_ok());
+        assert!(another(CORE_PAGES_MAX).is_ok());
+    }
+
+    #[test]
+    fn what_calls_have_mapped_and_what_op_tee_asked_for_share_the_room() {
+        let buffers = Buffers::new(&Limits::default(), 8).unwrap();
+        assert!(buffers.map(CORE_PAGES_MAX - 1));
+        assert!(!buffers.map(2) && !buffers.map(u64::MAX));
+        let asked_for = |pages| buffers.reserve(Kind::Rpc, 2, 0, pages * PAGE_SIZE, pages);
+        assert_eq!(asked_for(2), Err(ReserveError::Limit));
+        let one = asked_for(1).unwrap();
+        assert!(!buffers.map(1));
+        buffers.unmap(CORE_PAGES_MAX - 1);
+        assert_eq!(buffers.remove(one), 1);
+        assert!(buffers.map(CORE_PAGES_MAX));
     }
 
     #[test]
@@ -471,7 +501,7 @@ mod tests {
             "OP-TEE does not know it yet"
         );
         buffers.commit(handle, 0);
-        assert_eq!(buffers.refer(7, 0, 0xff0), Ok(handle));
+        assert_eq!(buffers.refer(7, 0, 0xff0), Ok((handle, 1)));
         assert_eq!(buffers.refer(7, 1, 0xff0), Err(ReferenceError::OutOfBounds));
         assert_eq!(
             buffers.refer(7, u64::MAX, 2),
@@ -493,7 +523,7 @@ mod tests {
             again(Kind::Temporary).is_ok(),
             "the cookie of temporary memory is no name"
         );
-        assert_eq!(buffers.refer(7, 0, 1), Ok(handle));
+        assert_eq!(buffers.refer(7, 0, 1), Ok((handle, 1)));
     }
 
     #[test]
@@ -564,7 +594,7 @@ mod tests {
             Err(ReserveError::CookieInUse)
         );
         buffers.keep(handle);
-        assert_eq!(buffers.refer(7, 0, 1), Ok(handle));
+        assert_eq!(buffers.refer(7, 0, 1), Ok((handle, 1)));
     }
 
     #[test]
@@ -589,7 +619,7 @@ mod tests {
         assert_eq!(buffers.remove(old), 1);
         assert_eq!(
             buffers.refer(7, 0, 1),
-            Ok(new),
+            Ok((new, 1)),
             "the end of the old one does not touch the new one"
         );
     }
@@ -606,7 +636,7 @@ mod tests {
             .map(|index| shared(&buffers, Kind::Registered, cookie(index), 1))
             .collect();
         for (index, handle) in handles.iter().enumerate() {
-            assert_eq!(buffers.refer(cookie(index as u64), 0, 1), Ok(*handle));
+            assert_eq!(buffers.refer(cookie(index as u64), 0, 1), Ok((*handle, 1)));
         }
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct Call {
     pub(super) memory: u8,
     /// What its parameters bring back.
     pub(super) back: Back,
+    /// Pages that OP-TEE has in its own address space for the call.
+    pub(super) core_pages: u64,
     /// A bit for each parameter that is temporary memory.
     pub(super) temporary: u8,
     /// A bit for each of them that OP-TEE knows.
@@ -154,6 +156,7 @@ impl Call {
             handles: [None; CAPACITY],
             memory: 0,
             back: Back::default(),
+            core_pages: 0,
             temporary: 0,
             shared: 0,
             status: status::OK,

@@ -116,6 +116,7 @@ where
         match flow {
             Flow::Enter(entry) => self.follow(call, entry),
             _ => {
+                self.unmap(&mut call);
                 self.slots.release(call);
                 Step::Over
             }
@@ -135,8 +136,9 @@ where
                     }
                     // Another guest's calls are in the way, of a session's end only: all else has its thread.
                     if status == status::ETHREAD_LIMIT {
-                        self.sessions.opened(call.message.session());
+                        self.sessions.opened(call.message.session(), None);
                     }
+                    self.unmap(&mut call);
                     self.slots.release(call);
                     return Step::Over;
                 }

@@ -16,6 +16,7 @@ use super::entry::{slot, unregister_message};
 use super::list::{Progress, Purpose, TranslateError};
 use super::partition::Partition;
 use crate::CallRegisters;
+use crate::access::Uuid;
 use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
 
 /// What comes next for a call.
@@ -208,7 +209,10 @@ where
             return;
         }
         match call.message.command() {
-            command::OPEN_SESSION => self.sessions.opened(call.request.session()),
+            command::OPEN_SESSION => {
+                let application = call.message.application().map(Uuid);
+                self.sessions.opened(call.request.session(), application);
+            }
             command::CLOSE_SESSION => self.sessions.closed(call.message.session()),
             _ => {}
         }
@@ -298,8 +302,16 @@ where
         self.complete(call)
     }
 
+    /// OP-TEE has nothing mapped for the call any more.
+    pub(super) fn unmap(&self, call: &mut Call) {
+        if call.core_pages != 0 {
+            self.buffers.unmap(core::mem::take(&mut call.core_pages));
+        }
+    }
+
     /// Ends the call. Memory that the guest provided for RPCs goes back to it, unless it lets the mediator keep it.
     pub(super) fn complete(&self, call: &mut Call) -> Flow {
+        self.unmap(call);
         if let Argument::Allocated(argument) =
             core::mem::replace(&mut call.argument, Argument::Missing)
         {

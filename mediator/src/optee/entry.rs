@@ -141,6 +141,7 @@ where
 
     /// Checks the parameters of a message for a TA, finds what they refer to, and notes what they bring back.
     fn check_parameters(&self, call: &mut Call) -> Flow {
+        let mut pages = 0_u64;
         for index in 0..call.count {
             let bit = 1 << index;
             match call.message.parameter(index) {
@@ -155,7 +156,10 @@ where
                     reference,
                 }) => {
                     match self.buffers.refer(reference, offset, size) {
-                        Ok(handle) => call.handles[index] = Some(handle),
+                        Ok((handle, of_buffer)) => {
+                            call.handles[index] = Some(handle);
+                            pages = pages.saturating_add(of_buffer);
+                        }
                         // As OP-TEE says (set_rmem_param, core/tee/entry_std.c, 4.5.0).
                         Err(ReferenceError::Unknown) => {
                             return self.fail(call, result::BAD_PARAMETERS);
@@ -168,10 +172,16 @@ where
                     call.back.note_memory(bit, direction);
                 }
                 Ok(Parameter::Temporary {
-                    direction, address, ..
+                    direction,
+                    address,
+                    size,
+                    ..
                 }) => {
                     if address != 0 {
                         call.temporary |= bit;
+                        // What spans no number of pages is refused when it is to be shared.
+                        let spanned = pages_spanned(Ipa(address).page_offset(), size.max(1));
+                        pages = pages.saturating_add(spanned.unwrap_or(0));
                     }
                     call.memory |= bit;
                     call.back.note_memory(bit, direction);
@@ -179,7 +189,24 @@ where
                 Err(_) => return self.fail(call, result::BAD_PARAMETERS),
             }
         }
+        if pages != 0 && !self.is_for_loaded_application(call) {
+            if !self.buffers.map(pages) {
+                return self.fail(call, result::OUT_OF_MEMORY);
+            }
+            call.core_pages = pages;
+        }
         self.proceed(call)
+    }
+
+    /// Whether the message is for a trusted application that was loaded. OP-TEE itself serves the others, and maps the
+    /// buffers that they use.
+    fn is_for_loaded_application(&self, call: &Call) -> bool {
+        let message = &call.message;
+        if message.command() == command::OPEN_SESSION {
+            self.sessions.is_loaded(message.application().map(Uuid))
+        } else {
+            self.sessions.is_with_loaded(message.session())
+        }
     }
 
     /// Shares what temporary memory is not shared yet, then sends the message.

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering;
 
-use optee_abi::message::{Direction, Message, Parameter, size_with};
+use optee_abi::message::{Direction, Message, Parameter, command, size_with, uuid_octets};
 use optee_abi::result;
 use optee_abi::rpc;
 use optee_abi::smc::{self, RpcFunction};
@@ -14,6 +14,7 @@ use super::entry::{Memory, Refused, slot};
 use super::list::Purpose;
 use super::partition::Partition;
 use super::place::Place;
+use crate::access::Uuid;
 use crate::address::Ipa;
 use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
 
@@ -40,8 +41,11 @@ where
         let translated = match call.request.command() {
             _ if call.request.count() != Ok(call.request_count) => Err(result::BAD_PARAMETERS),
             rpc::SHM_FREE => self.request_to_free(call),
+            rpc::LOAD_TA => {
+                self.note_load(call);
+                self.request_to_do(call)
+            }
             rpc::SHM_ALLOC
-            | rpc::LOAD_TA
             | rpc::RPMB
             | rpc::FS
             | rpc::GET_TIME
@@ -62,6 +66,17 @@ where
         match translated {
             Ok(()) => self.deliver(call),
             Err(result) => self.answer(call, result),
+        }
+    }
+
+    /// OP-TEE has the guest load a trusted application, or a library of one: takes note if it is the one that the call opens.
+    fn note_load(&self, call: &Call) {
+        let [first, second, _] = call.request.words(0);
+        let asked = uuid_octets(first, second);
+        let opens = call.message.command() == command::OPEN_SESSION
+            && call.message.application() == Some(asked);
+        if opens {
+            self.sessions.note_loaded(Uuid(asked));
         }
     }
 

@@ -10,6 +10,7 @@ mod life;
 mod messages;
 mod notifications;
 mod parameters;
+mod pseudo_tas;
 mod random;
 mod renewal;
 mod rpc_arguments;

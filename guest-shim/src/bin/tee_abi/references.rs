@@ -106,6 +106,33 @@ fn registered_memory_is_seen_at_every_offset(environment: &Environment) -> Outco
     session.close()
 }
 
+case!(4, a_pseudo_ta_gets_no_more_memory_than_op_tee_can_map);
+fn a_pseudo_ta_gets_no_more_memory_than_op_tee_can_map(environment: &Environment) -> Outcome {
+    // OP-TEE maps all of a buffer, however little of it is referred to, and halts where it can't.
+    const MOST: u64 = 1024;
+    let client = Client::new(environment)?;
+    let session = Session::tests(&client)?;
+    let page = client.arena.pages(1);
+    for (pages, expected) in [
+        (MOST, result::SUCCESS),
+        (MOST + 1, result::OUT_OF_MEMORY),
+        (3 * MOST, result::OUT_OF_MEMORY),
+    ] {
+        let cookie = fresh_cookie();
+        let list = client.list((0..pages).map(|_| page.address));
+        let done = client.register_list(list.address, pages * PAGE, cookie)?;
+        check_eq!(done, result::SUCCESS, "a buffer of {pages} pages");
+        let reply = session.invoke(PARAMS, &[registered(cookie, 0, 1)])?;
+        reply.is(expected)?;
+        check_eq!(
+            client.unregister(cookie)?,
+            result::SUCCESS,
+            "taking {pages} pages back"
+        );
+    }
+    session.close()
+}
+
 case!(4, registered_memory_that_starts_inside_a_page_is_seen);
 fn registered_memory_that_starts_inside_a_page_is_seen(environment: &Environment) -> Outcome {
     let client = Client::new(environment)?;
