@@ -46,6 +46,9 @@ pub const HEADER_SIZE: usize = size_of::<Header>();
 /// Bytes of a parameter.
 pub const PARAMETER_SIZE: usize = size_of::<RawParameter>();
 
+/// Where a parameter that refers to memory names it (`shm_ref`), in bytes after the parameter's start.
+pub const REFERENCE_OFFSET: usize = offset_of!(RawParameter, words) + 2 * size_of::<u64>();
+
 /// `struct optee_msg_arg` without its parameters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
@@ -568,6 +571,28 @@ mod tests {
         assert_eq!(message.bytes(1000).len(), 224);
         assert_eq!(message.bytes_mut(1000).len(), 224);
         assert_eq!(message.parameter(6), Ok(Parameter::None));
+    }
+
+    #[test]
+    fn references_lie_where_they_are_said_to_lie() {
+        for parameter in [
+            Parameter::Registered {
+                direction: Direction::Input,
+                offset: 1,
+                size: 2,
+                reference: 3,
+            },
+            Parameter::Temporary {
+                direction: Direction::Input,
+                list: true,
+                address: 1,
+                size: 2,
+                reference: 3,
+            },
+        ] {
+            let bytes = parameter.to_bytes();
+            assert_eq!(bytes[REFERENCE_OFFSET..], 3_u64.to_le_bytes());
+        }
     }
 
     #[test]

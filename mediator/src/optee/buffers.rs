@@ -84,6 +84,13 @@ struct Buffer {
     extents: Extents,
 }
 
+impl Buffer {
+    /// Whether it is registered and calls may refer to it.
+    fn is_shared(&self) -> bool {
+        self.kind == Kind::Registered && self.state == State::Shared
+    }
+}
+
 /// Why a buffer can't be shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReserveError {
@@ -123,6 +130,8 @@ struct Table {
     capacity: u32,
     free: u32,
     by_cookie: HashTable<u32>,
+    /// Where registered buffers were found last, by [`recent_place`]: most calls refer to the same ones.
+    recent: [u32; RECENT],
     used: u32,
     registered: u32,
     pages: u64,
@@ -131,6 +140,14 @@ struct Table {
 }
 
 const END: u32 = u32::MAX;
+
+/// How many buffers are remembered as used; a power of two.
+const RECENT: usize = 16;
+
+/// The place in the memory of buffers that were used. Cookies are often addresses of structures of some 100 bytes.
+const fn recent_place(cookie: u64) -> usize {
+    (cookie >> 6 ^ cookie >> 10) as usize % RECENT
+}
 
 /// Spreads a cookie over the bits that the hash table looks at.
 ///
@@ -171,10 +188,17 @@ impl Table {
 
     /// The registered buffer that `cookie` stands for and that calls may refer to.
     fn shared(&mut self, cookie: u64) -> Option<(u32, &mut Buffer)> {
-        let index = self.find(cookie)?;
+        let hint = self.recent.get_mut(recent_place(cookie))?;
+        let is_it = |buffer: &Buffer| buffer.cookie == cookie && buffer.is_shared();
+        let index = if self.slab.get(*hint as usize).is_some_and(is_it) {
+            *hint
+        } else {
+            let index = self.find(cookie)?;
+            *self.recent.get_mut(recent_place(cookie))? = index;
+            index
+        };
         let buffer = self.slab.get_mut(index as usize)?;
-        let usable = buffer.kind == Kind::Registered && buffer.state == State::Shared;
-        usable.then_some((index, buffer))
+        buffer.is_shared().then_some((index, buffer))
     }
 
     fn forget_cookie(&mut self, index: u32, cookie: u64) {
@@ -206,6 +230,7 @@ impl Buffers {
                 capacity,
                 free: END,
                 by_cookie,
+                recent: [END; RECENT],
                 used: 0,
                 registered: 0,
                 pages: 0,
@@ -475,6 +500,28 @@ mod tests {
         assert!(another(CORE_PAGES_MAX).is_ok());
         let _ = buffers.clear();
         assert!(another(CORE_PAGES_MAX).is_ok());
+    }
+
+    #[test]
+    fn a_buffer_is_found_again_until_it_is_gone() {
+        let buffers = buffers();
+        // All of them have the same place among those that were used.
+        let cookies = [0, 1, 2];
+        let handles = cookies.map(|cookie| shared(&buffers, Kind::Registered, cookie, 1));
+        for _ in 0..2 {
+            for (cookie, handle) in cookies.into_iter().zip(handles) {
+                for _ in 0..2 {
+                    assert_eq!(buffers.refer(cookie, 0, 1), Ok((handle, 1)));
+                }
+            }
+        }
+        assert_eq!(buffers.release(2), Some(handles[2]));
+        assert_eq!(buffers.refer(2, 0, 1), Err(ReferenceError::Unknown));
+        assert_eq!(buffers.remove(handles[2]), 1);
+        assert_eq!(buffers.refer(2, 0, 1), Err(ReferenceError::Unknown));
+        let of_another_name = shared(&buffers, Kind::Registered, 9, 1);
+        assert_eq!(buffers.refer(2, 0, 1), Err(ReferenceError::Unknown));
+        assert_eq!(buffers.refer(9, 0, 1), Ok((of_another_name, 1)));
     }
 
     #[test]

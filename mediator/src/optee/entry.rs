@@ -1,7 +1,8 @@
 //! A new yielding call: copying the guest's message, checking it, and making the one that OP-TEE gets.
 
 use optee_abi::message::{
-    CAPACITY, Direction, Message, Parameter, TooManyParameters, command, size_with,
+    CAPACITY, Direction, Message, Parameter, REFERENCE_OFFSET, TooManyParameters, command,
+    size_with,
 };
 use optee_abi::pagelist::{PAGE_SIZE, pages_spanned};
 use optee_abi::result;
@@ -222,45 +223,34 @@ where
         // References to memory are all that means something else to OP-TEE than to the guest.
         self.post(call.index, &call.message, call.count);
         for index in indices(call.memory) {
-            let parameter = match (call.message.parameter(index), call.handles[index]) {
-                (
-                    Ok(Parameter::Registered {
-                        direction,
-                        offset,
-                        size,
-                        ..
-                    }),
-                    Some(handle),
-                ) => Parameter::Registered {
-                    direction,
-                    offset,
-                    size,
-                    reference: handle.get(),
-                },
-                (
-                    Ok(Parameter::Temporary {
-                        direction, size, ..
-                    }),
-                    Some(handle),
-                ) => Parameter::Registered {
+            let handle = call.handles[index];
+            if call.temporary >> index & 1 == 0
+                && let Some(handle) = handle
+            {
+                // Offset and size are the guest's.
+                self.post_reference(call.index, index, handle);
+                continue;
+            }
+            let Ok(Parameter::Temporary {
+                direction, size, ..
+            }) = call.message.parameter(index)
+            else {
+                return self.fail(call, result::GENERIC);
+            };
+            let parameter = match handle {
+                Some(handle) => Parameter::Registered {
                     direction,
                     offset: 0,
                     size,
                     reference: handle.get(),
                 },
-                (
-                    Ok(Parameter::Temporary {
-                        direction, size, ..
-                    }),
-                    None,
-                ) => Parameter::Temporary {
+                None => Parameter::Temporary {
                     direction,
                     list: false,
                     address: 0,
                     size,
                     reference: 0,
                 },
-                _ => Parameter::None,
             };
             self.post_parameter(call.index, index, parameter);
         }
@@ -397,6 +387,14 @@ where
         let (page, offset) = slot(index);
         let offset = offset + size_with(at);
         self.ports.shadow.write(page, offset, &parameter.to_bytes());
+    }
+
+    /// Has the reference to a registered buffer at `at` of the message in the slot at `index` name it by its handle.
+    fn post_reference(&self, index: usize, at: usize, handle: Handle) {
+        let (page, offset) = slot(index);
+        let offset = offset + size_with(at) + REFERENCE_OFFSET;
+        let reference = handle.get().to_le_bytes();
+        self.ports.shadow.write(page, offset, &reference);
     }
 
     /// Enters OP-TEE with the message with `count` parameters that lies in the call's slot.
