@@ -1,0 +1,219 @@
+use super::*;
+
+fn buffers() -> Buffers {
+    let limits = Limits {
+        buffer_bytes_max: 16 * PAGE_SIZE,
+        buffers_max: 3,
+        total_bytes_max: 20 * PAGE_SIZE,
+        calls_per_second: None,
+    };
+    Buffers::new(&limits, 2).unwrap()
+}
+
+fn shared(buffers: &Buffers, kind: Kind, cookie: u64, pages: u64) -> Handle {
+    let handle = buffers
+        .reserve(kind, cookie, 0, pages * PAGE_SIZE, pages)
+        .unwrap();
+    buffers.commit(handle, 0);
+    handle
+}
+
+#[test]
+fn op_tee_asks_for_some_pages_and_no_more() {
+    let buffers = Buffers::new(&Limits::default(), 8).unwrap();
+    let all = shared(&buffers, Kind::Rpc, 1, CORE_PAGES_MAX);
+    let another = |pages| buffers.reserve(Kind::Rpc, 2, 0, pages * PAGE_SIZE, pages);
+    assert_eq!(another(1), Err(ReserveError::Limit));
+    shared(&buffers, Kind::Registered, 3, CORE_PAGES_MAX + 1);
+    shared(&buffers, Kind::Temporary, 4, CORE_PAGES_MAX + 1);
+    assert_eq!(buffers.remove(all), CORE_PAGES_MAX);
+    assert_eq!(another(CORE_PAGES_MAX + 1), Err(ReserveError::Limit));
+    assert!(another(CORE_PAGES_MAX).is_ok());
+    let _ = buffers.clear();
+    assert!(another(CORE_PAGES_MAX).is_ok());
+}
+
+#[test]
+fn a_buffer_is_found_again_until_it_is_gone() {
+    let buffers = buffers();
+    // All of them have the same place among those that were used.
+    let cookies = [0, 1, 2];
+    let handles = cookies.map(|cookie| shared(&buffers, Kind::Registered, cookie, 1));
+    for _ in 0..2 {
+        for (cookie, handle) in cookies.into_iter().zip(handles) {
+            for _ in 0..2 {
+                assert_eq!(buffers.refer(cookie, 0, 1), Ok((handle, 1)));
+            }
+        }
+    }
+    assert_eq!(buffers.release(2), Some(handles[2]));
+    assert_eq!(buffers.refer(2, 0, 1), Err(ReferenceError::Unknown));
+    assert_eq!(buffers.remove(handles[2]), 1);
+    assert_eq!(buffers.refer(2, 0, 1), Err(ReferenceError::Unknown));
+    let of_another_name = shared(&buffers, Kind::Registered, 9, 1);
+    assert_eq!(buffers.refer(2, 0, 1), Err(ReferenceError::Unknown));
+    assert_eq!(buffers.refer(9, 0, 1), Ok((of_another_name, 1)));
+}
+
+#[test]
+fn what_calls_have_mapped_and_what_op_tee_asked_for_share_the_room() {
+    let buffers = Buffers::new(&Limits::default(), 8).unwrap();
+    assert!(buffers.map(CORE_PAGES_MAX - 1));
+    assert!(!buffers.map(2) && !buffers.map(u64::MAX));
+    let asked_for = |pages| buffers.reserve(Kind::Rpc, 2, 0, pages * PAGE_SIZE, pages);
+    assert_eq!(asked_for(2), Err(ReserveError::Limit));
+    let one = asked_for(1).unwrap();
+    assert!(!buffers.map(1));
+    buffers.unmap(CORE_PAGES_MAX - 1);
+    assert_eq!(buffers.remove(one), 1);
+    assert!(buffers.map(CORE_PAGES_MAX));
+}
+
+#[test]
+fn references_are_bounded_by_the_last_page() {
+    let buffers = buffers();
+    let handle = buffers.reserve(Kind::Registered, 7, 0x10, 100, 1).unwrap();
+    assert_eq!(
+        buffers.refer(7, 0, 1),
+        Err(ReferenceError::Unknown),
+        "OP-TEE does not know it yet"
+    );
+    buffers.commit(handle, 0);
+    assert_eq!(buffers.refer(7, 0, 0xff0), Ok((handle, 1)));
+    assert_eq!(buffers.refer(7, 1, 0xff0), Err(ReferenceError::OutOfBounds));
+    assert_eq!(
+        buffers.refer(7, u64::MAX, 2),
+        Err(ReferenceError::OutOfBounds)
+    );
+    assert_eq!(buffers.refer(8, 0, 1), Err(ReferenceError::Unknown));
+    assert_eq!(buffers.cookie(handle, 0, 0xff0), Some(7));
+    assert_eq!(buffers.cookie(handle, 0, 0xff1), None);
+}
+
+#[test]
+fn a_cookie_stands_for_one_buffer() {
+    let buffers = buffers();
+    let handle = shared(&buffers, Kind::Registered, 7, 1);
+    let again = |kind| buffers.reserve(kind, 7, 0, 1, 1);
+    assert_eq!(again(Kind::Registered), Err(ReserveError::CookieInUse));
+    assert_eq!(again(Kind::Rpc), Err(ReserveError::CookieInUse));
+    assert!(
+        again(Kind::Temporary).is_ok(),
+        "the cookie of temporary memory is no name"
+    );
+    assert_eq!(buffers.refer(7, 0, 1), Ok((handle, 1)));
+}
+
+#[test]
+fn limits_hold_and_come_back() {
+    let buffers = buffers();
+    assert_eq!(
+        buffers.reserve(Kind::Rpc, 1, 0, 16 * PAGE_SIZE + 1, 17),
+        Err(ReserveError::Limit)
+    );
+    let big = shared(&buffers, Kind::Rpc, 1, 16);
+    assert_eq!(
+        buffers.reserve(Kind::Registered, 2, 0, 1, 5),
+        Err(ReserveError::Limit)
+    );
+    assert_eq!(
+        buffers.reserve(Kind::Registered, 2, 0, 1, u64::MAX),
+        Err(ReserveError::Limit)
+    );
+    assert_eq!(buffers.remove(big), 16);
+    assert_eq!(buffers.remove(big), 0);
+    for cookie in 0..3 {
+        shared(&buffers, Kind::Registered, cookie, 1);
+    }
+    assert_eq!(
+        buffers.reserve(Kind::Registered, 3, 0, 1, 1),
+        Err(ReserveError::Limit)
+    );
+    shared(&buffers, Kind::Temporary, 3, 1);
+    shared(&buffers, Kind::Temporary, 4, 1);
+    assert_eq!(
+        buffers.reserve(Kind::Temporary, 5, 0, 1, 1),
+        Err(ReserveError::Limit)
+    );
+    assert_eq!(buffers.held(), (5, 5));
+    assert_eq!(buffers.clear(), 5);
+    assert_eq!(buffers.held(), (0, 0));
+    shared(&buffers, Kind::Registered, 3, 1);
+}
+
+#[test]
+fn a_handle_dies_with_its_buffer() {
+    let buffers = buffers();
+    let old = shared(&buffers, Kind::Registered, 7, 1);
+    assert_eq!(buffers.remove(old), 1);
+    let new = shared(&buffers, Kind::Registered, 7, 1);
+    assert_ne!(old, new);
+    assert_eq!(buffers.cookie(old, 0, 1), None);
+    assert_eq!(buffers.cookie(new, 0, 1), Some(7));
+    assert_eq!(buffers.cookie(Handle::MESSAGES, 0, 1), None);
+    assert_eq!(buffers.cookie(Handle::for_messages(1), 0, 1), None);
+    assert_eq!(buffers.cookie(Handle::claimed(0), 0, 1), None);
+}
+
+#[test]
+fn a_released_buffer_takes_no_new_references() {
+    let buffers = buffers();
+    let handle = shared(&buffers, Kind::Registered, 7, 1);
+    assert_eq!(buffers.release(7), Some(handle));
+    assert_eq!(buffers.release(7), None);
+    assert_eq!(buffers.refer(7, 0, 1), Err(ReferenceError::Unknown));
+    assert_eq!(
+        buffers.cookie(handle, 0, 1),
+        Some(7),
+        "a call that refers to it can go on"
+    );
+    assert_eq!(
+        buffers.reserve(Kind::Registered, 7, 0, 1, 1),
+        Err(ReserveError::CookieInUse)
+    );
+    buffers.keep(handle);
+    assert_eq!(buffers.refer(7, 0, 1), Ok((handle, 1)));
+}
+
+#[test]
+fn the_cookie_of_a_freed_rpc_buffer_can_be_used_at_once() {
+    let buffers = buffers();
+    let registered = shared(&buffers, Kind::Registered, 6, 1);
+    assert_eq!(
+        buffers.free(registered),
+        None,
+        "OP-TEE frees only what it had asked for"
+    );
+    let old = shared(&buffers, Kind::Rpc, 7, 1);
+    assert_eq!(
+        buffers.refer(7, 0, 1),
+        Err(ReferenceError::Unknown),
+        "no guest call names RPC memory"
+    );
+    assert_eq!(buffers.release(7), None);
+    assert_eq!(buffers.free(old), Some(7));
+    assert_eq!(buffers.free(old), None);
+    let new = shared(&buffers, Kind::Registered, 7, 1);
+    assert_eq!(buffers.remove(old), 1);
+    assert_eq!(
+        buffers.refer(7, 0, 1),
+        Ok((new, 1)),
+        "the end of the old one does not touch the new one"
+    );
+}
+
+#[test]
+fn colliding_cookies_are_told_apart() {
+    let limits = Limits {
+        buffers_max: 300,
+        ..Limits::default()
+    };
+    let buffers = Buffers::new(&limits, 0).unwrap();
+    let cookie = |index: u64| 0xffff_0000_1234_0000 + index * 0x80;
+    let handles: Vec<_> = (0..300)
+        .map(|index| shared(&buffers, Kind::Registered, cookie(index), 1))
+        .collect();
+    for (index, handle) in handles.iter().enumerate() {
+        assert_eq!(buffers.refer(cookie(index as u64), 0, 1), Ok((*handle, 1)));
+    }
+}
