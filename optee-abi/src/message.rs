@@ -46,9 +46,6 @@ pub const HEADER_SIZE: usize = size_of::<Header>();
 /// Bytes of a parameter.
 pub const PARAMETER_SIZE: usize = size_of::<RawParameter>();
 
-/// Where a parameter that refers to memory names it (`shm_ref`), in bytes after the parameter's start.
-pub const REFERENCE_OFFSET: usize = offset_of!(RawParameter, words) + 2 * size_of::<u64>();
-
 /// `struct optee_msg_arg` without its parameters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
@@ -149,11 +146,16 @@ pub enum Parameter {
 }
 
 impl Parameter {
-    /// The parameter as a message has it.
+    /// A reference to no memory, which can still ask for `size` bytes.
     #[must_use]
-    pub fn to_bytes(self) -> [u8; PARAMETER_SIZE] {
-        let raw = RawParameter::from(self);
-        zerocopy::transmute!(raw)
+    pub const fn null(direction: Direction, size: u64) -> Self {
+        Self::Temporary {
+            direction,
+            list: false,
+            address: 0,
+            size,
+            reference: 0,
+        }
     }
 }
 
@@ -320,12 +322,21 @@ impl Message {
 
     /// Takes over the bytes of `other` with its first `count` parameters.
     pub fn copy_from(&mut self, other: &Self, count: usize) {
+        self.copy_header(other);
+        for index in 0..count.min(CAPACITY) {
+            self.copy_parameter(index, other);
+        }
+    }
+
+    /// Takes over all of `other` but its parameters.
+    pub fn copy_header(&mut self, other: &Self) {
         self.header = other.header;
-        for (own, other) in self
-            .parameters
-            .iter_mut()
-            .zip(&other.parameters)
-            .take(count)
+    }
+
+    /// Takes over the parameter of `other` at `index`, which is below [`CAPACITY`], else nothing happens.
+    pub fn copy_parameter(&mut self, index: usize, other: &Self) {
+        if let (Some(own), Some(other)) =
+            (self.parameters.get_mut(index), other.parameters.get(index))
         {
             *own = *other;
         }
@@ -390,6 +401,13 @@ impl Message {
     pub fn set_size(&mut self, index: usize, size: u64) {
         if let Some(raw) = self.parameters.get_mut(index) {
             raw.words[1] = size;
+        }
+    }
+
+    /// Has the memory reference at `index` name another buffer (`shm_ref`): it has the same place in all of them.
+    pub fn set_reference(&mut self, index: usize, reference: u64) {
+        if let Some(raw) = self.parameters.get_mut(index) {
+            raw.words[2] = reference;
         }
     }
 
@@ -590,8 +608,10 @@ mod tests {
                 reference: 3,
             },
         ] {
-            let bytes = parameter.to_bytes();
-            assert_eq!(bytes[REFERENCE_OFFSET..], 3_u64.to_le_bytes());
+            let mut message = Message::new(command::INVOKE_COMMAND, &[Parameter::None, parameter]);
+            message.set_reference(1, 4);
+            assert_eq!(message.words(1), [1, 2, 4]);
+            assert_eq!(message.bytes(2)[88..96], 4_u64.to_le_bytes());
         }
     }
 

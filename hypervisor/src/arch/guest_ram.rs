@@ -106,6 +106,24 @@ impl GuestRam {
         (len as u64 <= run.len - offset).then_some(Pa(run.pa.0 + offset))
     }
 
+    #[cold]
+    #[inline(never)]
+    fn read_runs(&self, ipa: Ipa, into: &mut [u8]) -> Result<(), NotGuestMemory> {
+        // SAFETY: stage 2 maps only the VM's own memory, to which EL2 holds no references.
+        self.each_run(ipa, into.len(), |pa, range| unsafe {
+            memory::read(pa, &mut into[range]);
+        })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write_runs(&self, ipa: Ipa, from: &[u8]) -> Result<(), NotGuestMemory> {
+        // SAFETY: stage 2 maps only the VM's own memory, to which EL2 holds no references.
+        self.each_run(ipa, from.len(), |pa, range| unsafe {
+            memory::write(pa, &from[range]);
+        })
+    }
+
     /// Calls `each` with physical start and part of the range, for each contiguous part of `len` bytes from `ipa` on.
     fn each_run(
         &self,
@@ -138,10 +156,7 @@ impl GuestMemory for &'static GuestRam {
             unsafe { memory::read(pa, into) }
             return Ok(());
         }
-        // SAFETY: as above.
-        self.each_run(ipa, into.len(), |pa, range| unsafe {
-            memory::read(pa, &mut into[range]);
-        })
+        self.read_runs(ipa, into)
     }
 
     fn write(&self, ipa: Ipa, from: &[u8]) -> Result<(), NotGuestMemory> {
@@ -150,10 +165,7 @@ impl GuestMemory for &'static GuestRam {
             unsafe { memory::write(pa, from) }
             return Ok(());
         }
-        // SAFETY: as above.
-        self.each_run(ipa, from.len(), |pa, range| unsafe {
-            memory::write(pa, &from[range]);
-        })
+        self.write_runs(ipa, from)
     }
 
     fn pin(&self, pages: u64) {

@@ -243,7 +243,11 @@ impl ShadowPages {
             page < self.pages && offset <= PAGE && len <= PAGE - offset,
             "a shadow access stays in its page"
         );
-        Pa(self.start as u64 + (page * PAGE + offset) as u64)
+        // In the allocation, so nothing wraps.
+        Pa(self
+            .start
+            .wrapping_add(page.wrapping_mul(PAGE))
+            .wrapping_add(offset) as u64)
     }
 }
 

@@ -7,44 +7,55 @@
 //! pins and unpins as many as these functions say.
 
 use alloc::vec::Vec;
+use core::cell::Cell;
+use core::num::{NonZeroU32, NonZeroU64};
 
 use hashbrown::HashTable;
 use optee_abi::pagelist::PAGE_SIZE;
-use spin::Mutex;
+use spin::{Mutex, MutexGuard};
 
 use super::limits::Limits;
 use super::partition::NoHeap;
 use super::place::{Extents, Place};
 
-/// What stands for a buffer on the secure side (`shm_ref`): index and generation. Never 0.
+/// What stands for a buffer on the secure side (`shm_ref`): generation and index + 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Handle(u64);
+pub(super) struct Handle(NonZeroU64);
 
 impl Handle {
     /// The mediator's own buffer, which holds the messages. No guest cookie stands for it.
-    pub(super) const MESSAGES: Self = Self(0xffff_ffff);
+    pub(super) const MESSAGES: Self = Self::mint(u32::MAX - 1, 0);
 
     /// Another one for the same purpose.
-    pub(super) fn for_messages(number: u32) -> Self {
-        Self((u64::from(number) << 32) | Self::MESSAGES.0)
+    pub(super) const fn for_messages(number: u32) -> Self {
+        Self::mint(u32::MAX - 1, number)
     }
 
-    fn mint(index: u32, generation: u32) -> Self {
-        Self((u64::from(generation) << 32) | (u64::from(index) + 1))
+    const fn mint(index: u32, generation: u32) -> Self {
+        let place = NonZeroU32::MIN.saturating_add(index).get() as u64;
+        match NonZeroU64::new((generation as u64) << 32 | place) {
+            Some(handle) => Self(handle),
+            None => unreachable!(),
+        }
     }
 
     fn index(self) -> Option<usize> {
-        usize::try_from((self.0 & 0xffff_ffff).checked_sub(1)?).ok()
+        let place = self.0.get() as u32;
+        Some(place.checked_sub(1)? as usize)
+    }
+
+    fn generation(self) -> u32 {
+        (self.0.get() >> 32) as u32
     }
 
     /// The number that OP-TEE gets to see.
     pub(super) fn get(self) -> u64 {
-        self.0
+        self.0.get()
     }
 
     /// Takes a number that OP-TEE names for a handle; whether it is one, each use checks.
-    pub(super) fn claimed(number: u64) -> Self {
-        Self(number)
+    pub(super) fn claimed(number: u64) -> Option<Self> {
+        NonZeroU64::new(number).map(Self)
     }
 }
 
@@ -131,7 +142,7 @@ struct Table {
     free: u32,
     by_cookie: HashTable<u32>,
     /// Where registered buffers were found last, by [`recent_place`]: most calls refer to the same ones.
-    recent: [u32; RECENT],
+    recent: [Cell<u32>; RECENT],
     used: u32,
     registered: u32,
     pages: u64,
@@ -142,11 +153,11 @@ struct Table {
 const END: u32 = u32::MAX;
 
 /// How many buffers are remembered as used; a power of two.
-const RECENT: usize = 16;
+const RECENT: usize = 256;
 
 /// The place in the memory of buffers that were used. Cookies are often addresses of structures of some 100 bytes.
 const fn recent_place(cookie: u64) -> usize {
-    (cookie >> 6 ^ cookie >> 10) as usize % RECENT
+    (cookie >> 6 ^ cookie >> 14) as usize % RECENT
 }
 
 /// Spreads a cookie over the bits that the hash table looks at.
@@ -173,7 +184,7 @@ impl Table {
     fn by_handle(&mut self, handle: Handle) -> Option<&mut Buffer> {
         let index = handle.index()?;
         let buffer = self.slab.get_mut(index)?;
-        let alive = buffer.state != State::Free && u64::from(buffer.generation) == handle.0 >> 32;
+        let alive = buffer.state != State::Free && buffer.generation == handle.generation();
         alive.then_some(buffer)
     }
 
@@ -187,18 +198,19 @@ impl Table {
     }
 
     /// The registered buffer that `cookie` stands for and that calls may refer to.
-    fn shared(&mut self, cookie: u64) -> Option<(u32, &mut Buffer)> {
-        let hint = self.recent.get_mut(recent_place(cookie))?;
-        let is_it = |buffer: &Buffer| buffer.cookie == cookie && buffer.is_shared();
-        let index = if self.slab.get(*hint as usize).is_some_and(is_it) {
-            *hint
-        } else {
-            let index = self.find(cookie)?;
-            *self.recent.get_mut(recent_place(cookie))? = index;
-            index
+    #[inline]
+    fn shared(&self, cookie: u64) -> Option<(u32, &Buffer)> {
+        let recent = self.recent.get(recent_place(cookie))?;
+        let shared_at = |index: u32| {
+            let buffer = self.slab.get(index as usize)?;
+            (buffer.cookie == cookie && buffer.is_shared()).then_some((index, buffer))
         };
-        let buffer = self.slab.get_mut(index as usize)?;
-        buffer.is_shared().then_some((index, buffer))
+        if let Some(found) = shared_at(recent.get()) {
+            return Some(found);
+        }
+        let found = shared_at(self.find(cookie)?)?;
+        recent.set(found.0);
+        Some(found)
     }
 
     fn forget_cookie(&mut self, index: u32, cookie: u64) {
@@ -230,7 +242,7 @@ impl Buffers {
                 capacity,
                 free: END,
                 by_cookie,
-                recent: [END; RECENT],
+                recent: [const { Cell::new(END) }; RECENT],
                 used: 0,
                 registered: 0,
                 pages: 0,
@@ -371,22 +383,11 @@ impl Buffers {
         table.core_pages = table.core_pages.saturating_sub(pages);
     }
 
-    /// Follows a guest's reference to `size` bytes from `offset` on of a registered buffer, and says how many pages that
-    /// has.
-    ///
-    /// The bounds are those of OP-TEE (`mobj_reg_shm_alloc`, 4.5.0): a buffer reaches to the end of its last page.
-    pub(super) fn refer(
-        &self,
-        cookie: u64,
-        offset: u64,
-        size: u64,
-    ) -> Result<(Handle, u64), ReferenceError> {
-        let mut table = self.table.lock();
-        let (index, buffer) = table.shared(cookie).ok_or(ReferenceError::Unknown)?;
-        if !within(buffer, offset, size) {
-            return Err(ReferenceError::OutOfBounds);
+    /// The registered buffers, to follow the references of a message one after the other.
+    pub(super) fn registered(&self) -> RegisteredBuffers<'_> {
+        RegisteredBuffers {
+            table: self.table.lock(),
         }
-        Ok((Handle::mint(index, buffer.generation), buffer.pages))
     }
 
     /// Follows OP-TEE's reference to `size` bytes from `offset` on of a buffer, and gives the guest's cookie.
@@ -398,7 +399,7 @@ impl Buffers {
 
     /// Where up to `len` bytes from `offset` on of a registered buffer lie in guest memory.
     pub(super) fn place(&self, cookie: u64, offset: u64, len: usize) -> Option<Place> {
-        let mut table = self.table.lock();
+        let table = self.table.lock();
         let (_, buffer) = table.shared(cookie)?;
         buffer
             .extents
@@ -408,7 +409,8 @@ impl Buffers {
     /// The guest wants a registered buffer back: from now on no call can refer to it.
     pub(super) fn release(&self, cookie: u64) -> Option<Handle> {
         let mut table = self.table.lock();
-        let (index, buffer) = table.shared(cookie)?;
+        let (index, _) = table.shared(cookie)?;
+        let buffer = table.slab.get_mut(index as usize)?;
         buffer.state = State::Released;
         Some(Handle::mint(index, buffer.generation))
     }
@@ -456,6 +458,33 @@ impl Buffers {
     pub(super) fn held(&self) -> (u32, u64) {
         let table = self.table.lock();
         (table.used, table.pages)
+    }
+}
+
+/// The registered buffers of a guest, which stay as they are as long as this lives.
+#[derive(Debug)]
+pub(super) struct RegisteredBuffers<'a> {
+    table: MutexGuard<'a, Table>,
+}
+
+impl RegisteredBuffers<'_> {
+    /// Follows a guest's reference to `size` bytes from `offset` on of a registered buffer, and says how many pages that
+    /// has.
+    ///
+    /// The bounds are those of OP-TEE (`mobj_reg_shm_alloc`, 4.5.0): a buffer reaches to the end of its last page.
+    #[inline]
+    pub(super) fn refer(
+        &self,
+        cookie: u64,
+        offset: u64,
+        size: u64,
+    ) -> Result<(Handle, u64), ReferenceError> {
+        let found = self.table.shared(cookie);
+        let (index, buffer) = found.ok_or(ReferenceError::Unknown)?;
+        if !within(buffer, offset, size) {
+            return Err(ReferenceError::OutOfBounds);
+        }
+        Ok((Handle::mint(index, buffer.generation), buffer.pages))
     }
 }
 

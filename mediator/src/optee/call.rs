@@ -31,14 +31,15 @@ pub(super) struct Call {
     pub(super) message: Message,
     /// How many parameters of it are to be looked at.
     pub(super) count: usize,
+    /// The same as OP-TEE gets it.
+    pub(super) posted: Message,
     /// Where the guest has it.
     pub(super) place: Place,
     /// Where the guest has room for RPCs.
     pub(super) argument: Argument,
-    /// What stands for the memory of each parameter on the secure side.
+    /// What stands on the secure side for the buffer that the message is about, or for the temporary memory of each
+    /// parameter.
     pub(super) handles: [Option<Handle>; CAPACITY],
-    /// A bit for each parameter that refers to memory.
-    pub(super) memory: u8,
     /// What its parameters bring back.
     pub(super) back: Back,
     /// Pages that OP-TEE has in its own address space for the call.
@@ -103,6 +104,8 @@ pub(super) enum Paused {
     Translation,
     /// OP-TEE had no thread; this is for another try.
     Enter(Entry),
+    /// The session that is to be closed is in use.
+    CloseSession,
     /// The guest makes more calls than it may: this one begins at this time of the CPU's counter.
     Turn(Start, u64),
 }
@@ -125,8 +128,10 @@ pub(super) enum Stage {
 /// Where a guest has room for RPCs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Argument {
-    /// Behind its message.
-    Follows(Place),
+    /// Behind its message; it was not needed yet.
+    Follows,
+    /// Behind its message, here.
+    Here(Place),
     /// Where it said when it was asked.
     Allocated(Allocated),
     /// It was not asked yet.
@@ -151,10 +156,10 @@ impl Call {
             stage: Stage::Message,
             message: Message::default(),
             count: 0,
+            posted: Message::default(),
             place: Place::contiguous(crate::address::Ipa(0), 0),
             argument: Argument::Missing,
             handles: [None; CAPACITY],
-            memory: 0,
             back: Back::default(),
             core_pages: 0,
             temporary: 0,
@@ -181,7 +186,6 @@ impl Call {
         self.count = 0;
         self.argument = Argument::Missing;
         self.handles = [None; CAPACITY];
-        self.memory = 0;
         self.back = Back::default();
         self.temporary = 0;
         self.shared = 0;

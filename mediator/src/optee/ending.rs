@@ -116,7 +116,7 @@ where
         match flow {
             Flow::Enter(entry) => self.follow(call, entry),
             _ => {
-                self.unmap(&mut call);
+                self.optee_is_done(&mut call);
                 self.slots.release(call);
                 Step::Over
             }
@@ -138,7 +138,7 @@ where
                     if status == status::ETHREAD_LIMIT {
                         self.sessions.opened(call.message.session(), None);
                     }
-                    self.unmap(&mut call);
+                    self.optee_is_done(&mut call);
                     self.slots.release(call);
                     return Step::Over;
                 }

@@ -83,6 +83,7 @@ where
             Waiting::Interrupt => self.back_to_optee(call),
             Waiting::Pause(Paused::Translation) => Flow::Translate,
             Waiting::Pause(Paused::Enter(entry)) => Flow::Enter(entry),
+            Waiting::Pause(Paused::CloseSession) => self.close_session(call),
             Waiting::Pause(Paused::Turn(start, turn)) => self.await_turn(call, start, turn),
             Waiting::Command => self.take_reply(call),
             Waiting::ArgumentAlloc => {
@@ -149,7 +150,7 @@ where
     }
 
     /// Lets the guest take an interrupt and then come back to what was stopped.
-    fn pause(&self, call: &mut Call, at: Paused) -> Flow {
+    pub(super) fn pause(&self, call: &mut Call, at: Paused) -> Flow {
         self.counters.pauses.add(1);
         call.waiting = Waiting::Pause(at);
         Flow::ASK_TO_TAKE_INTERRUPTS
@@ -238,8 +239,7 @@ where
                 if done {
                     let number = self.registrations.load(Ordering::Relaxed);
                     self.buffers.commit(handle, number);
-                    call.shared |= 1 << index;
-                    return self.proceed(call);
+                    return self.shared(call, index, handle);
                 }
                 call.handles[index] = None;
                 self.forget(handle);
@@ -272,6 +272,7 @@ where
     }
 
     /// The message comes back with an error, and OP-TEE does not get it.
+    #[inline(never)]
     pub(super) fn fail(&self, call: &mut Call, result: u32) -> Flow {
         self.counters.refused.add(1);
         call.message.set_result(result, result::ORIGIN_COMMS);
@@ -302,8 +303,9 @@ where
         self.complete(call)
     }
 
-    /// OP-TEE has nothing mapped for the call any more.
-    pub(super) fn unmap(&self, call: &mut Call) {
+    /// OP-TEE is done with the call: it has nothing mapped for it any more, and the session may be closed.
+    pub(super) fn optee_is_done(&self, call: &mut Call) {
+        self.sessions.let_go(call.index);
         if call.core_pages != 0 {
             self.buffers.unmap(core::mem::take(&mut call.core_pages));
         }
@@ -311,7 +313,7 @@ where
 
     /// Ends the call. Memory that the guest provided for RPCs goes back to it, unless it lets the mediator keep it.
     pub(super) fn complete(&self, call: &mut Call) -> Flow {
-        self.unmap(call);
+        self.optee_is_done(call);
         if let Argument::Allocated(argument) =
             core::mem::replace(&mut call.argument, Argument::Missing)
         {

@@ -1,15 +1,14 @@
 //! A new yielding call: copying the guest's message, checking it, and making the one that OP-TEE gets.
 
 use optee_abi::message::{
-    CAPACITY, Direction, Message, Parameter, REFERENCE_OFFSET, TooManyParameters, command,
-    size_with,
+    CAPACITY, Direction, Message, Parameter, TooManyParameters, command, size_with,
 };
 use optee_abi::pagelist::{PAGE_SIZE, pages_spanned};
 use optee_abi::result;
 use optee_abi::smc::{self, status};
 
 use super::buffers::{Handle, Kind, ReferenceError, ReserveError};
-use super::call::{Argument, Call, Stage, indices};
+use super::call::{Argument, Call, Paused, Stage};
 use super::engine::{Entry, Flow};
 use super::list::{Purpose, Source, Translation};
 use super::pace::Start;
@@ -35,7 +34,6 @@ where
             arguments: [a1, a2, a3],
         } = start;
         let named = smc::join(a1, a2);
-        let rpc_size = size_with(self.optee.rpc_parameters);
         let place = match function {
             smc::CALL_WITH_REGD_ARG => {
                 let offset = u64::from(a3 as u32);
@@ -59,16 +57,13 @@ where
             call.place = place;
             return self.fail(call, result::BAD_PARAMETERS);
         };
-        let Some(own) = place.part(0, size_with(count)) else {
-            return self.refuse_call(status::EBADADDR);
-        };
-        call.place = own;
+        call.place = place;
         call.count = count;
         if function != smc::CALL_WITH_ARG {
-            match place.part(size_with(count), rpc_size) {
-                Some(rpc) => call.argument = Argument::Follows(rpc),
-                None => return self.refuse_call(status::EBADADDR),
+            if size_with(count) + size_with(self.optee.rpc_parameters) > place.len() {
+                return self.refuse_call(status::EBADADDR);
             }
+            call.argument = Argument::Follows;
         } else if let Some(cached) = call.cached.take() {
             call.argument = Argument::Allocated(cached);
         }
@@ -81,8 +76,8 @@ where
         call.stage = Stage::Message;
         match call.message.command() {
             command::OPEN_SESSION => self.open_session(call),
+            command::CLOSE_SESSION => self.close_session(call),
             command::INVOKE_COMMAND
-            | command::CLOSE_SESSION
             | command::CANCEL
             | command::DO_BOTTOM_HALF
             | command::STOP_ASYNC_NOTIF => self.check_parameters(call),
@@ -98,6 +93,7 @@ where
     }
 
     /// The guest opens a session: that is where access to trusted applications is decided.
+    #[inline(never)]
     fn open_session(&self, call: &mut Call) -> Flow {
         if !self.sessions.has_room() {
             return self.fail(call, result::OUT_OF_MEMORY);
@@ -140,12 +136,44 @@ where
         }
     }
 
+    /// The guest closes a session. Calls that were let pass because of what the session is with come to their end before.
+    #[inline(never)]
+    pub(super) fn close_session(&self, call: &mut Call) -> Flow {
+        if self.sessions.may_close(call.message.session()) {
+            self.check_parameters(call)
+        } else {
+            self.pause(call, Paused::CloseSession)
+        }
+    }
+
     /// Checks the parameters of a message for a TA, finds what they refer to, and notes what they bring back.
     fn check_parameters(&self, call: &mut Call) -> Flow {
+        let pages = match self.follow_references(call) {
+            Ok(pages) => pages,
+            Err(result) => return self.fail(call, result),
+        };
+        if pages != 0 && !self.is_for_loaded_application(call) {
+            if !self.buffers.map(pages) {
+                return self.fail(call, result::OUT_OF_MEMORY);
+            }
+            call.core_pages = pages;
+        }
+        self.proceed(call)
+    }
+
+    /// Makes the message that OP-TEE gets: what refers to buffers refers to them by handle, and what is temporary memory to
+    /// none yet. Says how many pages all of them have, or what is wrong with one.
+    fn follow_references(&self, call: &mut Call) -> Result<u64, u32> {
+        let Call {
+            message, posted, ..
+        } = call;
         let mut pages = 0_u64;
-        for index in 0..call.count {
+        let mut registered = None;
+        posted.copy_header(message);
+        for index in (0..CAPACITY).take(call.count) {
             let bit = 1 << index;
-            match call.message.parameter(index) {
+            posted.copy_parameter(index, message);
+            match message.parameter(index) {
                 Ok(Parameter::None) => {}
                 Ok(Parameter::Value { direction, .. }) => {
                     call.back.note_value(bit, direction);
@@ -156,20 +184,16 @@ where
                     size,
                     reference,
                 }) => {
-                    match self.buffers.refer(reference, offset, size) {
-                        Ok((handle, of_buffer)) => {
-                            call.handles[index] = Some(handle);
-                            pages = pages.saturating_add(of_buffer);
-                        }
+                    let (handle, of_buffer) = registered
+                        .get_or_insert_with(|| self.buffers.registered())
+                        .refer(reference, offset, size)
                         // As OP-TEE says (set_rmem_param, core/tee/entry_std.c, 4.5.0).
-                        Err(ReferenceError::Unknown) => {
-                            return self.fail(call, result::BAD_PARAMETERS);
-                        }
-                        Err(ReferenceError::OutOfBounds) => {
-                            return self.fail(call, result::SECURITY);
-                        }
-                    }
-                    call.memory |= bit;
+                        .map_err(|reason| match reason {
+                            ReferenceError::Unknown => result::BAD_PARAMETERS,
+                            ReferenceError::OutOfBounds => result::SECURITY,
+                        })?;
+                    posted.set_reference(index, handle.get());
+                    pages = pages.saturating_add(of_buffer);
                     call.back.note_memory(bit, direction);
                 }
                 Ok(Parameter::Temporary {
@@ -178,25 +202,19 @@ where
                     size,
                     ..
                 }) => {
+                    posted.set_parameter(index, Parameter::null(direction, size));
                     if address != 0 {
                         call.temporary |= bit;
                         // What spans no number of pages is refused when it is to be shared.
                         let spanned = pages_spanned(Ipa(address).page_offset(), size.max(1));
                         pages = pages.saturating_add(spanned.unwrap_or(0));
                     }
-                    call.memory |= bit;
                     call.back.note_memory(bit, direction);
                 }
-                Err(_) => return self.fail(call, result::BAD_PARAMETERS),
+                Err(_) => return Err(result::BAD_PARAMETERS),
             }
         }
-        if pages != 0 && !self.is_for_loaded_application(call) {
-            if !self.buffers.map(pages) {
-                return self.fail(call, result::OUT_OF_MEMORY);
-            }
-            call.core_pages = pages;
-        }
-        self.proceed(call)
+        Ok(pages)
     }
 
     /// Whether the message is for a trusted application that was loaded. OP-TEE itself serves the others, and maps the
@@ -206,7 +224,7 @@ where
         if message.command() == command::OPEN_SESSION {
             self.sessions.is_loaded(message.application().map(Uuid))
         } else {
-            self.sessions.is_with_loaded(message.session())
+            self.sessions.hold_if_loaded(call.index, message.session())
         }
     }
 
@@ -220,44 +238,31 @@ where
             return self.share(call, left.trailing_zeros() as usize);
         }
         call.stage = Stage::Message;
-        // References to memory are all that means something else to OP-TEE than to the guest.
-        self.post(call.index, &call.message, call.count);
-        for index in indices(call.memory) {
-            let handle = call.handles[index];
-            if call.temporary >> index & 1 == 0
-                && let Some(handle) = handle
-            {
-                // Offset and size are the guest's.
-                self.post_reference(call.index, index, handle);
-                continue;
-            }
-            let Ok(Parameter::Temporary {
-                direction, size, ..
-            }) = call.message.parameter(index)
-            else {
-                return self.fail(call, result::GENERIC);
-            };
-            let parameter = match handle {
-                Some(handle) => Parameter::Registered {
-                    direction,
-                    offset: 0,
-                    size,
-                    reference: handle.get(),
-                },
-                None => Parameter::Temporary {
-                    direction,
-                    list: false,
-                    address: 0,
-                    size,
-                    reference: 0,
-                },
-            };
-            self.post_parameter(call.index, index, parameter);
-        }
+        self.post(call.index, &call.posted, call.count);
         self.sent(call, call.count)
     }
 
+    /// OP-TEE knows the temporary memory of the parameter at `index` now: the message names it by its handle.
+    pub(super) fn shared(&self, call: &mut Call, index: usize, handle: Handle) -> Flow {
+        let Ok(Parameter::Temporary {
+            direction, size, ..
+        }) = call.message.parameter(index)
+        else {
+            return self.fail(call, result::GENERIC);
+        };
+        call.shared |= 1 << index;
+        let buffer = Parameter::Registered {
+            direction,
+            offset: 0,
+            size,
+            reference: handle.get(),
+        };
+        call.posted.set_parameter(index, buffer);
+        self.proceed(call)
+    }
+
     /// Begins to share the temporary memory of the parameter at `index`.
+    #[inline(never)]
     fn share(&self, call: &mut Call, index: usize) -> Flow {
         call.stage = Stage::Share(index);
         let Ok(Parameter::Temporary {
@@ -284,6 +289,7 @@ where
     }
 
     /// The guest registers a buffer.
+    #[inline(never)]
     fn register(&self, call: &mut Call) -> Flow {
         let Ok(Parameter::Temporary {
             list,
@@ -311,6 +317,7 @@ where
     }
 
     /// The guest takes a buffer back. OP-TEE waits until no call refers to it any more.
+    #[inline(never)]
     fn unregister(&self, call: &mut Call) -> Flow {
         let handle = match call.message.parameter(0) {
             Ok(Parameter::Registered { reference, .. }) if call.count == 1 => {
@@ -380,21 +387,6 @@ where
     fn post(&self, index: usize, message: &Message, count: usize) {
         let (page, offset) = slot(index);
         self.ports.shadow.write(page, offset, message.bytes(count));
-    }
-
-    /// Writes the parameter at `at` of the message in the slot at `index` anew.
-    fn post_parameter(&self, index: usize, at: usize, parameter: Parameter) {
-        let (page, offset) = slot(index);
-        let offset = offset + size_with(at);
-        self.ports.shadow.write(page, offset, &parameter.to_bytes());
-    }
-
-    /// Has the reference to a registered buffer at `at` of the message in the slot at `index` name it by its handle.
-    fn post_reference(&self, index: usize, at: usize, handle: Handle) {
-        let (page, offset) = slot(index);
-        let offset = offset + size_with(at) + REFERENCE_OFFSET;
-        let reference = handle.get().to_le_bytes();
-        self.ports.shadow.write(page, offset, &reference);
     }
 
     /// Enters OP-TEE with the message with `count` parameters that lies in the call's slot.

@@ -178,7 +178,7 @@ impl Optee {
             buffers: Buffers::new(&limits, others)?,
             pool: Pool::new(self.message_pages(), present)?,
             slots: Slots::new(self.threads)?,
-            sessions: Sessions::new()?,
+            sessions: Sessions::new(self.threads)?,
             counters: Counters::default(),
             notifications: Notifications::default(),
             pace,

@@ -85,16 +85,13 @@ where
         call.command.copy_from(&call.request, call.request_count);
         for index in 0..call.request_count {
             let bit = 1 << index;
-            let parameter = match call.request.parameter(index) {
-                Ok(Parameter::None) => continue,
+            match call.request.parameter(index) {
+                Ok(Parameter::None) => {}
                 Ok(Parameter::Value {
                     direction,
                     meta: false,
                     ..
-                }) => {
-                    call.request_back.note_value(bit, direction);
-                    continue;
-                }
+                }) => call.request_back.note_value(bit, direction),
                 Ok(
                     Parameter::Registered {
                         direction,
@@ -110,13 +107,8 @@ where
                     },
                 ) => {
                     call.request_back.note_memory(bit, direction);
-                    Parameter::Temporary {
-                        direction,
-                        list: false,
-                        address: 0,
-                        size,
-                        reference: 0,
-                    }
+                    call.command
+                        .set_parameter(index, Parameter::null(direction, size));
                 }
                 Ok(Parameter::Registered {
                     direction,
@@ -124,23 +116,15 @@ where
                     size,
                     reference,
                 }) => {
-                    let handle = Handle::claimed(reference);
-                    let cookie = self
-                        .buffers
-                        .cookie(handle, offset, size)
+                    let cookie = Handle::claimed(reference)
+                        .and_then(|handle| self.buffers.cookie(handle, offset, size))
                         .ok_or(result::BAD_PARAMETERS)?;
                     call.request_back.note_memory(bit, direction);
-                    Parameter::Registered {
-                        direction,
-                        offset,
-                        size,
-                        reference: cookie,
-                    }
+                    call.command.set_reference(index, cookie);
                 }
                 // Any other has an address that means nothing to the guest.
                 _ => return Err(result::BAD_PARAMETERS),
-            };
-            call.command.set_parameter(index, parameter);
+            }
         }
         Ok(())
     }
@@ -156,7 +140,7 @@ where
         else {
             return Err(result::BAD_PARAMETERS);
         };
-        let handle = Handle::claimed(claimed);
+        let handle = Handle::claimed(claimed).ok_or(result::BAD_PARAMETERS)?;
         let cookie = self.buffers.free(handle).ok_or(result::BAD_PARAMETERS)?;
         call.forgetting = Some(handle);
         call.command = free_command(kind, cookie);
@@ -165,10 +149,17 @@ where
 
     /// Gives the guest the command, and asks for memory to put it in first where there is none.
     fn deliver(&self, call: &mut Call) -> Flow {
+        if call.argument == Argument::Follows {
+            let size = size_with(self.optee.rpc_parameters);
+            match call.place.part(size_with(call.count), size) {
+                Some(place) => call.argument = Argument::Here(place),
+                None => return self.answer(call, result::COMMUNICATION),
+            }
+        }
         let (place, cookie) = match call.argument {
-            Argument::Follows(place) => (place, 0),
+            Argument::Here(place) => (place, 0),
             Argument::Allocated(Allocated { place, cookie }) => (place, cookie),
-            Argument::Missing => {
+            Argument::Follows | Argument::Missing => {
                 call.waiting = Waiting::ArgumentAlloc;
                 let size = size_with(self.optee.rpc_parameters) as u64;
                 return Flow::Ask(RpcFunction::Alloc, [size, 0]);
@@ -215,8 +206,10 @@ where
     /// it brings back.
     pub(super) fn take_reply(&self, call: &mut Call) -> Flow {
         let place = match call.argument {
-            Argument::Follows(place) | Argument::Allocated(Allocated { place, .. }) => place,
-            Argument::Missing => return self.answer(call, result::COMMUNICATION),
+            Argument::Here(place) | Argument::Allocated(Allocated { place, .. }) => place,
+            Argument::Follows | Argument::Missing => {
+                return self.answer(call, result::COMMUNICATION);
+            }
         };
         let provides_memory = call.request.command() == rpc::SHM_ALLOC;
         let count = if provides_memory {

@@ -4,7 +4,7 @@
 use optee_abi::message::{Direction, Message, Parameter, command};
 use optee_abi::result;
 use optee_abi::rpc;
-use optee_abi::smc::RpcFunction;
+use optee_abi::smc::{RpcFunction, status};
 
 use super::fake::{
     ARG, Act, BUFFER, Guest, SESSION, World, assert_nothing_left, exchange, get, guest, invoke,
@@ -96,29 +96,70 @@ fn what_op_tee_refuses_gives_the_room_back() {
     assert_eq!(result_of(&world, &guest, &call), result::SUCCESS);
 }
 
-#[test]
-fn an_application_that_was_loaded_uses_as_much_as_the_guest_shares() {
-    let (world, guest) = guest();
-    register(&world, &guest, 1, BUFFER, ROOM);
-    register(&world, &guest, 2, BUFFER, ROOM);
+/// Opens a session with an application that OP-TEE has the guest load, and gives its number.
+fn open_and_load(world: &World, guest: &Guest) -> u32 {
     let [first, second] = APPLICATION;
     let load = |words| Message::new(rpc::LOAD_TA, &[value(Direction::Input, words)]);
     // A library of it has another name.
     for words in [[1, 2, 0], [first, second, 0]] {
         world.command(load(words), |_| ());
     }
-    let library = send(&world, &guest, &open());
+    let library = send(world, guest, &open());
     assert!(is_rpc(&library, RpcFunction::Command));
-    let application = resume(&guest, &library);
+    let application = resume(guest, &library);
     assert!(is_rpc(&application, RpcFunction::Command));
-    resume(&guest, &application);
-    let opened = get(&world, ARG);
+    resume(guest, &application);
+    let opened = get(world, ARG);
     assert_eq!(opened.result(), result::SUCCESS);
+    opened.session()
+}
+
+#[test]
+fn a_session_is_not_closed_under_a_call_that_is_let_pass_for_it() {
+    let (world, guest) = guest();
+    register(&world, &guest, 1, BUFFER, ROOM);
+    register(&world, &guest, 2, BUFFER, ROOM);
+    let session = open_and_load(&world, &guest);
+    let uses_both = invoke_in(session, &[a_byte_of(1), a_byte_of(2)]);
+    world.act(Act::Interrupt);
+    let interrupted = send(&world, &guest, &uses_both);
+    assert!(is_rpc(&interrupted, RpcFunction::ForeignInterrupt));
+
+    // OP-TEE would give its number to the next session, which may be with a pseudo-TA.
+    let before = world.message_count();
+    let mut close = Message::new(command::CLOSE_SESSION, &[]);
+    close.set_session(session);
+    let mut closing = send(&world, &guest, &close);
+    for _ in 0..3 {
+        assert!(is_rpc(&closing, RpcFunction::ForeignInterrupt));
+        closing = resume(&guest, &closing);
+    }
+    assert_eq!(world.message_count(), before);
+
+    resume(&guest, &interrupted);
+    assert_eq!(
+        result_of(&world, &guest, &uses_both),
+        result::OUT_OF_MEMORY,
+        "it is about to be closed"
+    );
+    let closed = resume(&guest, &closing);
+    assert_eq!(closed[0], u64::from(status::OK));
+    assert_eq!(world.last_message().command(), command::CLOSE_SESSION);
+    guest.destroy();
+    assert_nothing_left(&world, &guest);
+}
+
+#[test]
+fn an_application_that_was_loaded_uses_as_much_as_the_guest_shares() {
+    let (world, guest) = guest();
+    register(&world, &guest, 1, BUFFER, ROOM);
+    register(&world, &guest, 2, BUFFER, ROOM);
+    let session = open_and_load(&world, &guest);
     let both = [a_byte_of(1), a_byte_of(2)];
     let in_session = |session| result_of(&world, &guest, &invoke_in(session, &both));
-    assert_eq!(in_session(opened.session()), result::SUCCESS);
+    assert_eq!(in_session(session), result::SUCCESS);
     assert_eq!(
-        in_session(opened.session() + 1),
+        in_session(session + 1),
         result::OUT_OF_MEMORY,
         "of another session nothing is known"
     );
