@@ -164,13 +164,7 @@ fn take_interrupts(vcpu: Option<&mut Vcpu>, cpu: usize) -> Next {
     let mut next = Next::Resume;
     while let Some(interrupt) = gic::acknowledge() {
         match (interrupt, &mut vcpu) {
-            (Interrupt::VirtualTimer, Some(vcpu)) => {
-                // It is this CPU's own vCPU: the flag it raises is looked at before it is entered.
-                let _ = vcpu
-                    .vm
-                    .gic
-                    .raise_hardware_ppi(vcpu.index, timer::VIRTUAL_TIMER);
-            }
+            (Interrupt::VirtualTimer, Some(vcpu)) => vcpu.raise_timer(cpu),
             (Interrupt::VirtualTimer, None) => gic::deactivate_ppi(cpu, timer::VIRTUAL_TIMER),
             (Interrupt::Maintenance, Some(vcpu)) => {
                 vcpu.sync_interrupts(cpu);

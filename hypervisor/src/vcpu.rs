@@ -194,6 +194,14 @@ impl Vcpu {
         self.vm.deliver(kicks, self.index);
     }
 
+    /// The virtual timer of this CPU, number `cpu`, fired for the vCPU, which is loaded.
+    pub fn raise_timer(&self, cpu: usize) {
+        let mut lrs = list_registers(cpu);
+        self.vm
+            .gic
+            .raise_hardware_ppi(self.index, timer::VIRTUAL_TIMER, &mut lrs);
+    }
+
     /// The value of general-purpose register `n`; 31 is XZR.
     pub fn register(&self, n: usize) -> u64 {
         self.context.x.get(n).copied().unwrap_or(0)

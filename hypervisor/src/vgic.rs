@@ -157,10 +157,12 @@ impl VirtualGic {
         self.change(|state| state.pulse_spi(intid))
     }
 
-    /// The physical PPI `intid` fired for `vcpu`, was acknowledged and is active. The guest gets it as a hardware
-    /// interrupt: its deactivation deactivates the physical one.
-    pub fn raise_hardware_ppi(&self, vcpu: usize, intid: u32) -> Kicks {
-        self.change(|state| state.raise_hardware_ppi(vcpu, intid))
+    /// The physical PPI `intid` fired for `vcpu`, which is on this CPU, was acknowledged and is active. The guest gets it as a
+    /// hardware interrupt: its deactivation deactivates the physical one.
+    ///
+    /// Where it still has the list register of the time before it goes there at once, without [`sync`](Self::sync).
+    pub fn raise_hardware_ppi<L: ListRegisters>(&self, vcpu: usize, intid: u32, lrs: &mut L) {
+        let _ = self.change(|state| state.raise_hardware_ppi(vcpu, intid, lrs));
     }
 
     /// Whether a hardware PPI of `vcpu` is pending or active. If so, the physical one has to be active when the vCPU comes
@@ -172,7 +174,12 @@ impl VirtualGic {
     /// Whether `vcpu` must come by [`sync`](Self::sync) before it is entered. Takes no lock.
     #[inline]
     pub fn needs_sync(&self, vcpu: usize) -> bool {
-        self.attention.load(Ordering::Acquire) & Kicks::one(vcpu).0 != 0
+        // vCPUs are fewer than bits: nothing is shifted out, and nothing needs to be checked on each entry.
+        self.attention
+            .load(Ordering::Acquire)
+            .wrapping_shr(vcpu as u32)
+            & 1
+            == 1
     }
 
     /// Reads back what the guest did with the list registers of `vcpu`, which is on this CPU, and fills them anew, the

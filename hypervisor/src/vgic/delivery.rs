@@ -127,12 +127,41 @@ impl State {
         self.spis_changed(bit)
     }
 
-    pub(super) fn raise_hardware_ppi(&mut self, vcpu: usize, intid: u32) -> Kicks {
+    /// A PPI that still has its list register goes there again at once, as [`fill`](Self::fill) would have it: what waits for a list
+    /// register is less urgent.
+    pub(super) fn raise_hardware_ppi<L: ListRegisters>(
+        &mut self,
+        vcpu: usize,
+        intid: u32,
+        lrs: &mut L,
+    ) -> Kicks {
         if intid >= PRIVATE {
             return Kicks::NONE;
         }
-        self.vcpus[vcpu].private.raise_hardware(1 << intid);
-        Kicks::one(vcpu)
+        let Vcpu {
+            private,
+            in_use,
+            listed,
+            ..
+        } = &mut self.vcpus[vcpu];
+        let (n, bit) = (intid as usize, 1 << intid);
+        let own = ones(*in_use).find(|&lr| listed.get(lr) == Some(&intid));
+        if let Some(lr) = own {
+            private.unlist(n, lrs.read(lr));
+        }
+        private.raise_hardware(bit);
+        match own {
+            Some(lr) if private.due(self.groups) & bit != 0 => {
+                lrs.write(lr, private.list(n, intid, self.groups));
+                Kicks::NONE
+            }
+            Some(lr) => {
+                *in_use &= !(1 << lr);
+                lrs.write(lr, 0);
+                Kicks::one(vcpu)
+            }
+            None => Kicks::one(vcpu),
+        }
     }
 
     pub(super) fn hardware_ppi_in_flight(&self, vcpu: usize, intid: u32) -> bool {

@@ -4,7 +4,8 @@ use super::*;
 fn the_guest_deactivates_the_physical_interrupt() {
     let gic = gic(1);
     let mut cpu = Cpu::default();
-    assert_eq!(gic.raise_hardware_ppi(0, TIMER), Kicks(1));
+    gic.raise_hardware_ppi(0, TIMER, &mut cpu);
+    assert!(gic.needs_sync(0));
     assert!(gic.hardware_ppi_in_flight(0, TIMER) && gic.has_pending(0));
     sync(&gic, 0, &mut cpu);
     assert_ne!(cpu.lr(TIMER) & HW, 0);
@@ -18,7 +19,7 @@ fn the_guest_deactivates_the_physical_interrupt() {
 fn it_stays_in_flight_across_a_change_of_vcpus() {
     let gic = gic(1);
     let mut cpu = Cpu::default();
-    let _ = gic.raise_hardware_ppi(0, TIMER);
+    gic.raise_hardware_ppi(0, TIMER, &mut cpu);
     let _ = gic.save(0, &mut cpu);
     assert!(gic.hardware_ppi_in_flight(0, TIMER), "pending");
     sync(&gic, 0, &mut cpu);
@@ -35,20 +36,55 @@ fn it_stays_in_flight_across_a_change_of_vcpus() {
 fn it_can_fire_again_before_the_end_was_seen() {
     let gic = gic(1);
     let mut cpu = Cpu::default();
-    let _ = gic.raise_hardware_ppi(0, TIMER);
+    gic.raise_hardware_ppi(0, TIMER, &mut cpu);
     for _ in 0..3 {
         sync(&gic, 0, &mut cpu);
         assert_eq!(cpu.serve(), [TIMER]);
-        let _ = gic.raise_hardware_ppi(0, TIMER);
+        gic.raise_hardware_ppi(0, TIMER, &mut cpu);
     }
     assert_eq!(cpu.deactivated, [TIMER; 3]);
+}
+
+#[test]
+fn firing_again_it_goes_to_its_list_register_at_once() {
+    let gic = gic(1);
+    let mut cpu = Cpu::default();
+    gic.raise_hardware_ppi(0, TIMER, &mut cpu);
+    sync(&gic, 0, &mut cpu);
+    assert_eq!(cpu.serve(), [TIMER]);
+    for count in 2..4 {
+        gic.raise_hardware_ppi(0, TIMER, &mut cpu);
+        assert!(!gic.needs_sync(0) && gic.has_pending(0) && gic.hardware_ppi_in_flight(0, TIMER));
+        assert_eq!(cpu.serve(), [TIMER]);
+        assert_eq!(cpu.deactivated.len(), count);
+    }
+    let _ = gic.save(0, &mut cpu);
+    assert!(!gic.hardware_ppi_in_flight(0, TIMER) && !gic.has_pending(0));
+}
+
+#[test]
+fn firing_again_disabled_it_loses_its_list_register() {
+    let gic = gic(2);
+    let mut cpu = Cpu::default();
+    gic.raise_hardware_ppi(0, TIMER, &mut cpu);
+    sync(&gic, 0, &mut cpu);
+    assert_eq!(cpu.serve(), [TIMER]);
+    let _ = gic.redistributor_write(0, SGI_FRAME + ICENABLER, 4, 1 << TIMER);
+    gic.raise_hardware_ppi(0, TIMER, &mut cpu);
+    assert_eq!(cpu.in_use(), []);
+    sync(&gic, 0, &mut cpu);
+    assert_eq!(cpu.in_use(), []);
+    assert!(gic.hardware_ppi_in_flight(0, TIMER) && !gic.has_pending(0));
+    let _ = gic.redistributor_write(0, SGI_FRAME + ISENABLER, 4, 1 << TIMER);
+    sync(&gic, 0, &mut cpu);
+    assert_eq!(cpu.serve(), [TIMER]);
 }
 
 #[test]
 fn clearing_its_pending_state_has_no_effect() {
     let gic = gic(1);
     let mut cpu = Cpu::default();
-    let _ = gic.raise_hardware_ppi(0, TIMER);
+    gic.raise_hardware_ppi(0, TIMER, &mut cpu);
     let _ = gic.redistributor_write(0, SGI_FRAME + ICPENDR, 4, 1 << TIMER);
     sync(&gic, 0, &mut cpu);
     let _ = gic.redistributor_write(0, SGI_FRAME + ICPENDR, 4, 1 << TIMER);
@@ -60,7 +96,7 @@ fn clearing_its_pending_state_has_no_effect() {
 fn clearing_its_active_state_frees_the_physical_interrupt() {
     let gic = gic(1);
     let mut cpu = Cpu::default();
-    let _ = gic.raise_hardware_ppi(0, TIMER);
+    gic.raise_hardware_ppi(0, TIMER, &mut cpu);
     sync(&gic, 0, &mut cpu);
     let _ = cpu.acknowledge();
     let _ = gic.redistributor_write(0, SGI_FRAME + ICACTIVER, 4, 1 << TIMER);
@@ -74,7 +110,7 @@ fn clearing_its_active_state_frees_the_physical_interrupt() {
 fn clearing_its_active_state_from_afar_does_too() {
     let gic = gic(2);
     let mut cpu = Cpu::default();
-    let _ = gic.raise_hardware_ppi(0, TIMER);
+    gic.raise_hardware_ppi(0, TIMER, &mut cpu);
     sync(&gic, 0, &mut cpu);
     let _ = cpu.acknowledge();
     let _ = gic.save(0, &mut cpu);
@@ -90,7 +126,7 @@ fn disabled_it_stays_in_flight_and_out_of_the_list_registers() {
     let gic = gic(1);
     let mut cpu = Cpu::default();
     let _ = gic.redistributor_write(0, SGI_FRAME + ICENABLER, 4, 1 << TIMER);
-    let _ = gic.raise_hardware_ppi(0, TIMER);
+    gic.raise_hardware_ppi(0, TIMER, &mut cpu);
     sync(&gic, 0, &mut cpu);
     assert_eq!(cpu.in_use(), []);
     assert!(gic.hardware_ppi_in_flight(0, TIMER) && !gic.has_pending(0));
@@ -100,12 +136,12 @@ fn disabled_it_stays_in_flight_and_out_of_the_list_registers() {
 fn firing_anew_it_is_not_taken_for_the_one_given_up() {
     let gic = gic(2);
     let mut cpu = Cpu::default();
-    let _ = gic.raise_hardware_ppi(0, TIMER);
+    gic.raise_hardware_ppi(0, TIMER, &mut cpu);
     sync(&gic, 0, &mut cpu);
     let _ = cpu.acknowledge();
     let _ = gic.save(0, &mut cpu);
     let _ = gic.redistributor_write(0, SGI_FRAME + ICACTIVER, 4, 1 << TIMER);
-    let _ = gic.raise_hardware_ppi(0, TIMER);
+    gic.raise_hardware_ppi(0, TIMER, &mut cpu);
     sync(&gic, 0, &mut cpu);
     assert_eq!(cpu.deactivated, [], "the guest has not seen it yet");
     assert_eq!(cpu.serve(), [TIMER]);
@@ -116,7 +152,7 @@ fn firing_anew_it_is_not_taken_for_the_one_given_up() {
 fn made_pending_by_software_it_stands_for_no_physical_interrupt() {
     let gic = gic(1);
     let mut cpu = Cpu::default();
-    let _ = gic.raise_hardware_ppi(0, TIMER);
+    gic.raise_hardware_ppi(0, TIMER, &mut cpu);
     sync(&gic, 0, &mut cpu);
     assert_eq!(cpu.serve(), [TIMER]);
     sync(&gic, 0, &mut cpu);

@@ -5,7 +5,7 @@ fn a_vm_that_restarts_finds_nothing() {
     let gic = gic(2);
     let mut cpu = Cpu::default();
     let _ = gic.pulse_spi(40);
-    let _ = gic.raise_hardware_ppi(0, TIMER);
+    gic.raise_hardware_ppi(0, TIMER, &mut cpu);
     sync(&gic, 0, &mut cpu);
     let _ = cpu.acknowledge();
     let _ = gic.save(0, &mut cpu);

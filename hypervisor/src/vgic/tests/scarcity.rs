@@ -18,6 +18,25 @@ fn the_most_urgent_come_first_and_the_rest_after_the_underflow() {
 }
 
 #[test]
+fn a_timer_that_fires_again_leaves_its_list_register_to_a_more_urgent_interrupt() {
+    let gic = gic(1);
+    let mut cpu = Cpu::default();
+    let _ = gic.redistributor_write(0, SGI_FRAME + IPRIORITYR + 24, 4, 0xf000_0000);
+    for n in 0..3 {
+        let _ = gic.pulse_spi(40 + n);
+    }
+    gic.raise_hardware_ppi(0, TIMER, &mut cpu);
+    sync(&gic, 0, &mut cpu);
+    assert_eq!(cpu.serve(), [40, 41, 42, TIMER]);
+    for n in 0..4 {
+        let _ = gic.pulse_spi(50 + n);
+    }
+    gic.raise_hardware_ppi(0, TIMER, &mut cpu);
+    sync(&gic, 0, &mut cpu);
+    assert_eq!(cpu.in_use(), [50, 51, 52, 53]);
+}
+
+#[test]
 fn an_active_interrupt_keeps_its_list_register_among_equals() {
     let gic = gic(1);
     let mut cpu = Cpu::default();
