@@ -71,8 +71,10 @@ impl Cpu {
     fn run_in_turn(&mut self, current: usize) -> Next {
         let (number, vcpu) = (self.number, &mut self.vcpus[current]);
         let mut meter = Meter::new();
+        // It begins when the vCPU is looked at, and ends with a look at all of them.
+        let has_other_work = vcpu.has_other_work();
         loop {
-            let (cause, next) = if vcpu.has_other_work() {
+            let (cause, next) = if has_other_work {
                 (Cause::Start, do_other_work(vcpu, number))
             } else {
                 enter(vcpu, number)
@@ -148,14 +150,26 @@ fn do_other_work(vcpu: &mut Vcpu, cpu: usize) -> Next {
 
 /// Enters a vCPU that is loaded into this CPU, number `cpu`, and serves its exit.
 fn enter(vcpu: &mut Vcpu, cpu: usize) -> (Cause, Next) {
-    match vcpu.run(cpu) {
-        Exit::Synchronous => serve_trap(vcpu, cpu),
-        Exit::Interrupt => (Cause::Interrupt, take_interrupts(Some(vcpu), cpu)),
-        Exit::SystemError => {
-            vcpu.vm.stop(After::Off, Some("SError"));
-            (Cause::Other, Next::Reschedule)
-        }
+    let exit = vcpu.run(cpu);
+    if exit != Exit::Synchronous {
+        return serve_asynchronous(vcpu, cpu, exit);
     }
+    let (cause, next) = serve_trap(vcpu, cpu);
+    if next == Next::Resume && registers::interrupt_pending() {
+        // The guest would leave again at once.
+        return (cause, take_interrupts(Some(vcpu), cpu));
+    }
+    (cause, next)
+}
+
+/// Serves another exit than a synchronous exception.
+#[inline(never)]
+fn serve_asynchronous(vcpu: &mut Vcpu, cpu: usize, exit: Exit) -> (Cause, Next) {
+    if exit == Exit::Interrupt {
+        return (Cause::Interrupt, take_interrupts(Some(vcpu), cpu));
+    }
+    vcpu.vm.stop(After::Off, Some("SError"));
+    (Cause::Other, Next::Reschedule)
 }
 
 /// Takes all interrupts that wait on this CPU, number `cpu`, where `vcpu` is loaded if one is.
@@ -172,26 +186,39 @@ fn take_interrupts(vcpu: Option<&mut Vcpu>, cpu: usize) -> Next {
             }
             (Interrupt::Maintenance, None) => gic::maintenance_done(),
             (Interrupt::Kick | Interrupt::HypervisorTimer, _) => next = Next::Reschedule,
-            (Interrupt::Shared(intid), _) if Machine::get().console_interrupt == Some(intid) => {
-                operator::take_input();
-            }
-            (Interrupt::Shared(intid), _) if Machine::get().tee_interrupt == Some(intid) => {
-                // It does not say for which VM.
-                Machine::get().vms.iter().for_each(|vm| vm.notify());
-            }
-            (Interrupt::Shared(intid), _) => log::warn!("interrupt {intid} is nobody's"),
+            (Interrupt::Shared(intid), _) => serve_shared_interrupt(intid),
         }
     }
     next
 }
 
+#[inline(never)]
+fn serve_shared_interrupt(intid: u32) {
+    let machine = Machine::get();
+    if machine.console_interrupt == Some(intid) {
+        operator::take_input();
+    } else if machine.tee_interrupt == Some(intid) {
+        // It does not say for which VM.
+        machine.vms.iter().for_each(|vm| vm.notify());
+    } else {
+        log::warn!("interrupt {intid} is nobody's");
+    }
+}
+
 /// Serves a synchronous exception of a vCPU that is loaded into CPU number `cpu`.
 fn serve_trap(vcpu: &mut Vcpu, cpu: usize) -> (Cause, Next) {
-    match syndrome::decode(registers::esr()) {
-        Trap::Smc(immediate) => {
-            vcpu.skip_instruction();
-            serve_call(vcpu, Conduit::Smc, immediate)
-        }
+    let syndrome = registers::esr();
+    if let Some(immediate) = syndrome::smc(syndrome) {
+        vcpu.skip_instruction();
+        return serve_call(vcpu, Conduit::Smc, immediate);
+    }
+    serve_other_trap(vcpu, cpu, syndrome)
+}
+
+/// Serves a synchronous exception that is no SMC.
+#[inline(never)]
+fn serve_other_trap(vcpu: &mut Vcpu, cpu: usize, syndrome: u64) -> (Cause, Next) {
+    match syndrome::decode(syndrome) {
         Trap::Hvc(immediate) => serve_call(vcpu, Conduit::Hvc, immediate),
         Trap::WaitForInterrupt => {
             vcpu.skip_instruction();

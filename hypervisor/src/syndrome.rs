@@ -1,14 +1,12 @@
 //! Why a guest trapped, out of ESR_EL2 (DDI0487J.a, D19.2.37).
 
-/// A synchronous exception from EL1 or EL0, decoded.
+/// A synchronous exception from EL1 or EL0 that is no [SMC](smc), decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trap {
     /// WFI or WFE.
     WaitForInterrupt,
     /// HVC with this immediate. The PC is behind it already.
     Hvc(u16),
-    /// SMC with this immediate. The PC is still at it.
-    Smc(u16),
     /// MSR, MRS or a system instruction.
     SystemRegister(SystemRegisterAccess),
     /// A load or store that stage 2 does not allow.
@@ -95,13 +93,19 @@ const fn bits(value: u64, high: u32, low: u32) -> u64 {
     value >> low & ((1 << (high - low + 1)) - 1)
 }
 
-/// Decodes ESR_EL2 of a synchronous exception from a guest.
+/// The immediate of an SMC, if ESR_EL2 speaks of one. The PC is still at it.
+#[must_use]
+#[inline]
+pub fn smc(esr: u64) -> Option<u16> {
+    (bits(esr, 31, 26) == 0x17).then(|| bits(esr, 15, 0) as u16)
+}
+
+/// Decodes ESR_EL2 of another synchronous exception from a guest.
 #[must_use]
 pub fn decode(esr: u64) -> Trap {
     match bits(esr, 31, 26) as u8 {
         0x01 => Trap::WaitForInterrupt,
         0x16 => Trap::Hvc(bits(esr, 15, 0) as u16),
-        0x17 => Trap::Smc(bits(esr, 15, 0) as u16),
         0x18 => Trap::SystemRegister(SystemRegisterAccess {
             register: RegisterName {
                 op0: bits(esr, 21, 20) as u8,
@@ -142,7 +146,9 @@ mod tests {
 
     #[test]
     fn an_smc_and_an_hvc_carry_their_immediate() {
-        assert_eq!(decode(0x5e00_0000), Trap::Smc(0));
+        assert_eq!(smc(0x5e00_0000), Some(0));
+        assert_eq!(smc(0x5e00_1234), Some(0x1234));
+        assert_eq!(smc(0x5a00_1234), None);
         assert_eq!(decode(0x5a00_1234), Trap::Hvc(0x1234));
     }
 

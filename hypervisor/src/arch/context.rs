@@ -40,7 +40,8 @@ const _: () = assert!(
 /// PSTATE of a CPU that starts: EL1 with SP_EL1, all interrupts masked (DDI0487 C5.2.19).
 const PSTATE_START: u64 = 0b1111 << 6 | 0b0101;
 
-/// Why the guest left.
+/// Why the guest left. The vectors give these numbers.
+#[repr(u64)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// A synchronous exception: ESR_EL2 tells which.
@@ -108,24 +109,16 @@ impl Context {
     /// it can reach is its own.
     pub unsafe fn run(&mut self) -> Exit {
         unsafe extern "C" {
-            fn enter_guest(context: *mut Context) -> u64;
+            fn enter_guest(context: *mut Context) -> Exit;
         }
-        // SAFETY: `enter_guest` keeps the registers that the procedure call standard asks for and writes to the context
-        // alone; the caller vouches for what the guest can do meanwhile.
-        match unsafe { enter_guest(self) } {
-            EXIT_SYNCHRONOUS => Exit::Synchronous,
-            EXIT_INTERRUPT => Exit::Interrupt,
-            _ => Exit::SystemError,
-        }
+        // SAFETY: `enter_guest` keeps the registers that the procedure call standard asks for, writes to the context
+        // alone, and returns the number of one of the three; the caller vouches for what the guest can do meanwhile.
+        unsafe { enter_guest(self) }
     }
 }
 
 /// ESR_EL2 of `smc #0` from AArch64: class 0x17, IL (DDI0487J.a, D19.2.37).
 const ESR_SMC_0: u64 = 0x17 << 26 | 1 << 25;
-
-const EXIT_SYNCHRONOUS: u64 = 0;
-const EXIT_INTERRUPT: u64 = 1;
-const EXIT_SYSTEM_ERROR: u64 = 2;
 
 global_asm!(
     ".macro from_el2 offset",
@@ -254,9 +247,9 @@ global_asm!(
     "dsb nsh",
     "isb",
     ".popsection",
-    synchronous = const EXIT_SYNCHRONOUS,
-    interrupt = const EXIT_INTERRUPT,
-    system_error = const EXIT_SYSTEM_ERROR,
+    synchronous = const Exit::Synchronous as u64,
+    interrupt = const Exit::Interrupt as u64,
+    system_error = const Exit::SystemError as u64,
     pc = const offset_of!(Context, pc),
     workarounds_pass = const offset_of!(Context, workarounds_pass),
     workaround_1 = const ARCH_WORKAROUND_1,
