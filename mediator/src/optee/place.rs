@@ -85,11 +85,17 @@ impl Place {
         memory: &M,
         into: &mut [u8],
     ) -> Result<(), NotGuestMemory> {
-        if into.len() > self.len {
-            return Err(NotGuestMemory);
-        }
         if into.len() <= self.first_len {
             return memory.read(self.first, into);
+        }
+        self.read_both(memory, into)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_both<M: GuestMemory>(&self, memory: &M, into: &mut [u8]) -> Result<(), NotGuestMemory> {
+        if into.len() > self.len {
+            return Err(NotGuestMemory);
         }
         let (first, second) = into.split_at_mut(self.first_len);
         memory.read(self.first, first)?;
@@ -102,11 +108,17 @@ impl Place {
         memory: &M,
         from: &[u8],
     ) -> Result<(), NotGuestMemory> {
-        if from.len() > self.len {
-            return Err(NotGuestMemory);
-        }
         if from.len() <= self.first_len {
             return memory.write(self.first, from);
+        }
+        self.write_both(memory, from)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write_both<M: GuestMemory>(&self, memory: &M, from: &[u8]) -> Result<(), NotGuestMemory> {
+        if from.len() > self.len {
+            return Err(NotGuestMemory);
         }
         let (first, second) = from.split_at(self.first_len);
         memory.write(self.first, first)?;
