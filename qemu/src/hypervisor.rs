@@ -2,20 +2,17 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use object::elf::{EM_AARCH64, PT_LOAD};
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
 use object::{Endianness, Object as _};
 use thiserror::Error;
 
+use crate::cargo::build_bare_metal;
 use crate::config::Mediator;
 use crate::placement::{HYPERVISOR_BASE, HYPERVISOR_SIZE};
 use crate::progress::Progress;
-
-/// The target that the hypervisor is built for: EL2 without the FP registers, which are the guests'.
-const TARGET: &str = "aarch64-unknown-none-softfloat";
 
 /// Why an image can't be the hypervisor.
 #[derive(Debug, PartialEq, Eq, Error)]
@@ -79,43 +76,6 @@ pub fn build(mediators: &[Mediator], progress: &Progress) -> Result<PathBuf> {
     )?;
     step.done();
     Ok(elf)
-}
-
-/// Builds a program for the bare machine and returns the path of its ELF file.
-pub(crate) fn build_bare_metal(package: &str, program: &str, options: &[&str]) -> Result<PathBuf> {
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .current_dir(checkout())
-        .args([
-            "build",
-            "--quiet",
-            "--profile",
-            "firmware",
-            "--package",
-            package,
-        ])
-        .args(["--bin", program, "--target", TARGET])
-        .args(options)
-        .args(["--message-format", "json-render-diagnostics"])
-        .stdin(Stdio::null())
-        .output()
-        .context("cargo can't be started")?;
-    if !output.status.success() {
-        return Err(anyhow!(
-            "{program} can't be built:\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        ));
-    }
-    executable(&String::from_utf8_lossy(&output.stdout), program)
-        .with_context(|| format!("cargo built {program} but named no executable"))
-}
-
-/// The executable that cargo's messages, one JSON object a line, name.
-fn executable(messages: &str, program: &str) -> Option<PathBuf> {
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == program)
-        .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
 }
 
 /// Reads an ELF file or a flat binary and returns what is to lie at the hypervisor's base.
@@ -323,19 +283,5 @@ mod tests {
             flatten(larger, HYPERVISOR),
             Err(ImageError::Elf(_))
         ));
-    }
-
-    #[test]
-    fn the_executable_is_found_among_cargo_s_messages() {
-        let messages = r#"{"reason":"compiler-artifact","target":{"name":"log"},"executable":null}
-not json
-{"reason":"compiler-artifact","target":{"name":"hypervisor"},"executable":null}
-{"reason":"compiler-artifact","target":{"name":"hypervisor"},"executable":"/t/hypervisor"}
-{"reason":"build-finished","success":true}"#;
-        assert_eq!(
-            executable(messages, "hypervisor"),
-            Some(PathBuf::from("/t/hypervisor"))
-        );
-        assert_eq!(executable("{}", "hypervisor"), None);
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod bench;
 pub mod cache;
+mod cargo;
 pub mod cli;
 pub mod config;
 pub mod conformance;

@@ -96,7 +96,7 @@ pub fn arguments(machine: &Machine, boot: Boot<'_>) -> Vec<OsString> {
 }
 
 /// A path as the value of one of QEMU's options, in which a comma ends the value unless it is doubled.
-fn option_path(path: &Path) -> OsString {
+pub(crate) fn option_path(path: &Path) -> OsString {
     use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
     let mut bytes = Vec::new();
     for byte in path.as_os_str().as_bytes() {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use crate::hypervisor::{Place, build_bare_metal, flatten};
+use crate::cargo::build_bare_metal;
+use crate::hypervisor::{Place, flatten};
 use crate::logs::RunFolder;
 use crate::progress::Progress;
 

@@ -13,8 +13,9 @@ use dtoolkit::Node as _;
 use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 
+use crate::cargo::build_bare_metal;
 use crate::config::Machine;
-use crate::hypervisor::{build_bare_metal, flat_image};
+use crate::hypervisor::flat_image;
 use crate::initramfs::{Job, guest_initramfs};
 use crate::interrupt::Interrupt;
 use crate::kernel_image::KernelImage;

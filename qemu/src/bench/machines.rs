@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 
 use crate::cache::Cache;
+use crate::cargo::build_plugin;
 use crate::config::{Description, GuestCommand, Overlay, Overrides};
 use crate::firmware::{FirmwareRequest, OpteeImages, firmware};
 use crate::host_tools;
@@ -20,21 +21,48 @@ use crate::workloads;
 
 use super::cases::Figures;
 use super::direct::{Base, DirectMachine};
-use super::{ALONE, BenchOptions, PAIR, waiting};
+use super::frames::{self, Frames};
+use super::{ALONE, APART, BenchOptions, PAIR, waiting};
 
 /// The program that measures.
 const PROGRAM: &str = "call-costs";
+/// The plugin that counts each CPU's instructions.
+const COUNTER: &str = "instruction-counter";
 /// How long each machine may take.
 const LIMIT: Duration = Duration::from_secs(900);
+/// Frames, each between marks, without the kernel's bookkeeping of memory each second, which may cost a third of a frame.
+const MARKED_FRAMES: &str = "echo 3600 > /proc/sys/vm/stat_interval; call-costs marked-frames";
+/// What a CPU that is never idle executes at least, divided by what another one does.
+const BUSY: f64 = 0.9;
 /// The guests of the descriptions.
 const FIRST: &str = "vm1";
 const SECOND: &str = "vm2";
+
+/// What the second guest does while the first one is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Neighbour {
+    /// Nothing.
+    Idle,
+    /// It registers buffers of 8 MiB without end.
+    Registering,
+}
+
+impl Neighbour {
+    fn job(self) -> &'static str {
+        match self {
+            Self::Idle => "sleep 1000",
+            Self::Registering => "call-costs hog",
+        }
+    }
+}
 
 /// Runs machines.
 pub(super) struct Machines<'a> {
     options: &'a BenchOptions,
     progress: &'a Progress,
     overlay: PathBuf,
+    /// The plugin that counts each CPU's instructions.
+    counter: PathBuf,
 }
 
 impl<'a> Machines<'a> {
@@ -44,10 +72,14 @@ impl<'a> Machines<'a> {
         let overlay = options.logs.join("bench-programs");
         workloads::overlay(&[PROGRAM], &overlay, progress)?;
         workloads::drm_ta(&overlay, progress)?;
+        let step = progress.step("Building the plugin that counts instructions");
+        let counter = build_plugin(COUNTER)?;
+        step.done();
         Ok(Self {
             options,
             progress,
             overlay,
+            counter,
         })
     }
 
@@ -147,6 +179,32 @@ impl<'a> Machines<'a> {
         machine.until_off = Some(FIRST.to_owned());
         self.run(&machine, |_| Ok(()))?;
         self.figures(FIRST)
+    }
+
+    /// What frames cost the first guest's CPU while the second guest, on another CPU, is idle or registers.
+    pub(super) fn frames_beside(&self, neighbour: Neighbour) -> Result<Frames, RunError> {
+        let jobs = [(FIRST, MARKED_FRAMES), (SECOND, neighbour.job())];
+        let mut machine = self.machine(APART, self.overrides(false, &jobs));
+        machine.until_off = Some(FIRST.to_owned());
+        let log = self.logs("ours").join("frames.log");
+        machine.qemu_arguments = frames::qemu_arguments(&self.counter, &log);
+        self.run(&machine, |mut operator| {
+            if neighbour == Neighbour::Registering {
+                // In this order, or the frames began too early.
+                operator.wait_for(SECOND, LIMIT, |line| line == "hog: registers")?;
+                operator.wait_for(FIRST, LIMIT, |line| line == "frames: begin")?;
+            }
+            Ok(())
+        })?;
+        let frames = frames::read(&log)?;
+        if neighbour == Neighbour::Registering && frames.elsewhere < BUSY {
+            return Err(anyhow!(
+                "{SECOND} executed {:.2} of what {FIRST} did: it was not kept busy",
+                frames.elsewhere
+            )
+            .into());
+        }
+        Ok(frames)
     }
 
     /// Instructions from the hypervisor's first to that of the last of two guests.

@@ -2,6 +2,7 @@
 
 mod cases;
 mod direct;
+mod frames;
 mod machines;
 mod plot;
 mod report;
@@ -16,9 +17,9 @@ use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::run::RunError;
 
-use cases::{Latency, Measured, Measurements};
+use cases::{Measured, Measurements};
 use direct::Base;
-use machines::Machines;
+use machines::{Machines, Neighbour};
 
 pub use report::{BenchReport, CaseReport, Judged, Unit};
 
@@ -28,11 +29,10 @@ const ALONE: &str = "bench.toml";
 const ALONE_CE: &str = "bench-ce.toml";
 /// Two guests on one CPU.
 const PAIR: &str = "bench-pair.toml";
-/// Two guests on CPUs of their own.
+/// Two guests with a CPU each.
+const APART: &str = "bench-apart.toml";
+/// Two guests on four CPUs, two each.
 const PARALLEL: &str = "bench-parallel.toml";
-
-/// How often a figure that depends on what else the host does is measured.
-const TIMED_RUNS: usize = 3;
 
 /// How costs are measured.
 #[derive(Clone, Debug)]
@@ -74,7 +74,7 @@ pub fn draw(report: &BenchReport, path: &Path) -> Result<()> {
 /// Gets and builds everything that [`run`] needs, and measures nothing.
 pub fn fetch(options: &BenchOptions, progress: &Progress) -> Result<(), RunError> {
     let machines = Machines::prepare(options, progress)?;
-    for config in [ALONE, ALONE_CE, PAIR, PARALLEL] {
+    for config in [ALONE, ALONE_CE, PAIR, PARALLEL, APART] {
         machines.fetch(config)?;
     }
     Ok(())
@@ -109,16 +109,8 @@ pub fn run(options: &BenchOptions, progress: &Progress) -> Result<BenchReport, R
         ours_time: machines.ours(ALONE_CE, "call-costs", false)?,
         one_of_two_time: machines.beside(PARALLEL, "call-costs", "true")?,
         two_time: machines.beside(PARALLEL, "call-costs", "call-costs")?,
-        latency: (0..TIMED_RUNS)
-            .map(|_| {
-                let beside = |other| machines.beside(PARALLEL, "call-costs latency", other);
-                Ok(Latency {
-                    idle: beside("true")?,
-                    busy: beside("while :; do :; done")?,
-                    registering: beside("call-costs hog")?,
-                })
-            })
-            .collect::<Result<_, RunError>>()?,
+        frames_beside_idle: Some(machines.frames_beside(Neighbour::Idle)?),
+        frames_beside_registering: Some(machines.frames_beside(Neighbour::Registering)?),
     };
     Ok(cases::judge(&measurements))
 }

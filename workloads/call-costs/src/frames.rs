@@ -11,7 +11,7 @@ use drm_playback::{Player, Reference, Shared, write_info};
 use drm_protocol::{KeyId, SAMPLE_INFO_MAX};
 use tee_client::{Pages, Tee};
 
-use crate::counter::{measure, once};
+use crate::counter::{marked, measure};
 use crate::{KIB, MIB, SETTLING};
 
 const KEY_ID: KeyId = *b"key of the bench";
@@ -104,27 +104,17 @@ pub fn costs() -> Result<()> {
     Ok(())
 }
 
-/// What a frame of [`LARGE`] takes, time after time.
-pub fn latency() -> Result<()> {
-    const FRAMES: usize = 500;
+/// Frames of [`LARGE`] one after the other, each between marks.
+pub fn marked_one_by_one() -> Result<()> {
+    const FRAMES: usize = 1000;
     sleep(SETTLING);
     let tee = Tee::open()?;
     let mut stream = Stream::open(&tee)?;
-    let mut took = Vec::with_capacity(FRAMES);
+    println!("frames: begin");
     reused(&tee, &mut stream, LARGE, |mut work| {
-        for _ in 0..FRAMES {
-            took.push(once(&mut work)?);
-        }
-        Ok(())
+        (0..FRAMES).try_for_each(|_| marked(&mut work))
     })?;
-    stream.player.forget(&KEY_ID).map_err(Error::other)?;
-    took.sort_unstable();
-    for (name, percent) in [("frame-208k-p50", 50), ("frame-208k-p99", 99)] {
-        if let Some(nanoseconds) = took.get(FRAMES * percent / 100) {
-            println!("figure {name} {nanoseconds}");
-        }
-    }
-    Ok(())
+    stream.player.forget(&KEY_ID).map_err(Error::other)
 }
 
 /// Hands work to `measure` that is a frame in buffers that stay registered, one for what is protected and one for what is clear.

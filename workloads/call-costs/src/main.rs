@@ -10,7 +10,7 @@
 //! |---|---|
 //! | none | measures calls, registrations and sessions |
 //! | `frames` | measures frames of video through the trusted application for DRM playback |
-//! | `latency` | measures how long a frame takes when frames follow each other: the median and what 99 of 100 stay below |
+//! | `marked-frames` | does frames one after the other, for whoever counts instructions from outside |
 //! | `interrupted` | makes calls while a timer fires often and at random, for whoever watches from outside |
 //! | `hog` | registers large buffers without end |
 
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     let done = match what.as_deref() {
         None => run(),
         Some("frames") => frames::costs(),
-        Some("latency") => frames::latency(),
+        Some("marked-frames") => frames::marked_one_by_one(),
         Some("interrupted") => interrupted::run(),
         Some("hog") => hog(),
         Some(what) => Err(Error::other(format!("{what}: not known"))),
@@ -93,6 +93,8 @@ fn run() -> Result<()> {
 fn hog() -> Result<()> {
     let tee = Tee::open()?;
     let mut pages = Pages::new(8 * MIB)?;
+    tee.register(&mut pages).map(drop)?;
+    println!("hog: registers");
     loop {
         tee.register(&mut pages).map(drop)?;
     }
