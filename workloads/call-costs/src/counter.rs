@@ -24,10 +24,15 @@ fn now() -> u64 {
 /// count. Where QEMU counts instructions, this is their number.
 ///
 /// The counter has a coarser grain than an instruction (16 ns at QEMU's 62.5 MHz), so that short work wants many rounds.
-pub fn measure(rounds: u32, mut work: impl FnMut() -> Result<()>) -> Result<u64> {
+pub fn measure(rounds: u32, work: impl FnMut() -> Result<()>) -> Result<u64> {
+    measure_runs(RUNS, rounds, work)
+}
+
+/// As [`measure`], with another number of runs.
+pub fn measure_runs(runs: u32, rounds: u32, mut work: impl FnMut() -> Result<()>) -> Result<u64> {
     work()?;
     let mut shortest = u64::MAX;
-    for _ in 0..RUNS {
+    for _ in 0..runs {
         let start = now();
         for _ in 0..rounds {
             work()?;
