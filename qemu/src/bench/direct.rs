@@ -14,7 +14,7 @@ use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 
 use crate::cargo::build_bare_metal;
-use crate::config::Machine;
+use crate::config::{Machine, Size};
 use crate::hypervisor::flat_image;
 use crate::initramfs::{Job, guest_initramfs};
 use crate::interrupt::Interrupt;
@@ -22,7 +22,7 @@ use crate::kernel_image::KernelImage;
 use crate::logs::RunFolder;
 use crate::machine::{self, Boot, Qemu};
 use crate::marker::{Marker, random_token};
-use crate::placement::{BLOCK, GuestFiles, HYPERVISOR_BASE, MODULES_BASE, Module, Placement};
+use crate::placement::{BLOCK, GuestFiles, MEMORY_BASE, MODULES_BASE, Module, Placement};
 use crate::progress::Progress;
 
 /// What stands at EL2.
@@ -60,6 +60,8 @@ pub(super) struct DirectMachine<'a> {
     pub(super) base: Base,
     /// CPUs, memory and the way of counting.
     pub(super) machine: &'a Machine,
+    /// What Linux has of the memory: as much as a guest of the hypervisor.
+    pub(super) memory: Size,
     /// TF-A and OP-TEE.
     pub(super) firmware: &'a Path,
     /// The kernel.
@@ -189,7 +191,7 @@ impl DirectMachine<'_> {
         for name in unwanted {
             root.remove_child(&name);
         }
-        root.add_child(reserved());
+        root.add_child(reserved(self.machine.memory, self.memory));
 
         let mut optee = node("optee");
         optee.add_property(text("compatible", "linaro,optee-tz"));
@@ -266,17 +268,28 @@ fn follow(
     Ok((String::from_utf8_lossy(&console).into_owned(), ended))
 }
 
-/// Keeps Linux away from what stands at EL2. QEMU itself says in the tree how much memory there is.
-fn reserved() -> DeviceTreeNode {
-    let mut place = node(&format!("hypervisor@{HYPERVISOR_BASE:x}"));
-    place.add_property(numbers("reg", &[HYPERVISOR_BASE, BLOCK]));
-    place.add_property(property("no-map", Vec::new()));
+/// Keeps Linux away from all of the machine's memory but the block with the device tree and `guest` from its kernel on. QEMU itself
+/// says in the tree how much memory there is.
+fn reserved(machine: Size, guest: Size) -> DeviceTreeNode {
     let mut reserved = node("reserved-memory");
     for name in ["#address-cells", "#size-cells"] {
         reserved.add_property(property(name, 2u32.to_be_bytes().to_vec()));
     }
     reserved.add_property(property("ranges", Vec::new()));
-    reserved.add_child(place);
+    for (start, end) in [
+        (MEMORY_BASE + BLOCK, MODULES_BASE),
+        (
+            MODULES_BASE + guest.to_bytes(),
+            MEMORY_BASE + machine.to_bytes(),
+        ),
+    ] {
+        if start < end {
+            let mut place = node(&format!("unused@{start:x}"));
+            place.add_property(numbers("reg", &[start, end - start]));
+            place.add_property(property("no-map", Vec::new()));
+            reserved.add_child(place);
+        }
+    }
     reserved
 }
 
@@ -299,6 +312,24 @@ fn numbers(name: &str, values: &[u64]) -> DeviceTreeProperty {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dtoolkit::Property as _;
+
+    #[test]
+    fn linux_has_the_memory_of_a_guest_and_the_block_with_the_device_tree() {
+        let reserved = reserved(Size::mib(2048), Size::mib(512));
+        let ranges: Vec<Vec<u8>> = reserved
+            .children()
+            .filter_map(|place| Some(place.property("reg")?.value().to_vec()))
+            .collect();
+        let bytes = |numbers: [u64; 2]| numbers.map(u64::to_be_bytes).concat();
+        assert_eq!(
+            ranges,
+            [
+                bytes([0x4020_0000, 0x21e0_0000]),
+                bytes([0x8200_0000, 0x3e00_0000])
+            ]
+        );
+    }
 
     #[test]
     fn the_jump_is_to_the_first_module() {

@@ -150,6 +150,7 @@ impl<'a> Machines<'a> {
         let machine = DirectMachine {
             base,
             machine: &description.machine,
+            memory: guest.memory,
             firmware: &firmware,
             kernel: &debian.kernel_image,
             initramfs: &debian.base_initramfs,
