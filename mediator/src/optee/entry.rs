@@ -53,11 +53,10 @@ where
         let Ok(count) = self.copy_message(call, &place) else {
             return self.refuse_call(status::EBADADDR);
         };
+        call.place = place;
         let Some(count) = count else {
-            call.place = place;
             return self.fail(call, result::BAD_PARAMETERS);
         };
-        call.place = place;
         call.count = count;
         if function != smc::CALL_WITH_ARG {
             if size_with(count) + size_with(self.optee.rpc_parameters) > place.len() {
