@@ -36,7 +36,9 @@ global_asm!(
     "stp x3, x4, [x0]",
     "stp x5, x6, [x0, #16]",
     "add x0, x0, #32",
-    "3: tbz x2, #4, 4f",
+    "3: tst x2, #31", // messages end here
+    "b.eq 7f",
+    "tbz x2, #4, 4f",
     "ldp x3, x4, [x1], #16",
     "stp x3, x4, [x0], #16",
     "4: tbz x2, #3, 5f",
