@@ -8,15 +8,18 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::machine::option_path;
 
-/// Frames that are too few to tell what 99 of 100 stay below.
-const FEWEST: usize = 500;
+/// Frames of which it is told what 99 of 100 stay below.
+const BATCH: usize = 500;
+/// Batches of a run, of which the one in the middle counts: for a while the host may be so slow that interrupts, which come by
+/// its clock, fall on many frames.
+const BATCHES: usize = 3;
 
 /// What the frames of a run cost.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Frames {
-    /// What half of them cost at most.
+    /// What half of a batch cost at most: the median over the batches.
     pub(super) p50: u64,
-    /// What 99 of 100 cost at most.
+    /// What 99 of 100 of a batch cost at most: the median over the batches.
     pub(super) p99: u64,
     /// What all other CPUs together executed during the frames, divided by what the frames' own did.
     pub(super) elsewhere: f64,
@@ -56,14 +59,19 @@ fn costs(log: &str) -> Result<Frames> {
         own.push(ours);
         others += theirs;
     }
-    if own.len() < FEWEST {
-        bail!("it tells of {} frames, of {FEWEST} at least", own.len());
+    if own.len() != BATCHES * BATCH {
+        bail!("it tells of {} frames, not {}", own.len(), BATCHES * BATCH);
     }
-    own.sort_unstable();
     let all: u64 = own.iter().sum();
+    own.chunks_mut(BATCH).for_each(<[u64]>::sort_unstable);
+    let median_of = |percent| {
+        let mut values: Vec<_> = own.chunks(BATCH).map(|b| percentile(b, percent)).collect();
+        values.sort_unstable();
+        percentile(&values, 50)
+    };
     Ok(Frames {
-        p50: percentile(&own, 50),
-        p99: percentile(&own, 99),
+        p50: median_of(50),
+        p99: median_of(99),
         elsewhere: others as f64 / all as f64,
     })
 }
@@ -78,36 +86,40 @@ fn percentile(sorted: &[u64], percent: usize) -> u64 {
 mod tests {
     use super::*;
 
-    /// A frame each of 1 to `count` instructions, in no order, beside a CPU that executes twice as much.
-    fn log(count: u64) -> String {
-        let lines = (0..count).map(|n| 1 + (n * 7 + 3) % count);
-        lines.map(|own| format!("{own} {}\n", 2 * own)).collect()
+    /// Batches of a frame each of 1 to [`BATCH`] instructions, in no order, beside a CPU that executes twice as much. Those of a batch
+    /// cost as many times more as its factor says.
+    fn log(factors: &[u64]) -> String {
+        let count = BATCH as u64;
+        let frames = (0..count).map(|n| 1 + (n * 7 + 3) % count);
+        factors
+            .iter()
+            .flat_map(|factor| frames.clone().map(move |own| own * factor))
+            .map(|own| format!("{own} {}\n", 2 * own))
+            .collect()
     }
 
     #[test]
-    fn percentiles_are_those_of_the_frame_s_own_cpu() {
+    fn percentiles_are_those_of_the_batch_in_the_middle() {
         let (p50, p99, elsewhere) = (500, 990, 2.0);
         let expected = Frames {
             p50,
             p99,
             elsewhere,
         };
-        assert_eq!(costs(&log(1000)).unwrap(), expected);
-        // Of 501, 495.99 are 99 percent.
-        assert_eq!(costs(&log(501)).unwrap().p99, 496);
+        assert_eq!(costs(&log(&[1, 9, 2])).unwrap(), expected);
     }
 
     #[test]
-    fn too_few_frames_are_no_measurement() {
-        assert!(costs(&log(500)).is_ok());
-        assert!(costs(&log(499)).is_err());
+    fn another_number_of_frames_is_no_measurement() {
         assert!(costs("").is_err());
+        assert!(costs(&log(&[1; BATCHES - 1])).is_err());
+        assert!(costs(&(log(&[1; BATCHES]) + "1 1\n")).is_err());
     }
 
     #[test]
     fn a_line_that_is_cut_off_is_no_measurement() {
         for line in ["12", "12 ", "12 x", "1 2 3"] {
-            let log = format!("{}{line}\n", log(500));
+            let log = format!("{line}\n{}", log(&[1; BATCHES]));
             assert!(costs(&log).is_err(), "{line}");
         }
     }

@@ -106,7 +106,7 @@ pub fn costs() -> Result<()> {
 
 /// Frames of [`LARGE`] one after the other, each between marks.
 pub fn marked_one_by_one() -> Result<()> {
-    const FRAMES: usize = 1000;
+    const FRAMES: usize = 1500;
     sleep(SETTLING);
     let tee = Tee::open()?;
     let mut stream = Stream::open(&tee)?;
