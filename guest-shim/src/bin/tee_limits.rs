@@ -99,7 +99,7 @@ mod tee_limits {
         }
         pause("total");
         for name in names {
-            check_eq!(client.unregister(name)?, result::SUCCESS, "taking it back");
+            client.take_back(name)?;
         }
         Ok(())
     }
@@ -131,11 +131,7 @@ mod tee_limits {
         }
         pause("refused");
         for (cookie, _) in buffers {
-            check_eq!(
-                client.unregister(cookie)?,
-                result::SUCCESS,
-                "taking it back"
-            );
+            client.take_back(cookie)?;
         }
         Ok(())
     }

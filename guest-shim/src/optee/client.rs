@@ -12,6 +12,7 @@ use optee_abi::smc::{self, Returned, RpcFunction, status};
 use super::arena::{Area, Arena};
 use super::supplicant::Supplicant;
 use super::{PAGE, opening};
+use crate::cases::Outcome;
 use crate::conduit::call;
 use crate::environment::Environment;
 use crate::smccc::{Conduit, Exchange};
@@ -445,6 +446,28 @@ impl Client {
     /// As for [`Client::ask`].
     pub fn unregister(&self, cookie: u64) -> Result<u32, String> {
         self.outcome(&Words::new(command::UNREGISTER_SHM, &[whole(cookie)]))
+    }
+
+    /// Registers the pages of `area` as `cookie`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::ask`], or it was refused.
+    pub fn share(&self, area: &Area, cookie: u64) -> Outcome {
+        let registered = self.register(area, cookie)?;
+        check_eq!(registered, result::SUCCESS, "registering {cookie:#x}");
+        Ok(())
+    }
+
+    /// Takes a registered buffer back.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Client::ask`], or it was refused.
+    pub fn take_back(&self, cookie: u64) -> Outcome {
+        let returned = self.unregister(cookie)?;
+        check_eq!(returned, result::SUCCESS, "taking {cookie:#x} back");
+        Ok(())
     }
 
     /// The result of a message that changes nothing else.

@@ -58,38 +58,18 @@ case!(4, a_cookie_stands_for_one_buffer);
 fn a_cookie_stands_for_one_buffer(environment: &Environment) -> Outcome {
     let client = Client::new(environment)?;
     let (area, cookie) = (client.arena.pages(2), fresh_cookie());
-    check_eq!(
-        client.register(&area, cookie)?,
-        result::SUCCESS,
-        "the first one"
-    );
+    client.share(&area, cookie)?;
     for address in [area.address, area.page(1)] {
         let reply = client.ask(&registering(&[memory(false, address, PAGE, cookie)]))?;
         reply.is_refused(result::BAD_PARAMETERS)?;
     }
-    check_eq!(
-        client.unregister(cookie)?,
-        result::SUCCESS,
-        "taking it back"
-    );
+    client.take_back(cookie)?;
     // Now it may stand for another one; the same memory may have several names.
     let other = fresh_cookie();
-    check_eq!(
-        client.register(&area, cookie)?,
-        result::SUCCESS,
-        "a second one"
-    );
-    check_eq!(
-        client.register(&area, other)?,
-        result::SUCCESS,
-        "a second name"
-    );
-    check_eq!(client.unregister(other)?, result::SUCCESS, "taking it back");
-    check_eq!(
-        client.unregister(cookie)?,
-        result::SUCCESS,
-        "taking it back"
-    );
+    client.share(&area, cookie)?;
+    client.share(&area, other)?;
+    client.take_back(other)?;
+    client.take_back(cookie)?;
     Ok(())
 }
 
@@ -194,11 +174,7 @@ fn what_op_tee_has_no_room_for_is_refused_and_forgotten(environment: &Environmen
     let cookie = fresh_cookie();
     let result = client.register_list(list.address, 8 << 20, cookie)?;
     check_eq!(result, result::SUCCESS, "8 MiB");
-    check_eq!(
-        client.unregister(cookie)?,
-        result::SUCCESS,
-        "taking it back"
-    );
+    client.take_back(cookie)?;
     Ok(())
 }
 
@@ -240,11 +216,7 @@ fn what_is_not_registered_is_not_taken_back(environment: &Environment) -> Outcom
         let words = Words::new(command::UNREGISTER_SHM, parameters);
         client.ask(&words)?.is_refused(result::BAD_PARAMETERS)
     };
-    check_eq!(
-        client.register(&area, cookie)?,
-        result::SUCCESS,
-        "the buffer"
-    );
+    client.share(&area, cookie)?;
     for other in [0, 1, cookie ^ 1, area.address, u64::MAX] {
         taking(&[whole(other)])?;
     }
@@ -258,11 +230,7 @@ fn what_is_not_registered_is_not_taken_back(environment: &Environment) -> Outcom
     ] {
         taking(parameters)?;
     }
-    check_eq!(
-        client.unregister(cookie)?,
-        result::SUCCESS,
-        "taking it back"
-    );
+    client.take_back(cookie)?;
     // Once, and not again.
     taking(&[whole(cookie)])
 }

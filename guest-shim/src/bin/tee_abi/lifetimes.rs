@@ -29,11 +29,7 @@ fn a_buffer_in_use_is_taken_back_when_its_call_is_over(environment: &Environment
     let client = Client::new(environment)?;
     for flavour in FLAVOURS {
         let (buffer, cookie) = (client.arena.pages(1), fresh_cookie());
-        check_eq!(
-            client.register(&buffer, cookie)?,
-            result::SUCCESS,
-            "the buffer"
-        );
+        client.share(&buffer, cookie)?;
         // A call that refers to it and waits for the guest.
         let mut message = Message::new(command::OPEN_SESSION, &[part(cookie); 3]);
         for index in 0..2 {
@@ -111,11 +107,7 @@ case!(4, a_message_may_take_back_the_buffer_that_it_lies_in);
 fn a_message_may_take_back_the_buffer_that_it_lies_in(environment: &Environment) -> Outcome {
     let client = Client::new(environment)?;
     let (buffer, cookie) = (client.arena.pages(1), fresh_cookie());
-    check_eq!(
-        client.register(&buffer, cookie)?,
-        result::SUCCESS,
-        "the buffer"
-    );
+    client.share(&buffer, cookie)?;
     let words = Words::new(command::UNREGISTER_SHM, &[whole(cookie)]);
     buffer.store(0, &words.0);
     let [a1, a2] = smc::split(cookie);
@@ -179,10 +171,6 @@ fn room_for_rpcs_may_cross_into_another_page(environment: &Environment) -> Outco
         check_eq!(came.result(), result::SUCCESS, "the result");
         check_eq!(came.parameter(0), [before, 0, 0], "the time");
     }
-    check_eq!(
-        client.unregister(cookie)?,
-        result::SUCCESS,
-        "taking it back"
-    );
+    client.take_back(cookie)?;
     session.close()
 }

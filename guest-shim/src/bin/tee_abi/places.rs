@@ -56,11 +56,7 @@ case!(4, a_registered_message_needs_room_for_itself_and_for_rpcs);
 fn a_registered_message_needs_room_for_itself_and_for_rpcs(environment: &Environment) -> Outcome {
     let client = Client::new(environment)?;
     let (buffer, cookie) = (client.arena.pages(1), fresh_cookie());
-    check_eq!(
-        client.register(&buffer, cookie)?,
-        result::SUCCESS,
-        "the buffer"
-    );
+    client.share(&buffer, cookie)?;
     let words = message();
     let last = PAGE - words.0.len() as u64 * 8 - client.room_bytes();
     for offset in (last - 16..PAGE).step_by(8) {
@@ -78,11 +74,7 @@ fn a_registered_message_needs_room_for_itself_and_for_rpcs(environment: &Environ
             "the return code at {offset:#x}"
         );
     }
-    check_eq!(
-        client.unregister(cookie)?,
-        result::SUCCESS,
-        "taking it back"
-    );
+    client.take_back(cookie)?;
     Ok(())
 }
 
@@ -90,11 +82,7 @@ case!(4, a_registered_message_is_aligned_and_in_its_buffer);
 fn a_registered_message_is_aligned_and_in_its_buffer(environment: &Environment) -> Outcome {
     let client = Client::new(environment)?;
     let (buffer, cookie) = (client.arena.pages(2), fresh_cookie());
-    check_eq!(
-        client.register(&buffer, cookie)?,
-        result::SUCCESS,
-        "the buffer"
-    );
+    client.share(&buffer, cookie)?;
     buffer.store(0, &message().0);
     check_eq!(registered(&client, cookie, 0)?, status::OK, "the start");
     for offset in [
@@ -115,11 +103,7 @@ fn a_registered_message_is_aligned_and_in_its_buffer(environment: &Environment) 
         let code = registered(&client, other, 0)?;
         check_eq!(code, status::EBADADDR, "the return code for {other:#x}");
     }
-    check_eq!(
-        client.unregister(cookie)?,
-        result::SUCCESS,
-        "taking it back"
-    );
+    client.take_back(cookie)?;
     let code = registered(&client, cookie, 0)?;
     check_eq!(code, status::EBADADDR, "the return code when it is gone");
     Ok(())
@@ -155,11 +139,7 @@ fn a_registered_message_may_cross_into_another_page(environment: &Environment) -
     // Where the message lies in the fifth stretch it is not found.
     let code = registered(&client, cookie, 4 * PAGE)?;
     check_eq!(code, status::EBADADDR, "the return code in the fifth page");
-    check_eq!(
-        client.unregister(cookie)?,
-        result::SUCCESS,
-        "taking it back"
-    );
+    client.take_back(cookie)?;
     Ok(())
 }
 

@@ -79,11 +79,7 @@ fn registered_memory_is_seen_at_every_offset(environment: &Environment) -> Outco
     let client = Client::new(environment)?;
     let session = Session::tests(&client)?;
     let (buffer, cookie) = (client.arena.pages(4), fresh_cookie());
-    check_eq!(
-        client.register(&buffer, cookie)?,
-        result::SUCCESS,
-        "the buffer"
-    );
+    client.share(&buffer, cookie)?;
     for (offset, size) in [
         (0, 4 * PAGE),
         (0, 1),
@@ -98,11 +94,7 @@ fn registered_memory_is_seen_at_every_offset(environment: &Environment) -> Outco
         let part = registered(cookie, offset, size);
         adds(&session, &buffer, offset, size, part)?;
     }
-    check_eq!(
-        client.unregister(cookie)?,
-        result::SUCCESS,
-        "taking it back"
-    );
+    client.take_back(cookie)?;
     session.close()
 }
 
@@ -124,11 +116,7 @@ fn a_pseudo_ta_gets_no_more_memory_than_op_tee_can_map(environment: &Environment
         check_eq!(done, result::SUCCESS, "a buffer of {pages} pages");
         let reply = session.invoke(PARAMS, &[registered(cookie, 0, 1)])?;
         reply.is(expected)?;
-        check_eq!(
-            client.unregister(cookie)?,
-            result::SUCCESS,
-            "taking {pages} pages back"
-        );
+        client.take_back(cookie)?;
     }
     session.close()
 }
@@ -148,11 +136,7 @@ fn registered_memory_that_starts_inside_a_page_is_seen(environment: &Environment
         let part = registered(cookie, offset, size);
         adds(&session, &area, start + offset, size, part)?;
     }
-    check_eq!(
-        client.unregister(cookie)?,
-        result::SUCCESS,
-        "taking it back"
-    );
+    client.take_back(cookie)?;
     session.close()
 }
 
@@ -161,11 +145,7 @@ fn references_beyond_a_buffer_are_a_security_violation(environment: &Environment
     let client = Client::new(environment)?;
     let session = Session::tests(&client)?;
     let (buffer, cookie) = (client.arena.pages(2), fresh_cookie());
-    check_eq!(
-        client.register(&buffer, cookie)?,
-        result::SUCCESS,
-        "the buffer"
-    );
+    client.share(&buffer, cookie)?;
     for (offset, size) in [
         (0, 2 * PAGE + 1),
         (1, 2 * PAGE),
@@ -180,11 +160,7 @@ fn references_beyond_a_buffer_are_a_security_violation(environment: &Environment
         let reply = session.invoke(PARAMS, &[registered(cookie, offset, size)])?;
         reply.is_refused(result::SECURITY)?;
     }
-    check_eq!(
-        client.unregister(cookie)?,
-        result::SUCCESS,
-        "taking it back"
-    );
+    client.take_back(cookie)?;
     session.close()
 }
 
@@ -193,11 +169,7 @@ fn unknown_cookies_are_bad_parameters(environment: &Environment) -> Outcome {
     let client = Client::new(environment)?;
     let session = Session::tests(&client)?;
     let (buffer, cookie) = (client.arena.pages(1), fresh_cookie());
-    check_eq!(
-        client.register(&buffer, cookie)?,
-        result::SUCCESS,
-        "the buffer"
-    );
+    client.share(&buffer, cookie)?;
     // What the mediator calls its own buffers is no name for a guest either.
     for other in [
         0,
@@ -214,11 +186,7 @@ fn unknown_cookies_are_bad_parameters(environment: &Environment) -> Outcome {
             reply.is_refused(result::BAD_PARAMETERS)?;
         }
     }
-    check_eq!(
-        client.unregister(cookie)?,
-        result::SUCCESS,
-        "taking it back"
-    );
+    client.take_back(cookie)?;
     let late = session.invoke(PARAMS, &[registered(cookie, 0, 8)])?;
     late.is_refused(result::BAD_PARAMETERS)?;
     session.close()
@@ -295,7 +263,7 @@ fn is_in_order(client: &Client, session: &Session<'_>, pages: u64, by_name: bool
             check_eq!(done, result::SUCCESS, "a buffer of {pages} pages");
             let memory = registered(name, 0, size);
             encrypt(session, memory, memory, size)?;
-            check_eq!(client.unregister(name)?, result::SUCCESS, "taking it back");
+            client.take_back(name)?;
         } else {
             let memory = temporary(true, list.address, size);
             encrypt(session, memory, memory, size)?;
@@ -353,11 +321,7 @@ fn null_references_are_null_whatever_they_carry(environment: &Environment) -> Ou
     let client = Client::new(environment)?;
     let session = Session::tests(&client)?;
     let (buffer, cookie) = (client.arena.pages(1), fresh_cookie());
-    check_eq!(
-        client.register(&buffer, cookie)?,
-        result::SUCCESS,
-        "the buffer"
-    );
+    client.share(&buffer, cookie)?;
     for list in [false, true] {
         // The name of a buffer that there is, of one that there is not, and none.
         for reference in [cookie, 0x1234, 0] {
@@ -378,11 +342,7 @@ fn null_references_are_null_whatever_they_carry(environment: &Environment) -> Ou
     // The buffer is registered as before.
     fill(&buffer, 0);
     adds(&session, &buffer, 8, 16, registered(cookie, 8, 16))?;
-    check_eq!(
-        client.unregister(cookie)?,
-        result::SUCCESS,
-        "taking it back"
-    );
+    client.take_back(cookie)?;
     session.close()
 }
 
@@ -391,20 +351,10 @@ fn sizes_come_back_as_they_are_needed(environment: &Environment) -> Outcome {
     let client = Client::new(environment)?;
     let session = Session::with(&client, DEVICE_LIST)?;
     let (buffer, cookie) = (client.arena.pages(1), fresh_cookie());
-    check_eq!(
-        client.register(&buffer, cookie)?,
-        result::SUCCESS,
-        "the buffer"
-    );
+    client.share(&buffer, cookie)?;
     let output = Direction::Output;
     // How much it takes: more than nothing, and a UUID each.
-    let none = Parameter::Temporary {
-        direction: output,
-        list: false,
-        address: 0,
-        size: 0,
-        reference: 0,
-    };
+    let none = Parameter::null(output, 0);
     let reply = session.invoke(GET_DEVICES, &[none])?;
     let [_, needed, _] = reply.came.parameter(0);
     check!(
@@ -440,11 +390,7 @@ fn sizes_come_back_as_they_are_needed(environment: &Environment) -> Outcome {
             }
         }
     }
-    check_eq!(
-        client.unregister(cookie)?,
-        result::SUCCESS,
-        "taking it back"
-    );
+    client.take_back(cookie)?;
     session.close()
 }
 
@@ -518,11 +464,7 @@ fn a_reference_to_no_bytes_of_a_buffer_is_one(environment: &Environment) -> Outc
     let client = Client::new(environment)?;
     let session = Session::with(&client, DEVICE_LIST)?;
     let (buffer, cookie) = (client.arena.pages(1), fresh_cookie());
-    check_eq!(
-        client.register(&buffer, cookie)?,
-        result::SUCCESS,
-        "the buffer"
-    );
+    client.share(&buffer, cookie)?;
     let list = client.list(buffer.addresses());
     let output = Direction::Output;
     for offset in [0, 8, PAGE - 8] {
@@ -549,11 +491,7 @@ fn a_reference_to_no_bytes_of_a_buffer_is_one(environment: &Environment) -> Outc
             reply.is_with(SHORT_BUFFER, &[(0, [first, needed, last])])?;
         }
     }
-    check_eq!(
-        client.unregister(cookie)?,
-        result::SUCCESS,
-        "taking it back"
-    );
+    client.take_back(cookie)?;
     session.close()
 }
 
@@ -563,11 +501,7 @@ fn memory_of_every_kind_goes_in_one_message(environment: &Environment) -> Outcom
     let session = Session::tests(&client)?;
     let [from, to] = [(); 2].map(|()| client.arena.pages(2));
     let cookie = fresh_cookie();
-    check_eq!(
-        client.register(&from, cookie)?,
-        result::SUCCESS,
-        "the buffer"
-    );
+    client.share(&from, cookie)?;
     fill(&from, 1);
     let list = client.list(to.addresses());
     for flavour in FLAVOURS {
@@ -600,10 +534,6 @@ fn memory_of_every_kind_goes_in_one_message(environment: &Environment) -> Outcom
         ],
     )?;
     to_nowhere.is_refused(result::BAD_PARAMETERS)?;
-    check_eq!(
-        client.unregister(cookie)?,
-        result::SUCCESS,
-        "taking it back"
-    );
+    client.take_back(cookie)?;
     client.close(Flavour::Argument, session.number)
 }
