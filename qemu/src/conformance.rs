@@ -196,17 +196,6 @@ impl ConformanceReport {
         self.cases.iter().all(|case| case.passed)
     }
 
-    /// Writes it as JSON.
-    pub fn write_json(&self, path: &Path) -> Result<()> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let mut text = serde_json::to_string_pretty(self)?;
-        text.push('\n');
-        fs::write(path, text)?;
-        Ok(())
-    }
-
     fn add(&mut self, requirement: u8, guest: &str, name: &str, outcome: Result<(), String>) {
         self.cases.push(CaseReport {
             name: name.to_owned(),

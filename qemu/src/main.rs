@@ -18,6 +18,7 @@ use qemu::drm::{self, DrmOptions};
 use qemu::interrupt::Interrupt;
 use qemu::parts::Parts;
 use qemu::progress::Progress;
+use qemu::report;
 use qemu::run::{self, RunError, RunOptions};
 use qemu::shell::{self, ShellOptions};
 use qemu::xtest::{self, XtestOptions};
@@ -63,9 +64,7 @@ fn run(arguments: &RunArguments, progress: &Progress) -> Result<u8, RunError> {
     let report = run::run(&options, progress)?;
     print!("{report}");
     if let Some(path) = &arguments.json {
-        report
-            .write_json(path)
-            .with_context(|| format!("the report {} can't be written", path.display()))?;
+        report::write_json(&report, path)?;
     }
     Ok(report.result.exit_status())
 }
@@ -98,9 +97,7 @@ fn conformance(arguments: &ConformanceArguments, progress: &Progress) -> Result<
     options.interrupt = Interrupt::from_signals().context("signals can't be caught")?;
     let report = conformance::run(&options, progress)?;
     print!("{report}");
-    report
-        .write_json(&options.json)
-        .with_context(|| format!("the report {} can't be written", options.json.display()))?;
+    report::write_json(&report, &options.json)?;
     Ok(u8::from(!report.passed()))
 }
 
@@ -133,9 +130,7 @@ fn drm(arguments: &DrmArguments, progress: &Progress) -> Result<u8, RunError> {
     options.interrupt = Interrupt::from_signals().context("signals can't be caught")?;
     let report = drm::run(&options, progress)?;
     print!("{report}");
-    report
-        .write_json(&options.json)
-        .with_context(|| format!("the report {} can't be written", options.json.display()))?;
+    report::write_json(&report, &options.json)?;
     Ok(report.exit_status)
 }
 
@@ -157,9 +152,7 @@ fn bench(arguments: &BenchArguments, progress: &Progress) -> Result<u8, RunError
     }
     let report = bench::run(&options, progress)?;
     print!("{report}");
-    report
-        .write_json(&options.json)
-        .with_context(|| format!("the report {} can't be written", options.json.display()))?;
+    report::write_json(&report, &options.json)?;
     bench::draw(&report, &options.plot)?;
     Ok(u8::from(!report.met()))
 }

@@ -1,9 +1,11 @@
 //! What came of a run, for people and for programs (docs/configuration.md, "The JSON report").
 
 use std::fmt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use anyhow::{Context as _, Result};
 use serde::{Serialize, Serializer};
 
 use crate::config::{Description, Work};
@@ -177,20 +179,31 @@ impl MachineReport {
     }
 }
 
+/// Writes a report as JSON, whole or not at all, into a folder that is made where there is none.
+///
+/// # Errors
+///
+/// The file can't be written.
+pub fn write_json(report: &impl Serialize, path: &Path) -> Result<()> {
+    let write = || -> Result<()> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let mut text = serde_json::to_string_pretty(report)?;
+        text.push('\n');
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".new");
+        fs::write(&temporary, text)?;
+        fs::rename(&temporary, path)?;
+        Ok(())
+    };
+    write().with_context(|| format!("the report {} can't be written", path.display()))
+}
+
 impl Report {
     /// The report of the guest of that name.
     pub fn guest(&self, name: &str) -> Option<&GuestReport> {
         self.guests.iter().find(|guest| guest.name == name)
-    }
-
-    /// Writes the report as JSON, whole or not at all.
-    pub fn write_json(&self, path: &Path) -> std::io::Result<()> {
-        let mut text = serde_json::to_string_pretty(self)?;
-        text.push('\n');
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(".new");
-        std::fs::write(&temporary, text)?;
-        std::fs::rename(&temporary, path)
     }
 }
 
@@ -384,13 +397,12 @@ mod tests {
     fn json_has_what_programs_ask_for() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("report.json");
-        report(
+        let report = report(
             RunResult::GuestFailed,
             vec![guest("vm1", Some(7)), guest("vm2", None)],
-        )
-        .write_json(&path)
-        .unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
+        );
+        write_json(&report, &path).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(json["result"], "guest-failed");
         assert_eq!(json["machine"]["cpus"], 2);
@@ -412,7 +424,7 @@ mod tests {
         assert!(vm2["exit_status"].is_null());
         assert!(vm2["seconds"].is_null());
         assert_eq!(vm2["passed"], false);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! What was measured, for people and for programs.
 
 use std::fmt;
-use std::fs;
-use std::path::Path;
 
 use anyhow::Result;
 use serde::{Serialize, Serializer};
@@ -122,17 +120,6 @@ impl BenchReport {
     #[must_use]
     pub fn met(&self) -> bool {
         self.cases.iter().all(|case| case.met != Some(false))
-    }
-
-    /// Writes it as JSON.
-    pub fn write_json(&self, path: &Path) -> Result<()> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let mut text = serde_json::to_string_pretty(self)?;
-        text.push('\n');
-        fs::write(path, text)?;
-        Ok(())
     }
 }
 

@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
-use std::path::Path;
 
-use anyhow::Result;
 use serde::Serialize;
 
 use super::console::{Player, Stream};
@@ -166,17 +163,6 @@ impl DrmReport {
             },
         }
     }
-
-    /// Writes it as JSON.
-    pub fn write_json(&self, path: &Path) -> Result<()> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let mut text = serde_json::to_string_pretty(self)?;
-        text.push('\n');
-        fs::write(path, text)?;
-        Ok(())
-    }
 }
 
 impl fmt::Display for DrmReport {
@@ -241,6 +227,8 @@ fn none() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::write_json;
+    use std::fs;
 
     const RIGHT: &str = "drm result 2160p60 scheme=cbcs rate=60 bit_rate=16800000 largest=286720 frames=360 wrong=0 errors=0 \
                          paced=300 missed=2 p50_us=900 p99_us=4100 worst_us=17000 saturated_fps=700.0";
@@ -317,9 +305,7 @@ mod tests {
     fn the_file_has_null_for_what_was_not_measured() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/drm.json");
-        report(vec![streams(&guest(true), &[RIGHT])])
-            .write_json(&path)
-            .unwrap();
+        write_json(&report(vec![streams(&guest(true), &[RIGHT])]), &path).unwrap();
         let json: serde_json::Value =
             serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
         let stream = &json["guests"][0]["streams"][0];

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::CASES;
 use super::console::{Case, Outcome, Suite};
-use crate::report::{GuestReport, Last, Report, table};
+use crate::report::{GuestReport, Last, Report, table, write_json};
 
 /// What came of it.
 #[derive(Clone, Debug, Serialize)]
@@ -175,19 +175,14 @@ impl XtestReport {
 
     /// Writes `xtest.json` and `xtest.xml` into a folder.
     pub fn write(&self, folder: &Path) -> Result<()> {
-        let mut json = serde_json::to_string_pretty(self)?;
-        json.push('\n');
         let mut junit = quick_junit::Report::new("xtest");
         for guest in &self.guests {
             junit.add_test_suite(guest.test_suite());
         }
-        let write = || -> Result<()> {
-            fs::create_dir_all(folder)?;
-            fs::write(folder.join("xtest.json"), json)?;
-            fs::write(folder.join("xtest.xml"), junit.to_string()?)?;
-            Ok(())
-        };
-        write().with_context(|| format!("the reports in {} can't be written", folder.display()))
+        write_json(self, &folder.join("xtest.json"))?;
+        let path = folder.join("xtest.xml");
+        fs::write(&path, junit.to_string()?)
+            .with_context(|| format!("the report {} can't be written", path.display()))
     }
 }
 
