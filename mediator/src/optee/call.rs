@@ -33,7 +33,7 @@ pub(super) struct Call {
     pub(super) count: usize,
     /// The same as OP-TEE gets it.
     pub(super) posted: Message,
-    /// Where the guest has it.
+    /// Where the guest has its message, and whatever may follow that: room for RPCs, in two of the three ways to call.
     pub(super) place: Place,
     /// Where the guest has room for RPCs.
     pub(super) argument: Argument,
@@ -234,7 +234,7 @@ impl Back {
 }
 
 /// The indices of the bits that are set in `bits`, from the lowest on.
-pub(super) fn indices(mut bits: u8) -> impl Iterator<Item = usize> {
+fn indices(mut bits: u8) -> impl Iterator<Item = usize> {
     core::iter::from_fn(move || {
         let index = bits.trailing_zeros() as usize;
         bits &= bits.checked_sub(1)?;
