@@ -6,6 +6,7 @@ use crate::arch::gic::{self, Interrupt};
 use crate::arch::performance_monitor::{self, Counts};
 use crate::arch::{registers, timer};
 use crate::description::MAX_VCPUS_PER_CPU;
+use crate::exception_entry::{self, pstate};
 use crate::machine::Machine;
 use crate::power::After;
 use crate::scheduler::{Status, Turns};
@@ -14,7 +15,7 @@ use crate::smccc::FunctionId;
 use crate::syndrome::{self, SystemRegisterAccess, Trap};
 use crate::trapped_registers::{self, TrappedRegister};
 use crate::vcpu::Vcpu;
-use crate::{id_registers, mmio, operator};
+use crate::{aarch32, id_registers, mmio, operator};
 use alloc::format;
 use alloc::vec::Vec;
 use heapless::Vec as FixedVec;
@@ -168,8 +169,7 @@ fn serve_asynchronous(vcpu: &mut Vcpu, cpu: usize, exit: Exit) -> (Cause, Next) 
     if exit == Exit::Interrupt {
         return (Cause::Interrupt, take_interrupts(Some(vcpu), cpu));
     }
-    vcpu.vm.stop(After::Off, Some("SError"));
-    (Cause::Other, Next::Reschedule)
+    (Cause::Other, stop(vcpu, "an SError came", registers::esr()))
 }
 
 /// Takes all interrupts that wait on this CPU, number `cpu`, where `vcpu` is loaded if one is.
@@ -209,7 +209,7 @@ fn serve_shared_interrupt(intid: u32) {
 fn serve_trap(vcpu: &mut Vcpu, cpu: usize) -> (Cause, Next) {
     let syndrome = registers::esr();
     if let Some(immediate) = syndrome::smc(syndrome) {
-        vcpu.skip_instruction();
+        vcpu.context.skip_a64();
         return serve_call(vcpu, Conduit::Smc, immediate);
     }
     serve_other_trap(vcpu, cpu, syndrome)
@@ -218,25 +218,39 @@ fn serve_trap(vcpu: &mut Vcpu, cpu: usize) -> (Cause, Next) {
 /// Serves a synchronous exception that is no SMC.
 #[inline(never)]
 fn serve_other_trap(vcpu: &mut Vcpu, cpu: usize, syndrome: u64) -> (Cause, Next) {
+    if is_skipped(vcpu.context.pstate, syndrome) {
+        vcpu.context.skip_instruction(syndrome);
+        return (Cause::Other, Next::Resume);
+    }
     match syndrome::decode(syndrome) {
         Trap::Hvc(immediate) => serve_call(vcpu, Conduit::Hvc, immediate),
         Trap::WaitForInterrupt => {
-            vcpu.skip_instruction();
+            vcpu.context.skip_instruction(syndrome);
             (Cause::Wait, Next::Wait)
         }
-        Trap::DataAbort(abort) => (Cause::Device, mmio::serve(vcpu, cpu, abort)),
+        Trap::DataAbort(abort) => (Cause::Device, mmio::serve(vcpu, cpu, syndrome, abort)),
         Trap::SystemRegister(access) => (Cause::Register, serve_system_register(vcpu, access)),
         Trap::InstructionAbort => {
             let ipa = registers::faulting_ipa_page();
             let reason = format!("it jumped to IPA {ipa:#x}, which is not its memory");
-            (Cause::Other, stop(vcpu, &reason))
+            (Cause::Other, refuse_access(vcpu, &reason, syndrome))
         }
-        Trap::Other(class) => {
-            let pc = vcpu.context.pc;
-            let reason = format!("exception class {class:#x} at PC {pc:#x}");
-            (Cause::Other, stop(vcpu, &reason))
+        Trap::Undefined => {
+            vcpu.context.inject_undefined();
+            (Cause::Other, Next::Resume)
+        }
+        Trap::Unexpected => {
+            let reason = "an exception came that no guest can cause";
+            (Cause::Other, stop(vcpu, reason, syndrome))
         }
     }
+}
+
+/// Whether the instruction that trapped is one of AArch32 whose condition fails.
+fn is_skipped(pstate: u64, syndrome: u64) -> bool {
+    pstate & pstate::AARCH32 != 0
+        && syndrome::may_be_conditional(syndrome)
+        && !aarch32::condition_holds(pstate, syndrome::condition(syndrome))
 }
 
 fn serve_call(vcpu: &mut Vcpu, conduit: Conduit, immediate: u16) -> (Cause, Next) {
@@ -244,10 +258,27 @@ fn serve_call(vcpu: &mut Vcpu, conduit: Conduit, immediate: u16) -> (Cause, Next
     (cause, services::call(vcpu, conduit, immediate))
 }
 
-/// Stops the VM because of what this vCPU did.
-pub fn stop(vcpu: &Vcpu, reason: &str) -> Next {
-    vcpu.vm
-        .stop(After::Off, Some(&format!("vCPU {}: {reason}", vcpu.index)));
+/// What becomes of an access that stage 2 stopped and that is not to a device: of a program's, the kernel hears as of one to
+/// an address where nothing is; a kernel's own stops the VM.
+pub fn refuse_access(vcpu: &mut Vcpu, reason: &str, syndrome: u64) -> Next {
+    if exception_entry::is_el0(vcpu.context.pstate) {
+        vcpu.context
+            .inject_external_abort(syndrome, registers::far());
+        return Next::Resume;
+    }
+    stop(vcpu, reason, syndrome)
+}
+
+/// Stops the VM because of what this vCPU did, of which ESR_EL2 says `syndrome`.
+fn stop(vcpu: &Vcpu, reason: &str, syndrome: u64) -> Next {
+    let cause = syndrome::Cause {
+        syndrome,
+        pc: vcpu.context.pc,
+        pstate: vcpu.context.pstate,
+        address: registers::far(),
+    };
+    let reason = format!("vCPU {}: {reason}: {cause}", vcpu.index);
+    vcpu.vm.stop(After::Off, Some(&reason));
     Next::Reschedule
 }
 
@@ -275,6 +306,6 @@ fn serve_system_register(vcpu: &mut Vcpu, access: SystemRegisterAccess) -> Next 
             return Next::Resume;
         }
     }
-    vcpu.skip_instruction();
+    vcpu.context.skip_a64();
     Next::Resume
 }

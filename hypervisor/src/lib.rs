@@ -9,9 +9,11 @@
 
 extern crate alloc;
 
+pub mod aarch32;
 pub mod accounting;
 pub mod description;
 pub mod entropy;
+pub mod exception_entry;
 pub mod frames;
 pub mod guest_image;
 pub mod guest_tree;

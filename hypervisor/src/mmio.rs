@@ -35,27 +35,21 @@ fn device_at(ipa: u64, vcpus: usize) -> Option<Device> {
     }
 }
 
-/// Serves an access that stage 2 stopped, of a vCPU that is loaded into CPU number `cpu`.
-pub fn serve(vcpu: &mut Vcpu, cpu: usize, abort: DataAbort) -> Next {
+/// Serves an access that stage 2 stopped, of which ESR_EL2 says `syndrome` and that is `abort`, of a vCPU that is loaded into
+/// CPU number `cpu`.
+pub fn serve(vcpu: &mut Vcpu, cpu: usize, syndrome: u64, abort: DataAbort) -> Next {
     let ipa = registers::faulting_ipa_page() | registers::far() & (PAGE_SIZE - 1);
     let direction = if abort.write { "wrote to" } else { "read from" };
     let Some(device) =
         device_at(ipa, vcpu.vm.description.vcpu_cpus.len()).filter(|_| abort.translation)
     else {
-        let pc = vcpu.context.pc;
-        return cpu::stop(
-            vcpu,
-            &format!("it {direction} IPA {ipa:#x}, which it does not have (PC {pc:#x})"),
-        );
+        let reason = format!("it {direction} IPA {ipa:#x}, which it does not have");
+        return cpu::refuse_access(vcpu, &reason, syndrome);
     };
     let Some(access) = abort.access else {
-        let pc = vcpu.context.pc;
-        return cpu::stop(
-            vcpu,
-            &format!(
-                "it {direction} a device at IPA {ipa:#x} in a way that can't be emulated (PC {pc:#x})"
-            ),
-        );
+        let reason =
+            format!("it {direction} a device at IPA {ipa:#x} in a way that can't be emulated");
+        return cpu::refuse_access(vcpu, &reason, syndrome);
     };
     let vm = vcpu.vm;
     if !matches!(device, Device::Uart(_)) {
@@ -90,6 +84,6 @@ pub fn serve(vcpu: &mut Vcpu, cpu: usize, abort: DataAbort) -> Next {
         };
         vcpu.set_register(access.transfer, access.extend(value));
     }
-    vcpu.skip_instruction();
+    vcpu.context.skip_instruction(syndrome);
     Next::Resume
 }

@@ -1,5 +1,8 @@
 //! Why a guest trapped, out of ESR_EL2 (DDI0487J.a, D19.2.37).
 
+use crate::exception_entry;
+use core::fmt;
+
 /// A synchronous exception from EL1 or EL0 that is no [SMC](smc), decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trap {
@@ -13,8 +16,10 @@ pub enum Trap {
     DataAbort(DataAbort),
     /// An instruction fetch that stage 2 does not allow.
     InstructionAbort,
-    /// Something else, by exception class.
-    Other(u8),
+    /// An instruction that a guest's CPU does not have.
+    Undefined,
+    /// What no instruction of a guest can cause as EL2 sets the CPU up.
+    Unexpected,
 }
 
 /// A trapped access to a system register.
@@ -103,7 +108,7 @@ pub fn smc(esr: u64) -> Option<u16> {
 /// Decodes ESR_EL2 of another synchronous exception from a guest.
 #[must_use]
 pub fn decode(esr: u64) -> Trap {
-    match bits(esr, 31, 26) as u8 {
+    match class(esr) {
         0x01 => Trap::WaitForInterrupt,
         0x16 => Trap::Hvc(bits(esr, 15, 0) as u16),
         0x18 => Trap::SystemRegister(SystemRegisterAccess {
@@ -119,7 +124,153 @@ pub fn decode(esr: u64) -> Trap {
         }),
         0x20 => Trap::InstructionAbort,
         0x24 => Trap::DataAbort(data_abort(esr)),
-        class => Trap::Other(class),
+        // A granule protection fault is the machine's; the others are EL2's own, or EL1's to take.
+        0x1e | 0x21 | 0x22 | 0x25 | 0x26 | 0x2f | 0x30..=0x3f => Trap::Unexpected,
+        // Accesses and instructions that EL2 traps because guests do not have them, and what later revisions add.
+        _ => Trap::Undefined,
+    }
+}
+
+/// The exception class.
+#[must_use]
+pub const fn class(esr: u64) -> u8 {
+    bits(esr, 31, 26) as u8
+}
+
+/// What an exception class is called.
+#[must_use]
+pub const fn class_name(class: u8) -> &'static str {
+    match class {
+        0x00 => "unknown reason",
+        0x01 => "WFI or WFE",
+        0x03 => "MCR or MRC of CP15",
+        0x04 => "MCRR or MRRC of CP15",
+        0x05 => "MCR or MRC of CP14",
+        0x06 => "LDC or STC of CP14",
+        0x07 => "SVE, SIMD or floating point",
+        0x08 => "VMRS",
+        0x09 => "pointer authentication",
+        0x0a => "LD64B or ST64B",
+        0x0c => "MRRC of CP14",
+        0x0d => "branch target",
+        0x0e => "illegal execution state",
+        0x11 => "SVC from AArch32",
+        0x12 => "HVC from AArch32",
+        0x13 => "SMC from AArch32",
+        0x14 => "MSRR or MRRS",
+        0x15 => "SVC",
+        0x16 => "HVC",
+        0x17 => "SMC",
+        0x18 => "MSR, MRS or system instruction",
+        0x19 => "SVE",
+        0x1a => "ERET",
+        0x1b => "TSTART",
+        0x1c => "pointer authentication failure",
+        0x1d => "SME",
+        0x1e => "granule protection",
+        0x20 => "instruction abort",
+        0x21 => "instruction abort of EL2",
+        0x22 => "PC alignment",
+        0x24 => "data abort",
+        0x25 => "data abort of EL2",
+        0x26 => "SP alignment",
+        0x27 => "memory copy or set",
+        0x28 => "floating point from AArch32",
+        0x2c => "floating point",
+        0x2d => "guarded control stack",
+        0x2f => "SError",
+        0x30 | 0x31 => "breakpoint",
+        0x32 | 0x33 => "software step",
+        0x34 | 0x35 => "watchpoint",
+        0x38 => "BKPT",
+        0x3a => "vector catch",
+        0x3c => "BRK",
+        0x3d => "profiling",
+        _ => "reserved",
+    }
+}
+
+/// Bytes of the instruction that trapped (IL): T32 has some of two.
+#[must_use]
+pub const fn instruction_length(esr: u64) -> u64 {
+    if bits(esr, 25, 25) == 1 { 4 } else { 2 }
+}
+
+/// Whether the exception is a trap of an instruction that AArch32 may make conditional, so that the syndrome has CV and COND.
+#[must_use]
+pub const fn may_be_conditional(esr: u64) -> bool {
+    matches!(class(esr), 0x01 | 0x03..=0x08 | 0x0c | 0x13)
+}
+
+/// COND, where the syndrome of such an instruction has it (CV).
+#[must_use]
+pub const fn condition(esr: u64) -> Option<u8> {
+    if may_be_conditional(esr) && bits(esr, 24, 24) == 1 {
+        Some(bits(esr, 23, 20) as u8)
+    } else {
+        None
+    }
+}
+
+/// ESR_EL1 of a synchronous external abort, in place of the abort from EL0 that ESR_EL2 tells of: the same access, with
+/// another status code.
+#[must_use]
+pub const fn external_abort(esr: u64) -> u64 {
+    const WRITE: u64 = 1 << 6;
+    const CACHE_MAINTENANCE: u64 = 1 << 8;
+    const SYNCHRONOUS_EXTERNAL_ABORT: u64 = 0b01_0000;
+    const ON_TABLE_WALK: u64 = 0b01_0100;
+    let in_table_walk = bits(esr, 7, 7) == 1;
+    let status = if in_table_walk {
+        ON_TABLE_WALK | bits(esr, 1, 0)
+    } else {
+        SYNCHRONOUS_EXTERNAL_ABORT
+    };
+    let class_and_length = esr & (0b11_1111 << 26 | 1 << 25);
+    let access = if class(esr) == 0x24 {
+        esr & (WRITE | CACHE_MAINTENANCE)
+    } else {
+        0
+    };
+    class_and_length | access | status
+}
+
+/// What an exception was and where it came from, in words for those who debug the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// ESR_EL2.
+    pub syndrome: u64,
+    /// The guest's PC.
+    pub pc: u64,
+    /// The guest's PSTATE.
+    pub pstate: u64,
+    /// FAR_EL2, which means something for aborts alone.
+    pub address: u64,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            syndrome,
+            pc,
+            pstate,
+            address,
+        } = self;
+        let class = class(*syndrome);
+        let name = class_name(class);
+        let level = match exception_entry::vector_offset(*pstate) {
+            0x600 => "EL0 in AArch32",
+            0x400 => "EL0",
+            _ => "EL1",
+        };
+        write!(
+            formatter,
+            "{name} (class {class:#04x}), ESR_EL2 {syndrome:#010x}, PC {pc:#x} at {level}"
+        )?;
+        if matches!(class, 0x20 | 0x24) {
+            write!(formatter, ", virtual address {address:#x}")?;
+        }
+        Ok(())
     }
 }
 
@@ -169,6 +320,83 @@ mod tests {
                 transfer: 3
             })
         );
+    }
+
+    /// Every class: what it becomes, and that it has a name unless the architecture reserves it.
+    #[test]
+    fn every_exception_class_is_decided() {
+        const UNDEFINED: &[u8] = &[
+            0x00, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0c, 0x0d, 0x0e, 0x11, 0x12,
+            0x13, 0x14, 0x15, 0x17, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x27, 0x28, 0x2c, 0x2d,
+        ];
+        const UNEXPECTED: &[u8] = &[
+            0x1e, 0x21, 0x22, 0x25, 0x26, 0x2f, 0x30, 0x31, 0x32, 0x33, 0x34, 0x35, 0x38, 0x3a,
+            0x3c, 0x3d,
+        ];
+        const SERVED: &[u8] = &[0x01, 0x16, 0x18, 0x20, 0x24];
+        for class in 0..64u8 {
+            let trap = decode(u64::from(class) << 26);
+            let named = class_name(class) != "reserved";
+            let outcome = match trap {
+                Trap::Undefined => UNDEFINED,
+                Trap::Unexpected => UNEXPECTED,
+                _ => SERVED,
+            };
+            assert_eq!(
+                outcome.contains(&class),
+                named,
+                "class {class:#x} is {trap:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_t32_instruction_may_have_two_bytes() {
+        assert_eq!(instruction_length(0x01 << 26 | 1 << 25), 4);
+        assert_eq!(instruction_length(0x01 << 26), 2);
+    }
+
+    #[test]
+    fn only_instructions_of_aarch32_have_conditions() {
+        // MRCEQ p14; the same without CV; a data abort with ISV, whose bits look alike.
+        assert_eq!(condition(0x05 << 26 | 1 << 24), Some(0b0000));
+        assert_eq!(condition(0x05 << 26 | 0b1110 << 20), None);
+        assert_eq!(condition(0x24 << 26 | 1 << 24), None);
+    }
+
+    #[test]
+    fn a_cause_is_told_in_words() {
+        let cause = Cause {
+            syndrome: 0x24 << 26 | 1 << 25 | 0b00_0111,
+            pc: 0x4008_1234,
+            pstate: 0x3c5,
+            address: 0xffff_8000_0901_0000,
+        };
+        assert_eq!(
+            cause.to_string(),
+            "data abort (class 0x24), ESR_EL2 0x92000007, PC 0x40081234 at EL1, virtual address 0xffff800009010000"
+        );
+        let cause = Cause {
+            syndrome: 0x05 << 26,
+            pc: 0x1_0000,
+            pstate: 0x10,
+            address: 7,
+        };
+        assert_eq!(
+            cause.to_string(),
+            "MCR or MRC of CP14 (class 0x05), ESR_EL2 0x14000000, PC 0x10000 at EL0 in AArch32"
+        );
+    }
+
+    #[test]
+    fn an_external_abort_is_of_the_same_access() {
+        // A store of X3 with ISV, translation fault level 3; an instruction fetch; a walk at level 2.
+        let store = 0x24 << 26 | 1 << 25 | 1 << 24 | 3 << 22 | 3 << 16 | 1 << 6 | 0b00_0111;
+        assert_eq!(external_abort(store), 0x24 << 26 | 1 << 25 | 1 << 6 | 0x10);
+        let fetch = 0x20 << 26 | 1 << 25 | 0b00_0111;
+        assert_eq!(external_abort(fetch), 0x20 << 26 | 1 << 25 | 0x10);
+        let walk = 0x24 << 26 | 1 << 25 | 1 << 7 | 0b00_0110;
+        assert_eq!(external_abort(walk), 0x24 << 26 | 1 << 25 | 0x16);
     }
 
     #[test]

@@ -213,11 +213,6 @@ impl Vcpu {
             *register = value;
         }
     }
-
-    /// Moves the PC behind the instruction that trapped; A64 instructions have four bytes.
-    pub fn skip_instruction(&mut self) {
-        self.context.pc = self.context.pc.wrapping_add(4);
-    }
 }
 
 /// The list registers of this CPU, number `cpu`.

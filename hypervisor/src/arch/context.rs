@@ -8,7 +8,10 @@ use core::mem::offset_of;
 
 use mediator::CallRegisters;
 
+use super::registers::{read, write};
+use crate::exception_entry::{self, PstateFeatures, pstate};
 use crate::smccc::{ARCH_WORKAROUND_1, ARCH_WORKAROUND_3};
+use crate::{aarch32, syndrome};
 
 /// The registers of a vCPU that every exit saves.
 #[repr(C)]
@@ -37,9 +40,6 @@ const _: () = assert!(
     "pc and pstate go in pairs"
 );
 
-/// PSTATE of a CPU that starts: EL1 with SP_EL1, all interrupts masked (DDI0487 C5.2.19).
-const PSTATE_START: u64 = 0b1111 << 6 | 0b0101;
-
 /// Why the guest left. The vectors give these numbers.
 #[repr(u64)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Context {
         Self {
             x,
             pc,
-            pstate: PSTATE_START,
+            pstate: pstate::START,
             workarounds_pass: 0,
         }
     }
@@ -76,29 +76,51 @@ impl Context {
             .expect("a context has more registers than a call")
     }
 
-    /// Makes the instruction at the PC undefined for the guest, whose EL1 registers are in this CPU: it goes on at its own
-    /// vector for synchronous exceptions (DDI0487J.a, D1.3.1).
+    /// Makes the instruction at the PC undefined for the guest, whose EL1 registers are in this CPU.
     pub fn inject_undefined(&mut self) {
         /// ESR_EL1: class 0 (unknown reason), IL.
         const UNKNOWN_REASON: u64 = 1 << 25;
-        const CURRENT_EL_WITH_SP_EL0: u64 = 0x000;
-        const CURRENT_EL_WITH_SP_EL1: u64 = 0x200;
-        const LOWER_EL: u64 = 0x400;
-        // PSTATE.M: EL in bits 3 and 2, the stack pointer in bit 0.
-        let offset = match self.pstate & 0b1101 {
-            0b0101 => CURRENT_EL_WITH_SP_EL1,
-            0b0100 => CURRENT_EL_WITH_SP_EL0,
-            _ => LOWER_EL,
-        };
-        let vector = super::registers::read!("vbar_el1").wrapping_add(offset);
+        self.inject(UNKNOWN_REASON);
+    }
+
+    /// Answers the access that stage 2 stopped with a synchronous external abort, as a bus does where nothing is.
+    /// `syndrome` is ESR_EL2 of a data or instruction abort from EL0, `address` FAR_EL2. The guest's EL1 registers are in
+    /// this CPU.
+    pub fn inject_external_abort(&mut self, syndrome: u64, address: u64) {
+        // SAFETY: a register of EL1, of no meaning to EL2.
+        unsafe { write!("far_el1", address) }
+        self.inject(syndrome::external_abort(syndrome));
+    }
+
+    /// Enters EL1 with this in ESR_EL1.
+    fn inject(&mut self, syndrome: u64) {
+        let sctlr = read!("sctlr_el1");
+        let features = PstateFeatures::of(read!("id_aa64mmfr1_el1"), read!("id_aa64pfr1_el1"));
         // SAFETY: registers of EL1, of no meaning to EL2.
         unsafe {
-            super::registers::write!("esr_el1", UNKNOWN_REASON);
-            super::registers::write!("elr_el1", self.pc);
-            super::registers::write!("spsr_el1", self.pstate);
+            write!("esr_el1", syndrome);
+            write!("elr_el1", self.pc);
+            write!("spsr_el1", self.pstate);
         }
-        self.pc = vector;
-        self.pstate = PSTATE_START;
+        self.pc = read!("vbar_el1").wrapping_add(exception_entry::vector_offset(self.pstate));
+        self.pstate = exception_entry::pstate_at_el1(self.pstate, sctlr, features);
+    }
+
+    /// Moves the PC behind the A64 instruction that trapped. For a single step and for BTI it has been executed.
+    #[inline]
+    pub fn skip_a64(&mut self) {
+        self.pc = self.pc.wrapping_add(4);
+        self.pstate &= !(pstate::SS | pstate::BTYPE);
+    }
+
+    /// Moves the PC behind the instruction that trapped, of which ESR_EL2 says `syndrome`, in whatever state.
+    pub fn skip_instruction(&mut self, syndrome: u64) {
+        if self.pstate & pstate::AARCH32 == 0 {
+            self.skip_a64();
+            return;
+        }
+        self.pc = self.pc.wrapping_add(syndrome::instruction_length(syndrome));
+        self.pstate = aarch32::after_instruction(self.pstate);
     }
 
     /// Runs the guest until something brings the CPU back to EL2.
@@ -176,6 +198,11 @@ global_asm!(
     "mrs x1, elr_el2",
     "add x1, x1, #4",
     "msr elr_el2, x1",
+    // As `skip_a64` does.
+    "mrs x1, spsr_el2",
+    "and x1, x1, #{not_ss}",
+    "and x1, x1, #{not_btype}",
+    "msr spsr_el2, x1",
     "ldp x0, x1, [sp], #16",
     "smc #0",
     "eret",
@@ -255,4 +282,6 @@ global_asm!(
     workaround_1 = const ARCH_WORKAROUND_1,
     workaround_3 = const ARCH_WORKAROUND_3,
     smc_0 = const ESR_SMC_0,
+    not_ss = const !pstate::SS,
+    not_btype = const !pstate::BTYPE,
 );
