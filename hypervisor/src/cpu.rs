@@ -178,8 +178,8 @@ fn take_interrupts(vcpu: Option<&mut Vcpu>, cpu: usize) -> Next {
     let mut next = Next::Resume;
     while let Some(interrupt) = gic::acknowledge() {
         match (interrupt, &mut vcpu) {
-            (Interrupt::VirtualTimer, Some(vcpu)) => vcpu.raise_timer(cpu),
-            (Interrupt::VirtualTimer, None) => gic::deactivate_ppi(cpu, timer::VIRTUAL_TIMER),
+            (Interrupt::GuestTimer(intid), Some(vcpu)) => vcpu.raise_timer(cpu, intid),
+            (Interrupt::GuestTimer(intid), None) => gic::deactivate_ppis(cpu, 1 << intid),
             (Interrupt::Maintenance, Some(vcpu)) => {
                 vcpu.sync_interrupts(cpu);
                 gic::maintenance_done();

@@ -17,6 +17,9 @@ use crate::vm::Vm;
 use alloc::sync::Arc;
 use mediator::Tee;
 
+/// The PPIs of the timers that a guest has. Bit n is INTID n.
+const GUEST_TIMERS: u32 = 1 << timer::VIRTUAL_TIMER | 1 << timer::PHYSICAL_TIMER;
+
 /// A vCPU. Only the CPU it is pinned to touches it.
 pub struct Vcpu {
     /// The VM it belongs to.
@@ -52,7 +55,7 @@ impl Vcpu {
             context: Context::start(0, 0),
             account: &vm.accounts[index],
             tee: None,
-            system: SystemRegisters::start(index, 0),
+            system: SystemRegisters::start(index),
             on: false,
             filling: None,
             winding_up: false,
@@ -129,7 +132,7 @@ impl Vcpu {
         self.vm.gic.reset_vcpu(self.index);
         self.context = Context::start(entry.pc, entry.argument);
         self.context.workarounds_pass = self.vm.description.policy.passes_workarounds().into();
-        self.system = SystemRegisters::start(self.index, self.vm.counter_offset());
+        self.system = SystemRegisters::start(self.index);
         self.tee = self.vm.tee();
         self.on = true;
         self.stale_translations = true;
@@ -148,12 +151,9 @@ impl Vcpu {
 
     /// Puts the vCPU's registers into this CPU, which is number `cpu`.
     pub fn load(&mut self, cpu: usize) {
-        if self
-            .vm
-            .gic
-            .hardware_ppi_in_flight(self.index, timer::VIRTUAL_TIMER)
-        {
-            gic::activate_virtual_timer(cpu);
+        let in_flight = self.vm.gic.hardware_ppis_in_flight(self.index);
+        if in_flight != 0 {
+            gic::activate_ppis(cpu, in_flight);
         }
         // SAFETY: the run loop enters this vCPU next; the VM's tables live as long as the machine, and VMIDs are
         // numbers of VMs.
@@ -175,8 +175,8 @@ impl Vcpu {
         let kicks = self.vm.gic.save(self.index, &mut list_registers(cpu));
         self.vm.deliver(kicks, self.index);
         self.system.save();
-        timer::disable_virtual();
-        gic::deactivate_ppi(cpu, timer::VIRTUAL_TIMER);
+        timer::disable_guest_timers();
+        gic::deactivate_ppis(cpu, GUEST_TIMERS);
     }
 
     /// Runs the vCPU, which is loaded into this CPU, number `cpu`, until it leaves.
@@ -194,12 +194,10 @@ impl Vcpu {
         self.vm.deliver(kicks, self.index);
     }
 
-    /// The virtual timer of this CPU, number `cpu`, fired for the vCPU, which is loaded.
-    pub fn raise_timer(&self, cpu: usize) {
+    /// The timer behind PPI `intid` of this CPU, number `cpu`, fired for the vCPU, which is loaded.
+    pub fn raise_timer(&self, cpu: usize, intid: u32) {
         let mut lrs = list_registers(cpu);
-        self.vm
-            .gic
-            .raise_hardware_ppi(self.index, timer::VIRTUAL_TIMER, &mut lrs);
+        self.vm.gic.raise_hardware_ppi(self.index, intid, &mut lrs);
     }
 
     /// The value of general-purpose register `n`; 31 is XZR.

@@ -165,10 +165,10 @@ impl VirtualGic {
         let _ = self.change(|state| state.raise_hardware_ppi(vcpu, intid, lrs));
     }
 
-    /// Whether a hardware PPI of `vcpu` is pending or active. If so, the physical one has to be active when the vCPU comes
-    /// to a CPU, else inactive. Exact after [`save`](Self::save).
-    pub fn hardware_ppi_in_flight(&self, vcpu: usize, intid: u32) -> bool {
-        self.state.lock().hardware_ppi_in_flight(vcpu, intid)
+    /// The hardware PPIs of `vcpu` that are pending or active; bit n is INTID n. The physical ones of these have to be active
+    /// when the vCPU comes to a CPU, the others inactive. Exact after [`save`](Self::save).
+    pub fn hardware_ppis_in_flight(&self, vcpu: usize) -> u32 {
+        self.state.lock().hardware_ppis_in_flight(vcpu)
     }
 
     /// Whether `vcpu` must come by [`sync`](Self::sync) before it is entered. Takes no lock.

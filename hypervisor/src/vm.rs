@@ -63,8 +63,6 @@ pub struct Vm {
     pub accounts: Vec<Account>,
     /// How often it was started.
     starts: AtomicU64,
-    /// The physical counter at the VM's start, which its virtual counter is counted from.
-    counter_offset: AtomicU64,
 }
 
 impl Vm {
@@ -91,7 +89,6 @@ impl Vm {
             forwarded_calls: AtomicU64::new(0),
             accounts: (0..vcpus).map(|_| Account::default()).collect(),
             starts: AtomicU64::new(0),
-            counter_offset: AtomicU64::new(0),
             description,
         }
     }
@@ -99,11 +96,6 @@ impl Vm {
     /// The VM's name.
     pub fn name(&self) -> &str {
         &self.description.name
-    }
-
-    /// The physical counter at the VM's start.
-    pub fn counter_offset(&self) -> u64 {
-        self.counter_offset.load(Ordering::Relaxed)
     }
 
     /// The VM's side of its TEE, if it has one.
@@ -213,7 +205,6 @@ impl Vm {
         self.gic.reset();
         *self.uart.lock() = VirtualPl011::new();
         self.typed.lock().clear();
-        self.counter_offset.store(timer::now(), Ordering::Relaxed);
         let tee = tee::create(self.id, &self.description, self.ram)?;
         *self.tee.lock() = tee;
         Ok(())

@@ -2,9 +2,12 @@
 
 use super::mmio;
 use super::registers::{read, write};
+use super::timer::Timer;
 
 /// The virtual timer's interrupt.
 pub const VIRTUAL_TIMER: u32 = 27;
+/// The EL1 physical timer's interrupt.
+pub const PHYSICAL_TIMER: u32 = 30;
 /// What ICC_IAR1_EL1 says when nothing is pending.
 const NONE: u32 = 1020;
 
@@ -82,8 +85,11 @@ pub fn acknowledge() -> Option<u32> {
     if intid >= NONE {
         return None;
     }
-    if intid == VIRTUAL_TIMER {
-        super::timer::stop();
+    if let Some(timer) = Timer::ALL
+        .into_iter()
+        .find(|timer| timer.interrupt() == intid)
+    {
+        timer.stop();
     }
     // SAFETY: ends the interrupt that was just acknowledged.
     unsafe { write!("icc_eoir1_el1", u64::from(intid)) }

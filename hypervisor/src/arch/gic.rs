@@ -79,6 +79,7 @@ pub fn init_cpu(cpu: usize) {
         MAINTENANCE,
         super::timer::HYPERVISOR_TIMER,
         super::timer::VIRTUAL_TIMER,
+        super::timer::PHYSICAL_TIMER,
     ] {
         let id = if intid < 16 {
             IntId::sgi(intid)
@@ -144,14 +145,14 @@ pub enum Interrupt {
     Maintenance,
     /// EL2's own timer.
     HypervisorTimer,
-    /// The guest's timer: active until the guest deactivates it.
-    VirtualTimer,
+    /// A timer of the guest's, by its INTID: active until the guest deactivates it.
+    GuestTimer(u32),
     /// A shared interrupt.
     Shared(u32),
 }
 
-/// Acknowledges the most urgent interrupt that waits and drops its priority. All but the virtual timer's are
-/// deactivated too.
+/// Acknowledges the most urgent interrupt that waits and drops its priority. All but those of the guest's timers are
+/// deactivated too, and the maintenance interrupt, which [`maintenance_done`] ends.
 #[must_use]
 pub fn acknowledge() -> Option<Interrupt> {
     let id = GicCpuInterface::get_and_acknowledge_interrupt(InterruptGroup::Group1)?;
@@ -164,13 +165,13 @@ pub fn acknowledge() -> Option<Interrupt> {
             super::timer::set_deadline(None);
             Interrupt::HypervisorTimer
         }
-        super::timer::VIRTUAL_TIMER => Interrupt::VirtualTimer,
+        super::timer::VIRTUAL_TIMER | super::timer::PHYSICAL_TIMER => Interrupt::GuestTimer(intid),
         MAINTENANCE => Interrupt::Maintenance,
         0..16 => Interrupt::Kick,
         _ => Interrupt::Shared(intid),
     };
     GicCpuInterface::end_interrupt(id, InterruptGroup::Group1);
-    if !matches!(interrupt, Interrupt::VirtualTimer | Interrupt::Maintenance) {
+    if !matches!(interrupt, Interrupt::GuestTimer(_) | Interrupt::Maintenance) {
         deactivate(intid);
     }
     Some(interrupt)
@@ -201,19 +202,19 @@ pub fn kick(mpidr: u64) {
         .expect("the kick is an SGI");
 }
 
-/// Makes the virtual timer's interrupt count as active on CPU number `cpu`, so that it does not fire until the vCPU
-/// that is loaded deactivates it.
-pub fn activate_virtual_timer(cpu: usize) {
-    write_private(cpu, ISACTIVER0, super::timer::VIRTUAL_TIMER);
+/// Makes PPIs count as active on CPU number `cpu`, so that they do not fire until the vCPU that is loaded deactivates
+/// them. Bit n is INTID n.
+pub fn activate_ppis(cpu: usize, ppis: u32) {
+    write_private(cpu, ISACTIVER0, ppis);
 }
 
-/// Makes a PPI inactive on CPU number `cpu`.
-pub fn deactivate_ppi(cpu: usize, intid: u32) {
-    write_private(cpu, ICACTIVER0, intid);
+/// Makes PPIs inactive on CPU number `cpu`. Bit n is INTID n.
+pub fn deactivate_ppis(cpu: usize, ppis: u32) {
+    write_private(cpu, ICACTIVER0, ppis);
 }
 
-fn write_private(cpu: usize, register: u64, intid: u32) {
+fn write_private(cpu: usize, register: u64, bits: u32) {
     let address = gic().redistributors.0 + cpu as u64 * REDISTRIBUTOR_STRIDE + SGI_FRAME + register;
     // SAFETY: a register of this CPU's redistributor, in the range that `init` was given.
-    unsafe { (address as *mut u32).write_volatile(1 << (intid & 31)) }
+    unsafe { (address as *mut u32).write_volatile(bits) }
 }

@@ -79,7 +79,7 @@ impl ListRegisters for CpuListRegisters {
     }
 
     fn deactivate_physical(&mut self, intid: u32) {
-        super::gic::deactivate_ppi(self.cpu, intid);
+        super::gic::deactivate_ppis(self.cpu, 1 << (intid & 31));
     }
 }
 

@@ -1,6 +1,7 @@
 //! The EL1 state of a vCPU that only a switch to another vCPU saves, and the EL2 controls that confine a guest.
 
 use super::registers::{read, write};
+use super::timer;
 use aarch64_cpu::registers::Writeable;
 use aarch64_cpu::registers::{HCR_EL2, VTTBR_EL2};
 
@@ -62,9 +63,10 @@ registers! {
         cntkctl: "cntkctl_el1",
         cntv_cval: "cntv_cval_el0",
         cntv_ctl: "cntv_ctl_el0",
+        cntp_cval: "cntp_cval_el0",
+        cntp_ctl: "cntp_ctl_el0",
         mdscr: "mdscr_el1",
         vmpidr: "vmpidr_el2",
-        cntvoff: "cntvoff_el2",
         vmcr: "ich_vmcr_el2",
         active0: "ich_ap0r0_el2",
         active1: "ich_ap1r0_el2",
@@ -85,10 +87,6 @@ registers! {
 /// SCTLR_EL1 of a CPU that starts: MMU and caches off, RES1 bits set (DDI0487 D24.2.123).
 const SCTLR_START: u64 = 0x30c5_0838;
 
-/// CNTV_CTL_EL0 (DDI0487 D24.10.20): ENABLE, IMASK and ISTATUS.
-const TIMER_ENABLED: u64 = 1;
-const TIMER_MASKED: u64 = 1 << 1;
-
 /// The EL1 registers of a vCPU.
 #[derive(Clone, Debug)]
 pub struct SystemRegisters {
@@ -98,14 +96,13 @@ pub struct SystemRegisters {
 }
 
 impl SystemRegisters {
-    /// Those of vCPU number `index` at its start; its counter began at `counter_offset`.
+    /// Those of vCPU number `index` at its start.
     #[must_use]
-    pub fn start(index: usize, counter_offset: u64) -> Self {
+    pub fn start(index: usize) -> Self {
         let general = General {
             sctlr: SCTLR_START,
             // Bit 31 is RES1; Aff0 is the vCPU's number.
             vmpidr: 1 << 31 | index as u64,
-            cntvoff: counter_offset,
             ..General::default()
         };
         Self {
@@ -140,11 +137,20 @@ impl SystemRegisters {
         self.float.load();
     }
 
-    /// When the saved virtual timer fires, as a value of the physical counter; `None` where it is off or masked.
+    /// When the first of the saved timers fires, as a value of the counter; `None` where both are off or masked.
     #[must_use]
     pub fn timer_deadline(&self) -> Option<u64> {
-        let armed = self.general.cntv_ctl & (TIMER_ENABLED | TIMER_MASKED) == TIMER_ENABLED;
-        armed.then(|| self.general.cntv_cval.saturating_add(self.general.cntvoff))
+        let General {
+            cntv_ctl,
+            cntv_cval,
+            cntp_ctl,
+            cntp_cval,
+            ..
+        } = self.general;
+        [(cntv_ctl, cntv_cval), (cntp_ctl, cntp_cval)]
+            .into_iter()
+            .filter_map(|(control, value)| timer::is_armed(control).then_some(value))
+            .min()
     }
 }
 
@@ -230,8 +236,8 @@ pub fn init_cpu() {
     const CPTR: u64 = 0x32ff | 1 << 8;
     // MDCR_EL2: TDRA, TDOSA, TDA, TPM and TPMCR: debug and performance registers are not guests' to use.
     const MDCR: u64 = 1 << 11 | 1 << 10 | 1 << 9 | 1 << 6 | 1 << 5;
-    // CNTHCTL_EL2: EL1PCTEN set (the counter may be read), EL1PCEN clear (the physical timer traps).
-    const CNTHCTL: u64 = 1;
+    // CNTHCTL_EL2 (DDI0487J.a, D19.12.2, E2H = 0): EL1PCTEN and EL1PCEN: guests have the counter and the EL1 physical timer.
+    const CNTHCTL: u64 = 1 | 1 << 1;
     // MDCR_EL2.HPMN stays as it was.
     let mdcr = MDCR | read!("mdcr_el2") & 0x1f;
     let (midr, vtcr) = (
@@ -243,6 +249,8 @@ pub fn init_cpu() {
         write!("cptr_el2", CPTR);
         write!("mdcr_el2", mdcr);
         write!("cnthctl_el2", CNTHCTL);
+        // The virtual counter is the physical one: docs/qemu-faults.md, "A timer whose sum wraps".
+        write!("cntvoff_el2", 0);
         write!("hstr_el2", 0);
         write!("vpidr_el2", midr);
         write!("vtcr_el2", vtcr);

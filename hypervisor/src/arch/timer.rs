@@ -9,6 +9,30 @@ use super::registers::{read, write};
 pub const HYPERVISOR_TIMER: u32 = 26;
 /// The virtual timer's interrupt (PPI 11).
 pub const VIRTUAL_TIMER: u32 = 27;
+/// The EL1 physical timer's interrupt (PPI 14).
+pub const PHYSICAL_TIMER: u32 = 30;
+
+/// CNTV_CTL_EL0 and CNTP_CTL_EL0 (DDI0487J.a, D19.12): ENABLE, IMASK and ISTATUS.
+const ENABLE: u64 = 1;
+const MASK: u64 = 1 << 1;
+const STATUS: u64 = 1 << 2;
+
+/// Whether a timer with this control register will interrupt when its time comes.
+#[must_use]
+pub fn is_armed(control: u64) -> bool {
+    control & (ENABLE | MASK) == ENABLE
+}
+
+/// Whether the guest's timer behind PPI `intid` holds its interrupt up on this CPU; `true` where it is no timer's.
+#[must_use]
+pub fn is_asserted(intid: u32) -> bool {
+    let control = match intid {
+        VIRTUAL_TIMER => read!("cntv_ctl_el0"),
+        PHYSICAL_TIMER => read!("cntp_ctl_el0"),
+        _ => return true,
+    };
+    control & (ENABLE | MASK | STATUS) == ENABLE | STATUS
+}
 
 /// Where the counter stood when the first CPU arrived at EL2.
 static ENTERED: AtomicU64 = AtomicU64::new(0);
@@ -53,8 +77,11 @@ pub fn set_deadline(deadline: Option<u64>) {
     }
 }
 
-/// Turns this CPU's virtual timer off, so that it does not fire for a vCPU that is not there.
-pub fn disable_virtual() {
-    // SAFETY: the vCPU whose timer this was has been saved.
-    unsafe { write!("cntv_ctl_el0", 0) }
+/// Turns this CPU's timers of guests off, so that they do not fire for a vCPU that is not there.
+pub fn disable_guest_timers() {
+    // SAFETY: the vCPU whose timers these were has been saved.
+    unsafe {
+        write!("cntv_ctl_el0", 0);
+        write!("cntp_ctl_el0", 0);
+    }
 }

@@ -164,8 +164,8 @@ impl State {
         }
     }
 
-    pub(super) fn hardware_ppi_in_flight(&self, vcpu: usize, intid: u32) -> bool {
-        intid < PRIVATE && self.vcpus[vcpu].private.hardware_in_flight() & 1 << intid != 0
+    pub(super) fn hardware_ppis_in_flight(&self, vcpu: usize) -> u32 {
+        self.vcpus[vcpu].private.hardware_in_flight() as u32
     }
 
     pub(super) fn has_pending(&self, vcpu: usize) -> bool {

@@ -150,3 +150,7 @@ fn sync(gic: &VirtualGic, vcpu: usize, cpu: &mut Cpu) {
     assert_eq!(gic.sync(vcpu, cpu), Kicks::NONE);
     assert!(!gic.needs_sync(vcpu));
 }
+
+fn in_flight(gic: &VirtualGic, vcpu: usize, intid: u32) -> bool {
+    gic.hardware_ppis_in_flight(vcpu) & 1 << intid != 0
+}

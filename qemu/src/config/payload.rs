@@ -4,13 +4,14 @@ use super::file::GuestTable;
 use super::{ConfigError, Refusals, Work};
 
 /// The payloads of `guest-shim/`.
-const PAYLOADS: [&str; 8] = [
+const PAYLOADS: [&str; 9] = [
     "conformance",
     "dispatch_cost",
     "restart",
     "tee_abi",
     "tee_limits",
     "tee_user",
+    "timer_extremes",
     "trespass",
     "wake_up",
 ];

@@ -10,7 +10,7 @@ fn a_vm_that_restarts_finds_nothing() {
     let _ = cpu.acknowledge();
     let _ = gic.save(0, &mut cpu);
     gic.reset();
-    assert!(!gic.needs_sync(0) && !gic.has_pending(0) && !gic.hardware_ppi_in_flight(0, TIMER));
+    assert!(!gic.needs_sync(0) && !gic.has_pending(0) && !in_flight(&gic, 0, TIMER));
     assert_eq!(gic.distributor_read(CTLR, 4), 0x50);
     assert_eq!(gic.distributor_read(ISENABLER + 4, 4), 0);
     sync(&gic, 0, &mut cpu);
