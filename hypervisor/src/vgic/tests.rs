@@ -152,5 +152,9 @@ fn sync(gic: &VirtualGic, vcpu: usize, cpu: &mut Cpu) {
 }
 
 fn in_flight(gic: &VirtualGic, vcpu: usize, intid: u32) -> bool {
-    gic.hardware_ppis_in_flight(vcpu) & 1 << intid != 0
+    gic.hardware_ppis_in_flight(vcpu)
+        .checked_shr(intid)
+        .unwrap_or(0)
+        & 1
+        == 1
 }
