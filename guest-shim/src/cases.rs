@@ -62,10 +62,14 @@ macro_rules! check_eq {
     }};
 }
 
-/// Runs all cases of the payload, by requirement and name, and reports them. Returns how many failed.
+/// Runs all cases of the payload, or those that the environment names, by requirement and name, and reports them. Returns how
+/// many failed.
 #[cfg(target_os = "none")]
 pub fn run(environment: &Environment) -> usize {
     let mut cases = Vec::from(crate::arch::boot::cases());
+    if !environment.only.is_empty() {
+        cases.retain(|case| environment.only.iter().any(|name| name == case.name));
+    }
     cases.sort_by_key(|case| (case.requirement, case.name));
     crate::println!("@@plan {}", cases.len());
     let mut failed = 0;

@@ -8,6 +8,7 @@
 //! | `bulkhead.forward=ID,ID…` | calls that its policy forwards to the firmware |
 //! | `bulkhead.deny=ID,ID…` | calls that its policy denies |
 //! | `bulkhead.trespass=ADDRESS` | where a payload is to touch what its guest has not |
+//! | `bulkhead.only=CASE,CASE…` | the cases to run, instead of all |
 
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
@@ -38,6 +39,8 @@ pub struct Environment {
     pub denied: Vec<u32>,
     /// An address outside of memory, to be touched.
     pub trespass: Option<u64>,
+    /// The names of the cases to run; all, if there is none.
+    pub only: Vec<String>,
 }
 
 /// What a tree lacks, by path.
@@ -76,6 +79,9 @@ impl Environment {
             forwarded: identifiers("bulkhead.forward"),
             denied: identifiers("bulkhead.deny"),
             trespass: word("bulkhead.trespass").and_then(parse_hexadecimal),
+            only: word("bulkhead.only").map_or_else(Vec::new, |names| {
+                names.split(',').map(String::from).collect()
+            }),
         })
     }
 
@@ -191,7 +197,7 @@ mod tests {
     #[test]
     fn everything_is_found() {
         let arguments = "quiet bulkhead.name=vm7 bulkhead.forward=0x8400ff01,0x8400ff03 bulkhead.deny=0x8600ff00 \
-                         bulkhead.trespass=0x100000000";
+                         bulkhead.trespass=0x100000000 bulkhead.only=one,two";
         let environment = Environment::read(&tree(arguments, Some("smc")).to_dtb()).unwrap();
         assert_eq!(environment.name, "vm7");
         assert_eq!(environment.memory, (0x4000_0000, 0x400_0000));
@@ -203,6 +209,7 @@ mod tests {
         assert_eq!(environment.forwarded, [0x8400_ff01, 0x8400_ff03]);
         assert_eq!(environment.denied, [0x8600_ff00]);
         assert_eq!(environment.trespass, Some(1 << 32));
+        assert_eq!(environment.only, ["one", "two"]);
     }
 
     #[test]
@@ -213,6 +220,7 @@ mod tests {
         assert_eq!(environment.tee_interrupt, None);
         assert_eq!(environment.forwarded, vec![0; 0]);
         assert_eq!(environment.trespass, None);
+        assert!(environment.only.is_empty());
     }
 
     #[test]

@@ -4,9 +4,10 @@ use super::file::GuestTable;
 use super::{ConfigError, Refusals, Work};
 
 /// The payloads of `guest-shim/`.
-const PAYLOADS: [&str; 9] = [
+const PAYLOADS: &[&str] = &[
     "conformance",
     "dispatch_cost",
+    "hostile",
     "restart",
     "tee_abi",
     "tee_limits",
