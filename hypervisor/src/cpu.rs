@@ -296,6 +296,7 @@ fn serve_system_register(vcpu: &mut Vcpu, access: SystemRegisterAccess) -> Next 
             vcpu.vm.deliver(kicks, vcpu.index);
         }
         TrappedRegister::SendOtherSgi if !access.read => {}
+        TrappedRegister::Deactivate if !access.read => vcpu.deactivate(access.transfer),
         TrappedRegister::ReadsAsZero => {
             if access.read {
                 vcpu.set_register(access.transfer, 0);

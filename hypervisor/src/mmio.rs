@@ -5,15 +5,14 @@ use crate::cpu::{self, Next};
 use crate::guest_tree::GuestLayout;
 use crate::syndrome::DataAbort;
 use crate::vcpu::Vcpu;
-use crate::vgic::{DISTRIBUTOR_SIZE, REDISTRIBUTOR_STRIDE};
+use crate::vgic::{DISTRIBUTOR_SIZE, REDISTRIBUTOR_STRIDE, Register};
 use alloc::format;
 use mediator::address::{Ipa, PAGE_SIZE};
 
 /// A device of a guest, and where in it an access goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Device {
-    Distributor(u64),
-    Redistributor(usize, u64),
+    Gic(Register),
     Uart(u64),
 }
 
@@ -26,12 +25,13 @@ fn device_at(ipa: u64, vcpus: usize) -> Option<Device> {
         GuestLayout::REDISTRIBUTORS,
         vcpus as u64 * REDISTRIBUTOR_STRIDE,
     ) {
-        Some(Device::Redistributor(
+        Some(Device::Gic(Register::Redistributor(
             (offset / REDISTRIBUTOR_STRIDE) as usize,
             offset % REDISTRIBUTOR_STRIDE,
-        ))
+        )))
     } else {
-        inside(GuestLayout::DISTRIBUTOR, DISTRIBUTOR_SIZE).map(Device::Distributor)
+        inside(GuestLayout::DISTRIBUTOR, DISTRIBUTOR_SIZE)
+            .map(|offset| Device::Gic(Register::Distributor(offset)))
     }
 }
 
@@ -52,33 +52,41 @@ pub fn serve(vcpu: &mut Vcpu, cpu: usize, syndrome: u64, abort: DataAbort) -> Ne
         return cpu::refuse_access(vcpu, &reason, syndrome);
     };
     let vm = vcpu.vm;
-    if !matches!(device, Device::Uart(_)) {
+    if let Device::Gic(register) = device {
         // What the guest did with its interrupts meanwhile is in the list registers.
         vcpu.sync_interrupts(cpu);
+        if !abort.write
+            && let Some(kicks) = vm.gic.outdated(vcpu.index, register, access.bytes)
+        {
+            // The guest executes the load again, and takes its interrupts between.
+            vm.deliver(kicks, vcpu.index);
+            return Next::Resume;
+        }
     }
     if abort.write {
         let value = access.truncate(vcpu.register(access.transfer));
         match device {
             Device::Uart(offset) => vm.uart_write(vcpu.index, offset, value as u32),
-            Device::Distributor(offset) => {
-                vm.deliver(
-                    vm.gic.distributor_write(offset, access.bytes, value),
-                    vcpu.index,
-                );
-            }
-            Device::Redistributor(owner, offset) => {
-                vm.deliver(
-                    vm.gic
-                        .redistributor_write(owner, offset, access.bytes, value),
-                    vcpu.index,
-                );
+            Device::Gic(register) => {
+                let kicks = match register {
+                    Register::Distributor(offset) => {
+                        vm.gic.distributor_write(offset, access.bytes, value)
+                    }
+                    Register::Redistributor(owner, offset) => {
+                        vm.gic
+                            .redistributor_write(owner, offset, access.bytes, value)
+                    }
+                };
+                vm.deliver(kicks, vcpu.index);
             }
         }
     } else {
         let value = match device {
             Device::Uart(offset) => u64::from(vm.uart_read(vcpu.index, offset)),
-            Device::Distributor(offset) => vm.gic.distributor_read(offset, access.bytes),
-            Device::Redistributor(owner, offset) => {
+            Device::Gic(Register::Distributor(offset)) => {
+                vm.gic.distributor_read(offset, access.bytes)
+            }
+            Device::Gic(Register::Redistributor(owner, offset)) => {
                 vm.gic.redistributor_read(owner, offset, access.bytes)
             }
         };

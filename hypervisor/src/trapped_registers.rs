@@ -17,6 +17,8 @@ pub enum TrappedRegister {
     SendSgi,
     /// ICC_SGI0R_EL1 and ICC_ASGI1R_EL1: SGIs of interrupt groups that a guest does not have.
     SendOtherSgi,
+    /// ICC_DIR_EL1, by which the guest deactivates an interrupt apart from dropping its priority.
+    Deactivate,
     /// Something a guest's CPU has to have, but that does nothing: it reads as zero and ignores writes.
     ReadsAsZero,
     /// Something a guest's CPU does not have.
@@ -37,6 +39,7 @@ pub fn classify(register: RegisterName) -> TrappedRegister {
         return TrappedRegister::Id { crm, op2 };
     }
     match (op0, op1, crn, crm, op2) {
+        (3, 0, 12, 11, 1) => TrappedRegister::Deactivate,
         (3, 0, 12, 11, 5) => TrappedRegister::SendSgi,
         (3, 0, 12, 11, 6 | 7) => TrappedRegister::SendOtherSgi,
         // Debug registers; ACTLR_EL1; performance monitors, which ID_AA64DFR0_EL1 hides but Linux resets in any case.
@@ -68,6 +71,7 @@ mod tests {
             TrappedRegister::Id { crm: 4, op2: 0 },
             "ID_AA64PFR0_EL1"
         );
+        assert_eq!(register(3, 0, 12, 11, 1), TrappedRegister::Deactivate);
         assert_eq!(register(3, 0, 12, 11, 5), TrappedRegister::SendSgi);
         assert_eq!(register(3, 0, 12, 11, 7), TrappedRegister::SendOtherSgi);
         assert_eq!(

@@ -7,7 +7,7 @@
 
 use crate::accounting::Account;
 use crate::arch::context::{Context, Exit};
-use crate::arch::list_registers::CpuListRegisters;
+use crate::arch::list_registers::{self, CpuListRegisters};
 use crate::arch::system_registers::{self, SystemRegisters};
 use crate::arch::{gic, memory, timer};
 use crate::filling::Filling;
@@ -172,7 +172,7 @@ impl Vcpu {
 
     /// Takes the vCPU's registers out of this CPU, which is number `cpu`.
     pub fn save(&mut self, cpu: usize) {
-        let kicks = self.vm.gic.save(self.index, &mut list_registers(cpu));
+        let kicks = self.vm.gic.save(self.index, &mut own_list_registers(cpu));
         self.vm.deliver(kicks, self.index);
         self.system.save();
         timer::disable_guest_timers();
@@ -190,14 +190,26 @@ impl Vcpu {
 
     /// Brings list registers and interrupt controller in line.
     pub fn sync_interrupts(&mut self, cpu: usize) {
-        let kicks = self.vm.gic.sync(self.index, &mut list_registers(cpu));
+        let kicks = self.vm.gic.sync(self.index, &mut own_list_registers(cpu));
         self.vm.deliver(kicks, self.index);
     }
 
     /// The timer behind PPI `intid` of this CPU, number `cpu`, fired for the vCPU, which is loaded.
     pub fn raise_timer(&self, cpu: usize, intid: u32) {
-        let mut lrs = list_registers(cpu);
+        let mut lrs = own_list_registers(cpu);
         self.vm.gic.raise_hardware_ppi(self.index, intid, &mut lrs);
+    }
+
+    /// The vCPU, which is loaded, writes general-purpose register `n` to ICC_DIR_EL1. With EOImode 0 nothing is defined to
+    /// happen (IHI0069H §12.2.10), and nothing does.
+    pub fn deactivate(&self, n: usize) {
+        /// ICC_DIR_EL1.INTID.
+        const INTID_MASK: u64 = 0xff_ffff;
+        if list_registers::drops_priority_only() {
+            let intid = (self.register(n) & INTID_MASK) as u32;
+            self.vm
+                .deliver(self.vm.gic.deactivate(self.index, intid), self.index);
+        }
     }
 
     /// The value of general-purpose register `n`; 31 is XZR.
@@ -214,7 +226,7 @@ impl Vcpu {
 }
 
 /// The list registers of this CPU, number `cpu`.
-fn list_registers(cpu: usize) -> CpuListRegisters {
+fn own_list_registers(cpu: usize) -> CpuListRegisters {
     // SAFETY: used between `load` and the end of `save` only.
     unsafe { CpuListRegisters::of_this_cpu(cpu) }
 }

@@ -26,7 +26,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use spin::Mutex;
 
 use delivery::State;
-pub use list_register::{ListRegisters, MAX_LIST_REGISTERS};
+pub use list_register::{ListRegisters, MAX_LIST_REGISTERS, Refill};
 
 /// Bytes of the distributor's frame.
 pub const DISTRIBUTOR_SIZE: u64 = 0x1_0000;
@@ -89,6 +89,15 @@ fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
     })
 }
 
+/// A register that the guest accesses, by its offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Register {
+    /// In the distributor.
+    Distributor(u64),
+    /// In the redistributor of a vCPU.
+    Redistributor(usize, u64),
+}
+
 /// The virtual GIC of one VM.
 ///
 /// Its lock is taken for a short time in every method but [`needs_sync`](Self::needs_sync); no other lock is taken
@@ -112,15 +121,22 @@ impl VirtualGic {
         }
     }
 
-    /// A read of `bytes` bytes at `offset` in the distributor.
+    /// Whether a read of `bytes` bytes by vCPU `reader` has to wait, since it depends on list registers of other vCPUs.
+    /// These are to be kicked; the reader asks again, as often as it takes, and meanwhile takes its own interrupts.
     ///
-    /// Where the answer depends on another vCPU's list registers, that vCPU will sync at its next exit: a guest that polls
-    /// gets to see the change.
+    /// They have come by ([`sync`](Self::sync), [`save`](Self::save)) since the read was first asked about where there is
+    /// nothing to wait for.
+    pub fn outdated(&self, reader: usize, register: Register, bytes: usize) -> Option<Kicks> {
+        let mut state = self.state.lock();
+        let kicks = state.outdated(reader, register, bytes)?;
+        self.attention.fetch_or(kicks.0, Ordering::Release);
+        Some(kicks)
+    }
+
+    /// A read of `bytes` bytes at `offset` in the distributor. What other vCPUs' list registers know better is
+    /// [asked](Self::outdated) for before.
     pub fn distributor_read(&self, offset: u64, bytes: usize) -> u64 {
-        let state = self.state.lock();
-        let stale = state.distributor_stale(offset, bytes);
-        self.attention.fetch_or(stale.0, Ordering::Release);
-        state.distributor_read(offset, bytes)
+        self.state.lock().distributor_read(offset, bytes)
     }
 
     /// A write of `bytes` bytes at `offset` in the distributor.
@@ -129,12 +145,9 @@ impl VirtualGic {
     }
 
     /// A read of `bytes` bytes at `offset` in the redistributor of `vcpu`.
-    /// Other vCPUs' list registers are dealt with as in [`distributor_read`](Self::distributor_read).
+    /// Its list registers are dealt with as those of any other in [`distributor_read`](Self::distributor_read).
     pub fn redistributor_read(&self, vcpu: usize, offset: u64, bytes: usize) -> u64 {
-        let state = self.state.lock();
-        let stale = state.redistributor_stale(vcpu, offset, bytes);
-        self.attention.fetch_or(stale.0, Ordering::Release);
-        state.redistributor_read(vcpu, offset, bytes)
+        self.state.lock().redistributor_read(vcpu, offset, bytes)
     }
 
     /// A write of `bytes` bytes at `offset` in the redistributor of `vcpu`.
@@ -145,6 +158,11 @@ impl VirtualGic {
     /// A write to ICC_SGI1R_EL1 by vCPU `sender`.
     pub fn send_sgi(&self, sender: usize, icc_sgi1r: u64) -> Kicks {
         self.change(|state| state.send_sgi(sender, icc_sgi1r))
+    }
+
+    /// A write to ICC_DIR_EL1 by vCPU `vcpu`, which ends interrupts in two steps. INTIDs that are none are ignored.
+    pub fn deactivate(&self, vcpu: usize, intid: u32) -> Kicks {
+        self.change(|state| state.deactivate(vcpu, intid))
     }
 
     /// Sets the level of the input of an SPI. INTIDs that are none are ignored.
@@ -158,7 +176,8 @@ impl VirtualGic {
     }
 
     /// The physical PPI `intid` fired for `vcpu`, which is on this CPU, was acknowledged and is active. The guest gets it as a
-    /// hardware interrupt: its deactivation deactivates the physical one.
+    /// hardware interrupt: its deactivation deactivates the physical one. It is pending as long as the device holds its
+    /// input up, which [`sync`](Self::sync) and [`save`](Self::save) look at.
     ///
     /// Where it still has the list register of the time before it goes there at once, without [`sync`](Self::sync).
     pub fn raise_hardware_ppi<L: ListRegisters>(&self, vcpu: usize, intid: u32, lrs: &mut L) {

@@ -1,13 +1,21 @@
 //! The list registers of this CPU's virtual interface (ICH_LR<n>_EL2, IHI0069 §12.4.6).
 
 use super::registers::{read, write};
-use crate::vgic::ListRegisters;
+use crate::vgic::{ListRegisters, Refill};
 
-/// ICH_HCR_EL2 (IHI0069 §12.4.5): the interface is on; underflow asks for maintenance.
+/// ICH_HCR_EL2 (IHI0069H §12.4.5): En, the interface is on.
 const ENABLED: u64 = 1;
+/// UIE and NPIE: what asks for maintenance.
 const UNDERFLOW_INTERRUPT: u64 = 1 << 1;
+const NONE_PENDING_INTERRUPT: u64 = 1 << 3;
+/// TDIR: ICC_DIR_EL1 traps.
+const TRAP_DEACTIVATION: u64 = 1 << 14;
 /// EOIcount is at the top.
 const EOI_COUNT_SHIFT: u32 = 27;
+/// ICH_VTR_EL2.TDS (IHI0069H §12.4.9): TDIR works.
+const TRAPS_DEACTIVATION: u64 = 1 << 19;
+/// ICH_VMCR_EL2.VEOIM (IHI0069H §12.4.8).
+const DROPS_PRIORITY_ONLY: u64 = 1 << 9;
 
 /// This CPU's list registers.
 #[derive(Debug)]
@@ -61,21 +69,31 @@ impl ListRegisters for CpuListRegisters {
         unsafe { write_number(n, value) }
     }
 
-    fn set_underflow_interrupt(&mut self, enable: bool) {
-        set_control(if enable {
-            ENABLED | UNDERFLOW_INTERRUPT
-        } else {
-            ENABLED
-        });
+    fn set_refill(&mut self, when: Refill) {
+        let interrupt = match when {
+            Refill::Never => 0,
+            Refill::Underflow => UNDERFLOW_INTERRUPT,
+            Refill::NonePending => NONE_PENDING_INTERRUPT,
+        };
+        let control = read!("ich_hcr_el2");
+        set_control(control & !(UNDERFLOW_INTERRUPT | NONE_PENDING_INTERRUPT) | interrupt);
+    }
+
+    fn drops_priority_only(&self) -> bool {
+        drops_priority_only()
     }
 
     fn take_eoi_count(&mut self) -> u32 {
         let control = read!("ich_hcr_el2");
         let count = control >> EOI_COUNT_SHIFT;
         if count != 0 {
-            set_control(control & (ENABLED | UNDERFLOW_INTERRUPT));
+            set_control(control & ((1 << EOI_COUNT_SHIFT) - 1));
         }
         count as u32
+    }
+
+    fn physical_asserted(&self, intid: u32) -> bool {
+        super::timer::is_asserted(intid)
     }
 
     fn deactivate_physical(&mut self, intid: u32) {
@@ -94,7 +112,19 @@ pub fn init_cpu() {
         // SAFETY: an empty list register stands for no interrupt.
         unsafe { write_number(n, 0) }
     }
-    set_control(ENABLED);
+    // Where the trap does not exist, an interrupt is deactivated on the vCPU that took it.
+    let traps = read!("ich_vtr_el2") & TRAPS_DEACTIVATION != 0;
+    set_control(if traps {
+        ENABLED | TRAP_DEACTIVATION
+    } else {
+        ENABLED
+    });
+}
+
+/// Whether the guest that is loaded ends interrupts in two steps (EOImode 1): only then ICC_DIR_EL1 has a meaning.
+#[must_use]
+pub fn drops_priority_only() -> bool {
+    read!("ich_vmcr_el2") & DROPS_PRIORITY_ONLY != 0
 }
 
 /// How many list registers this CPU has (ICH_VTR_EL2.ListRegs, IHI0069H §12.4.9).

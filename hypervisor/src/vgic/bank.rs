@@ -169,6 +169,18 @@ impl Bank {
         self.orphaned &= !bits;
     }
 
+    /// Hardware interrupts that are pending, neither active nor in a list register.
+    pub fn hardware_waiting(&self) -> u64 {
+        self.hardware & self.latch & !self.active & !self.listed
+    }
+
+    /// The inputs of these hardware interrupts fell before anybody took them: they are pending no more.
+    pub fn lower_hardware(&mut self, bits: u64) {
+        let fallen = bits & self.hardware_waiting();
+        self.latch &= !fallen;
+        self.orphan(fallen);
+    }
+
     /// Gives the physical interrupts that have to be made inactive.
     pub fn take_orphaned(&mut self) -> u64 {
         core::mem::take(&mut self.orphaned)

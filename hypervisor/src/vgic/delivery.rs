@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use super::bank::{BANK_SIZE, Bank, Groups};
-use super::list_register::{ListRegisters, MAX_LIST_REGISTERS, VINTID_MASK};
-use super::{FIRST_SPI, Kicks, MAX_VCPUS, SPIS, ones};
+use super::list_register::{ListRegisters, MAX_LIST_REGISTERS, Refill, VINTID_MASK};
+use super::{FIRST_SPI, Kicks, MAX_VCPUS, Register, SPIS, ones};
 
 /// SGIs and PPIs of a vCPU.
 const PRIVATE: u32 = 32;
@@ -34,6 +34,8 @@ pub(super) struct Vcpu {
     in_use: u64,
     /// The INTID in each of those.
     listed: [u32; MAX_LIST_REGISTERS],
+    /// A read that waits until these other vCPUs have come by.
+    awaited: Option<(Register, Kicks)>,
 }
 
 impl Vcpu {
@@ -43,6 +45,7 @@ impl Vcpu {
             asleep: true,
             in_use: 0,
             listed: [0; MAX_LIST_REGISTERS],
+            awaited: None,
         }
     }
 }
@@ -58,6 +61,8 @@ pub(super) struct State {
     /// The vCPU that has the SPI in a list register or active.
     holder: [Option<usize>; BANK_SIZE],
     list_registers: usize,
+    /// Whether a read of some vCPU waits.
+    reads_wait: bool,
 }
 
 impl State {
@@ -69,6 +74,7 @@ impl State {
             route: [0; BANK_SIZE],
             holder: [None; BANK_SIZE],
             list_registers: list_registers.min(MAX_LIST_REGISTERS),
+            reads_wait: false,
         }
     }
 
@@ -106,6 +112,58 @@ impl State {
             }
         }
         kicks
+    }
+
+    /// A write of `intid` to ICC_DIR_EL1 by `vcpu`.
+    pub(super) fn deactivate(&mut self, vcpu: usize, intid: u32) -> Kicks {
+        if let Some(bit) = spi_bit(intid) {
+            self.spis.clear_active(bit);
+            self.release_idle(bit);
+            return self.spis_changed(bit);
+        }
+        if intid >= PRIVATE {
+            return Kicks::NONE;
+        }
+        self.vcpus[vcpu].private.clear_active(1 << intid);
+        Kicks::one(vcpu)
+    }
+
+    /// See [`VirtualGic::outdated`](super::VirtualGic::outdated).
+    pub(super) fn outdated(
+        &mut self,
+        reader: usize,
+        register: Register,
+        bytes: usize,
+    ) -> Option<Kicks> {
+        let holding = match register {
+            Register::Distributor(offset) => self.distributor_stale(offset, bytes),
+            Register::Redistributor(owner, offset) => {
+                self.redistributor_stale(owner, offset, bytes)
+            }
+        };
+        let others = Kicks(holding.0 & !Kicks::one(reader).0);
+        let awaited = &mut self.vcpus[reader].awaited;
+        let kicks = match *awaited {
+            // A vCPU that has gone from its CPU meanwhile, or has no such interrupt any more, is waited for no more.
+            Some((asked, left)) if asked == register && left.0 & others.0 == 0 => None,
+            Some((asked, _)) if asked == register => return Some(Kicks::NONE),
+            _ if others == Kicks::NONE => None,
+            _ => Some(others),
+        };
+        *awaited = kicks.map(|kicks| (register, kicks));
+        self.reads_wait |= kicks.is_some();
+        kicks
+    }
+
+    /// `vcpu` has come by: reads wait for it no more.
+    fn note_arrival(&mut self, vcpu: usize) {
+        self.reads_wait = false;
+        for reader in &mut self.vcpus {
+            if let Some((_, left)) = &mut reader.awaited {
+                left.0 &= !Kicks::one(vcpu).0;
+                self.reads_wait |= *left != Kicks::NONE;
+            }
+        }
     }
 
     pub(super) fn set_spi_level(&mut self, intid: u32, asserted: bool) -> Kicks {
@@ -245,8 +303,17 @@ impl State {
                 None => self.vcpus[vcpu].private.unlist(intid as usize, value),
             }
         }
-        for intid in ones(self.vcpus[vcpu].private.take_orphaned()) {
+        let private = &mut self.vcpus[vcpu].private;
+        for intid in ones(private.hardware_waiting()) {
+            if !lrs.physical_asserted(intid as u32) {
+                private.lower_hardware(1 << intid);
+            }
+        }
+        for intid in ones(private.take_orphaned()) {
             lrs.deactivate_physical(intid as u32);
+        }
+        if self.reads_wait {
+            self.note_arrival(vcpu);
         }
         Kicks(self.spis_changed(released).0 & !Kicks::one(vcpu).0)
     }
@@ -256,6 +323,22 @@ impl State {
         let mut due = heapless::Vec::<Urgency, MAX_DUE>::new();
         due.extend(self.due(vcpu));
         due.sort_unstable();
+        let mut refill = Refill::Never;
+        if due.len() > self.list_registers {
+            refill = Refill::Underflow;
+            if lrs.drops_priority_only() {
+                // What is active holds nothing back then, can be taken back from anywhere, and keeps its list register.
+                due.sort_unstable_by_key(|&urgency| (!urgency.waits, urgency));
+                let waits = due
+                    .get(self.list_registers)
+                    .is_some_and(|first| first.waits);
+                refill = if waits {
+                    Refill::NonePending
+                } else {
+                    Refill::Never
+                };
+            }
+        }
         let listed = due.get(..self.list_registers).unwrap_or(&due);
         for (n, Urgency { intid, .. }) in listed.iter().enumerate() {
             self.vcpus[vcpu].listed[n] = *intid;
@@ -266,7 +349,7 @@ impl State {
         for n in ones(before & !in_use) {
             lrs.write(n, 0);
         }
-        lrs.set_underflow_interrupt(due.len() > listed.len());
+        lrs.set_refill(refill);
     }
 
     /// Empties the list registers of `vcpu`, which were [collected](Self::collect).
@@ -274,7 +357,7 @@ impl State {
         for n in ones(core::mem::take(&mut self.vcpus[vcpu].in_use)) {
             lrs.write(n, 0);
         }
-        lrs.set_underflow_interrupt(false);
+        lrs.set_refill(Refill::Never);
     }
 
     /// The interrupts that want a list register of `vcpu`.

@@ -20,6 +20,18 @@ pub const ACTIVE: u64 = 1 << 63;
 /// The most list registers that the architecture allows.
 pub const MAX_LIST_REGISTERS: usize = 16;
 
+/// When the maintenance interrupt asks for more (IHI0069H §12.4.5, ICH_HCR_EL2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Refill {
+    /// Never.
+    #[default]
+    Never,
+    /// UIE: at most one list register is still in use.
+    Underflow,
+    /// NPIE: no list register is pending.
+    NonePending,
+}
+
 /// The list registers of this CPU, with what belongs to them.
 ///
 /// They are empty when a vCPU comes to the CPU.
@@ -30,12 +42,18 @@ pub trait ListRegisters {
     /// Sets `ICH_LR<n>_EL2`.
     fn write(&mut self, n: usize, value: u64);
 
-    /// Sets ICH_HCR_EL2.UIE: a maintenance interrupt when at most one list register is still in use.
-    fn set_underflow_interrupt(&mut self, enable: bool);
+    /// Sets when the maintenance interrupt asks for more interrupts in the list registers.
+    fn set_refill(&mut self, when: Refill);
+
+    /// ICH_VMCR_EL2.VEOIM: the guest's end of an interrupt drops its priority and leaves it active (EOImode 1).
+    fn drops_priority_only(&self) -> bool;
 
     /// Reads ICH_HCR_EL2.EOIcount and sets it to zero: how many interrupts the guest deactivated that were in no list
     /// register.
     fn take_eoi_count(&mut self) -> u32;
+
+    /// Whether the device behind the physical PPI `intid` of this CPU, which is level-sensitive, holds its input up.
+    fn physical_asserted(&self, intid: u32) -> bool;
 
     /// Makes the physical PPI `intid` of this CPU inactive (GICR_ICACTIVER0): the guest gave it up in another way than by
     /// its list register.

@@ -2,11 +2,13 @@ mod enabling;
 mod hardware;
 mod lines;
 mod properties;
+mod reading;
 mod registers;
 mod reset;
 mod routing;
 mod scarcity;
 mod software;
+mod two_steps;
 
 use std::vec::Vec;
 
@@ -28,11 +30,17 @@ const SGI_FRAME: u64 = 0x1_0000;
 const TIMER: u32 = 27;
 const UART: u32 = 33;
 
-/// The virtual CPU interface of a CPU with four list registers, with EOImode 0.
+/// The virtual CPU interface of a CPU with four list registers.
 #[derive(Default)]
 struct Cpu {
     lrs: [u64; 4],
-    underflow: bool,
+    refill: Refill,
+    /// EOImode 1: the guest drops the priority of an interrupt and deactivates it in two steps.
+    two_steps: bool,
+    /// With `two_steps`: what is active and has its priority dropped.
+    dropped: Vec<u32>,
+    /// Physical PPIs whose devices hold their inputs down; all others hold them up.
+    low: Vec<u32>,
     eoi_count: u32,
     /// Physical interrupts that became inactive, by the guest or by the hypervisor.
     deactivated: Vec<u32>,
@@ -49,8 +57,16 @@ impl ListRegisters for Cpu {
         self.lrs[n] = value;
     }
 
-    fn set_underflow_interrupt(&mut self, enable: bool) {
-        self.underflow = enable;
+    fn set_refill(&mut self, when: Refill) {
+        self.refill = when;
+    }
+
+    fn drops_priority_only(&self) -> bool {
+        self.two_steps
+    }
+
+    fn physical_asserted(&self, intid: u32) -> bool {
+        !self.low.contains(&intid)
     }
 
     fn take_eoi_count(&mut self) -> u32 {
@@ -65,7 +81,9 @@ impl ListRegisters for Cpu {
 impl Cpu {
     /// The guest reads ICC_IAR: the most urgent pending interrupt that is more urgent than what is active.
     fn acknowledge(&mut self) -> Option<u32> {
-        let running = self.lrs.iter().filter(|&lr| lr & ACTIVE != 0);
+        let dropped = &self.dropped;
+        let running = self.lrs.iter();
+        let running = running.filter(|&lr| lr & ACTIVE != 0 && !dropped.contains(&intid(*lr)));
         let running = running.map(|lr| priority(*lr)).min().unwrap_or(0x100);
         let pending = self.lrs.iter_mut().filter(|lr| **lr & PENDING != 0);
         let lr = pending.min_by_key(|lr| priority(**lr))?;
@@ -78,6 +96,10 @@ impl Cpu {
 
     /// The guest writes ICC_EOIR.
     fn end(&mut self, ended: u32) {
+        if self.two_steps {
+            self.dropped.push(ended);
+            return;
+        }
         let mut active = self.lrs.iter_mut().filter(|lr| **lr & ACTIVE != 0);
         match active.find(|lr| intid(**lr) == ended) {
             Some(lr) => {
@@ -98,6 +120,11 @@ impl Cpu {
             Some(intid)
         });
         served.collect()
+    }
+
+    /// How many list registers are pending.
+    fn acknowledgeable(&self) -> usize {
+        self.lrs.iter().filter(|&lr| lr & PENDING != 0).count()
     }
 
     fn in_use(&self) -> Vec<u32> {

@@ -1,4 +1,4 @@
-//! Interrupts of a guest's own: its timer, and those that its vCPUs send each other.
+//! Interrupts that a guest's vCPUs send each other.
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -10,19 +10,6 @@ use guest_shim::cases::Outcome;
 use guest_shim::environment::Environment;
 use guest_shim::vcpu;
 use guest_shim::{check, check_eq};
-
-case!(7, the_timer_interrupts);
-fn the_timer_interrupts(_: &Environment) -> Outcome {
-    for milliseconds in [1, 5, 10] {
-        let ticks = timer::milliseconds(milliseconds);
-        let before = timer::now();
-        timer::set(ticks);
-        check_eq!(take_interrupt(), gic::VIRTUAL_TIMER, "the interrupt");
-        let waited = timer::now() - before;
-        check!(waited >= ticks, "it came after {waited} ticks, not {ticks}");
-    }
-    Ok(())
-}
 
 case!(7, a_vcpu_interrupts_itself);
 fn a_vcpu_interrupts_itself(environment: &Environment) -> Outcome {

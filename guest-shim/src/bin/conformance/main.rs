@@ -14,6 +14,8 @@ mod conduits;
 #[cfg(target_os = "none")]
 mod forwarding;
 #[cfg(target_os = "none")]
+mod interrupt_state;
+#[cfg(target_os = "none")]
 mod interrupts;
 #[cfg(target_os = "none")]
 mod isolation;
@@ -33,6 +35,8 @@ mod residue;
 mod tee;
 #[cfg(target_os = "none")]
 mod tee_messages;
+#[cfg(target_os = "none")]
+mod timers;
 #[cfg(target_os = "none")]
 mod trng;
 #[cfg(target_os = "none")]

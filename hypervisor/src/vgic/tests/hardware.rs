@@ -161,3 +161,58 @@ fn made_pending_by_software_it_stands_for_no_physical_interrupt() {
     assert_eq!(cpu.lr(TIMER) & (HW | PENDING), PENDING);
     assert!(!in_flight(&gic, 0, TIMER));
 }
+
+#[test]
+fn turned_off_before_it_was_taken_it_is_pending_no_more() {
+    for enabled in [false, true] {
+        let gic = gic(1);
+        let mut cpu = Cpu::default();
+        if !enabled {
+            let _ = gic.redistributor_write(0, SGI_FRAME + ICENABLER, 4, 1 << TIMER);
+        }
+        gic.raise_hardware_ppi(0, TIMER, &mut cpu);
+        sync(&gic, 0, &mut cpu);
+        assert_eq!(
+            gic.redistributor_read(0, SGI_FRAME + ISPENDR, 4),
+            1 << TIMER
+        );
+        cpu.low.push(TIMER);
+        sync(&gic, 0, &mut cpu);
+        assert_eq!(gic.redistributor_read(0, SGI_FRAME + ISPENDR, 4), 0);
+        assert_eq!(cpu.deactivated, [TIMER], "so that it can fire again");
+        assert!(!in_flight(&gic, 0, TIMER));
+        let _ = gic.redistributor_write(0, SGI_FRAME + ISENABLER, 4, 1 << TIMER);
+        sync(&gic, 0, &mut cpu);
+        assert_eq!(cpu.serve(), []);
+
+        cpu.low.clear();
+        gic.raise_hardware_ppi(0, TIMER, &mut cpu);
+        sync(&gic, 0, &mut cpu);
+        assert_eq!(cpu.serve(), [TIMER]);
+    }
+}
+
+#[test]
+fn turned_off_as_its_vcpu_leaves_it_wakes_nobody() {
+    let gic = gic(1);
+    let mut cpu = Cpu::default();
+    gic.raise_hardware_ppi(0, TIMER, &mut cpu);
+    sync(&gic, 0, &mut cpu);
+    cpu.low.push(TIMER);
+    let _ = gic.save(0, &mut cpu);
+    assert!(!gic.has_pending(0) && !in_flight(&gic, 0, TIMER));
+}
+
+#[test]
+fn turned_off_while_it_is_active_it_stays_so() {
+    let gic = gic(1);
+    let mut cpu = Cpu::default();
+    gic.raise_hardware_ppi(0, TIMER, &mut cpu);
+    sync(&gic, 0, &mut cpu);
+    let _ = cpu.acknowledge();
+    cpu.low.push(TIMER);
+    sync(&gic, 0, &mut cpu);
+    assert_ne!(cpu.lr(TIMER) & ACTIVE, 0);
+    cpu.end(TIMER);
+    assert_eq!(cpu.deactivated, [TIMER]);
+}

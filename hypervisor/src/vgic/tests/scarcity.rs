@@ -10,10 +10,10 @@ fn the_most_urgent_come_first_and_the_rest_after_the_underflow() {
     let _ = gic.distributor_write(IPRIORITYR + 45, 1, 0x80);
     sync(&gic, 0, &mut cpu);
     assert_eq!(cpu.in_use(), [45, 40, 41, 42]);
-    assert!(cpu.underflow);
+    assert_eq!(cpu.refill, Refill::Underflow);
     assert_eq!(cpu.serve(), [45, 40, 41, 42]);
     sync(&gic, 0, &mut cpu);
-    assert!(!cpu.underflow);
+    assert_eq!(cpu.refill, Refill::Never);
     assert_eq!(cpu.serve(), [43, 44]);
 }
 

@@ -108,25 +108,6 @@ fn active_set_and_cleared_by_the_guest_wins_over_the_list_register() {
 }
 
 #[test]
-fn reading_state_that_is_in_other_list_registers_asks_for_a_sync() {
-    let gic = gic(2);
-    let mut cpu = Cpu::default();
-    let _ = gic.pulse_spi(40);
-    sync(&gic, 0, &mut cpu);
-    let _ = cpu.acknowledge();
-    sync(&gic, 0, &mut cpu);
-    cpu.end(40);
-    assert_eq!(
-        gic.distributor_read(ISACTIVER + 4, 4),
-        1 << 8,
-        "as last known"
-    );
-    assert!(gic.needs_sync(0));
-    sync(&gic, 0, &mut cpu);
-    assert_eq!(gic.distributor_read(ISACTIVER + 4, 4), 0);
-}
-
-#[test]
 fn active_set_while_pending_in_the_list_register_holds() {
     let gic = gic(1);
     let mut cpu = Cpu::default();
