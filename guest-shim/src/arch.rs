@@ -2,6 +2,7 @@
 //!
 //! All unsafe code of the runtime is in here. Each module offers safe functions whose conditions it holds itself.
 
+pub mod any_register;
 pub mod boot;
 pub mod conduit;
 pub mod exceptions;
@@ -13,3 +14,4 @@ mod mmio;
 pub mod registers;
 pub mod timer;
 pub mod uart;
+pub mod user;

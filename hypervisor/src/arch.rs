@@ -5,6 +5,7 @@
 
 pub mod boot;
 pub mod context;
+pub mod debug;
 mod fatal;
 pub mod gic;
 pub mod guest_ram;

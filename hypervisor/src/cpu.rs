@@ -230,11 +230,7 @@ fn serve_other_trap(vcpu: &mut Vcpu, cpu: usize, syndrome: u64) -> (Cause, Next)
         }
         Trap::DataAbort(abort) => (Cause::Device, mmio::serve(vcpu, cpu, syndrome, abort)),
         Trap::SystemRegister(access) => (Cause::Register, serve_system_register(vcpu, access)),
-        Trap::InstructionAbort => {
-            let ipa = registers::faulting_ipa_page();
-            let reason = format!("it jumped to IPA {ipa:#x}, which is not its memory");
-            (Cause::Other, refuse_access(vcpu, &reason, syndrome))
-        }
+        Trap::InstructionAbort => (Cause::Other, serve_instruction_abort(vcpu, syndrome)),
         Trap::Undefined => {
             vcpu.context.inject_undefined();
             (Cause::Other, Next::Resume)
@@ -244,6 +240,20 @@ fn serve_other_trap(vcpu: &mut Vcpu, cpu: usize, syndrome: u64) -> (Cause, Next)
             (Cause::Other, stop(vcpu, reason, syndrome))
         }
     }
+}
+
+/// A jump to where the guest has no memory is answered as a bus would, unless it is the guest's own vector that lies there: it
+/// would jump there without end.
+fn serve_instruction_abort(vcpu: &mut Vcpu, syndrome: u64) -> Next {
+    let from_el1 = !exception_entry::is_el0(vcpu.context.pstate);
+    if from_el1 && vcpu.context.is_at_vector() {
+        let ipa = registers::faulting_ipa_page();
+        let reason = format!("its exception vectors lie at IPA {ipa:#x}, which is not its memory");
+        return stop(vcpu, &reason, syndrome);
+    }
+    vcpu.context
+        .inject_external_abort(syndrome, registers::far());
+    Next::Resume
 }
 
 /// Whether the instruction that trapped is one of AArch32 whose condition fails.
@@ -258,8 +268,8 @@ fn serve_call(vcpu: &mut Vcpu, conduit: Conduit, immediate: u16) -> (Cause, Next
     (cause, services::call(vcpu, conduit, immediate))
 }
 
-/// What becomes of an access that stage 2 stopped and that is not to a device: of a program's, the kernel hears as of one to
-/// an address where nothing is; a kernel's own stops the VM.
+/// What becomes of a load or store that stage 2 stopped and that no device serves: of a program's, the kernel hears as of one
+/// to an address where nothing is; a kernel's own stops the VM.
 pub fn refuse_access(vcpu: &mut Vcpu, reason: &str, syndrome: u64) -> Next {
     if exception_entry::is_el0(vcpu.context.pstate) {
         vcpu.context
@@ -297,6 +307,25 @@ fn serve_system_register(vcpu: &mut Vcpu, access: SystemRegisterAccess) -> Next 
         }
         TrappedRegister::SendOtherSgi if !access.read => {}
         TrappedRegister::Deactivate if !access.read => vcpu.deactivate(access.transfer),
+        TrappedRegister::Debug(register) => {
+            let done = if access.read {
+                let value = vcpu.debug_register(register);
+                value.map(|value| vcpu.set_register(access.transfer, value))
+            } else {
+                vcpu.set_debug_register(register, vcpu.register(access.transfer))
+            };
+            if done.is_none() {
+                vcpu.context.inject_undefined();
+                return Next::Resume;
+            }
+        }
+        TrappedRegister::InterruptControllerEnable => {
+            /// ICC_SRE_EL1: SRE, DFB and DIB.
+            const ON: u64 = 0b111;
+            if access.read {
+                vcpu.set_register(access.transfer, ON);
+            }
+        }
         TrappedRegister::ReadsAsZero => {
             if access.read {
                 vcpu.set_register(access.transfer, 0);

@@ -11,6 +11,7 @@ extern crate alloc;
 
 pub mod aarch32;
 pub mod accounting;
+pub mod debug_registers;
 pub mod description;
 pub mod entropy;
 pub mod exception_entry;

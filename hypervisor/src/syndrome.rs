@@ -212,10 +212,11 @@ pub const fn condition(esr: u64) -> Option<u8> {
     }
 }
 
-/// ESR_EL1 of a synchronous external abort, in place of the abort from EL0 that ESR_EL2 tells of: the same access, with
-/// another status code.
+/// ESR_EL1 of a synchronous external abort, in place of the abort that ESR_EL2 tells of, which came from EL0 or from EL1: the
+/// same access, with another status code.
 #[must_use]
-pub const fn external_abort(esr: u64) -> u64 {
+pub const fn external_abort(esr: u64, from_el0: bool) -> u64 {
+    const LENGTH: u64 = 1 << 25;
     const WRITE: u64 = 1 << 6;
     const CACHE_MAINTENANCE: u64 = 1 << 8;
     const SYNCHRONOUS_EXTERNAL_ABORT: u64 = 0b01_0000;
@@ -226,13 +227,14 @@ pub const fn external_abort(esr: u64) -> u64 {
     } else {
         SYNCHRONOUS_EXTERNAL_ABORT
     };
-    let class_and_length = esr & (0b11_1111 << 26 | 1 << 25);
     let access = if class(esr) == 0x24 {
         esr & (WRITE | CACHE_MAINTENANCE)
     } else {
         0
     };
-    class_and_length | access | status
+    // The class after that of an abort from a lower exception level is the same without a change of level.
+    let class = class(esr) as u64 + !from_el0 as u64;
+    class << 26 | esr & LENGTH | access | status
 }
 
 /// What an exception was and where it came from, in words for those who debug the guest.
@@ -392,11 +394,15 @@ mod tests {
     fn an_external_abort_is_of_the_same_access() {
         // A store of X3 with ISV, translation fault level 3; an instruction fetch; a walk at level 2.
         let store = 0x24 << 26 | 1 << 25 | 1 << 24 | 3 << 22 | 3 << 16 | 1 << 6 | 0b00_0111;
-        assert_eq!(external_abort(store), 0x24 << 26 | 1 << 25 | 1 << 6 | 0x10);
+        assert_eq!(
+            external_abort(store, true),
+            0x24 << 26 | 1 << 25 | 1 << 6 | 0x10
+        );
         let fetch = 0x20 << 26 | 1 << 25 | 0b00_0111;
-        assert_eq!(external_abort(fetch), 0x20 << 26 | 1 << 25 | 0x10);
+        assert_eq!(external_abort(fetch, true), 0x20 << 26 | 1 << 25 | 0x10);
+        assert_eq!(external_abort(fetch, false), 0x21 << 26 | 1 << 25 | 0x10);
         let walk = 0x24 << 26 | 1 << 25 | 1 << 7 | 0b00_0110;
-        assert_eq!(external_abort(walk), 0x24 << 26 | 1 << 25 | 0x16);
+        assert_eq!(external_abort(walk, true), 0x24 << 26 | 1 << 25 | 0x16);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What becomes of an access to a system register that traps.
 
+use crate::debug_registers::DebugRegister;
 use crate::id_registers;
 use crate::syndrome::RegisterName;
 
@@ -19,6 +20,10 @@ pub enum TrappedRegister {
     SendOtherSgi,
     /// ICC_DIR_EL1, by which the guest deactivates an interrupt apart from dropping its priority.
     Deactivate,
+    /// One of the vCPU's debug registers.
+    Debug(DebugRegister),
+    /// ICC_SRE_EL1: the system registers of the interrupt controller are on, and stay so.
+    InterruptControllerEnable,
     /// Something a guest's CPU has to have, but that does nothing: it reads as zero and ignores writes.
     ReadsAsZero,
     /// Something a guest's CPU does not have.
@@ -38,12 +43,17 @@ pub fn classify(register: RegisterName) -> TrappedRegister {
     if id_registers::is_id_register(register) {
         return TrappedRegister::Id { crm, op2 };
     }
+    if op0 == 2 {
+        return DebugRegister::of(register)
+            .map_or(TrappedRegister::Undefined, TrappedRegister::Debug);
+    }
     match (op0, op1, crn, crm, op2) {
         (3, 0, 12, 11, 1) => TrappedRegister::Deactivate,
+        (3, 0, 12, 12, 5) => TrappedRegister::InterruptControllerEnable,
         (3, 0, 12, 11, 5) => TrappedRegister::SendSgi,
         (3, 0, 12, 11, 6 | 7) => TrappedRegister::SendOtherSgi,
-        // Debug registers; ACTLR_EL1; performance monitors, which ID_AA64DFR0_EL1 hides but Linux resets in any case.
-        (2, ..) | (3, 0, 1, 0, 1) | (3, _, 9, 12..=14, _) | (3, 3, 14, 8..=15, _) => {
+        // ACTLR_EL1; performance monitors, which ID_AA64DFR0_EL1 hides but Linux resets in any case.
+        (3, 0, 1, 0, 1) | (3, _, 9, 12..=14, _) | (3, 3, 14, 8..=15, _) => {
             TrappedRegister::ReadsAsZero
         }
         _ => TrappedRegister::Undefined,
@@ -76,8 +86,13 @@ mod tests {
         assert_eq!(register(3, 0, 12, 11, 7), TrappedRegister::SendOtherSgi);
         assert_eq!(
             register(2, 0, 1, 0, 4),
-            TrappedRegister::ReadsAsZero,
+            TrappedRegister::Debug(DebugRegister::OsLockAccess),
             "OSLAR_EL1"
+        );
+        assert_eq!(
+            register(3, 0, 12, 12, 5),
+            TrappedRegister::InterruptControllerEnable,
+            "ICC_SRE_EL1"
         );
         assert_eq!(
             register(3, 0, 1, 0, 1),
@@ -108,6 +123,23 @@ mod tests {
             TrappedRegister::Undefined,
             "ZCR_EL1"
         );
+        assert_eq!(
+            register(2, 1, 0, 1, 0),
+            TrappedRegister::Undefined,
+            "TRCPRGCTLR"
+        );
+        for (crn, crm, op2, name) in [
+            (15, 3, 0, "CBAR_EL1"),
+            (11, 0, 2, "L2CTLR_EL1"),
+            (10, 4, 0, "LORSA_EL1"),
+            (5, 3, 1, "ERRSELR_EL1"),
+            (5, 6, 0, "TFSR_EL1"),
+            (13, 0, 7, "SCXTNUM_EL1"),
+        ] {
+            let op1 = if crn >= 11 && crn != 13 { 1 } else { 0 };
+            let what = register(3, op1, crn, crm, op2);
+            assert_eq!(what, TrappedRegister::Undefined, "{name}");
+        }
         assert_eq!(
             register(1, 0, 7, 14, 2),
             TrappedRegister::Undefined,

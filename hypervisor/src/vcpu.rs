@@ -8,8 +8,9 @@
 use crate::accounting::Account;
 use crate::arch::context::{Context, Exit};
 use crate::arch::list_registers::{self, CpuListRegisters};
-use crate::arch::system_registers::{self, SystemRegisters};
-use crate::arch::{gic, memory, timer};
+use crate::arch::system_registers::{Confinement, SystemRegisters};
+use crate::arch::{debug, gic, memory, timer};
+use crate::debug_registers::{DebugRegister, DebugRegisters};
 use crate::filling::Filling;
 use crate::power::Entry;
 use crate::scheduler::Status;
@@ -33,6 +34,7 @@ pub struct Vcpu {
     /// The VM's TEE, if it has one; held from the vCPU's start to its stop.
     pub tee: Option<Arc<dyn Tee>>,
     system: SystemRegisters,
+    debug: DebugRegisters,
     /// On, and not taken for stopped.
     on: bool,
     /// The first vCPU of a VM fills its memory before it starts.
@@ -56,6 +58,7 @@ impl Vcpu {
             account: &vm.accounts[index],
             tee: None,
             system: SystemRegisters::start(index),
+            debug: DebugRegisters::start(),
             on: false,
             filling: None,
             winding_up: false,
@@ -133,6 +136,7 @@ impl Vcpu {
         self.context = Context::start(entry.pc, entry.argument);
         self.context.workarounds_pass = self.vm.description.policy.passes_workarounds().into();
         self.system = SystemRegisters::start(self.index);
+        self.debug = DebugRegisters::start();
         self.tee = self.vm.tee();
         self.on = true;
         self.stale_translations = true;
@@ -158,8 +162,15 @@ impl Vcpu {
         // SAFETY: the run loop enters this vCPU next; the VM's tables live as long as the machine, and VMIDs are
         // numbers of VMs.
         unsafe {
-            self.system.load();
-            system_registers::confine(self.vm.ram.root(), self.vm.id, self.shares_cpu);
+            self.system.load(&Confinement {
+                stage2_root: self.vm.ram.root(),
+                vmid: self.vm.id,
+                shares_cpu: self.shares_cpu,
+            });
+        }
+        debug::load_control(&self.debug);
+        if self.debug.uses_pairs() {
+            debug::load_pairs(&self.debug);
         }
         let starts = core::mem::take(&mut self.stale_translations);
         if starts || self.shares_vmid {
@@ -177,6 +188,9 @@ impl Vcpu {
         self.system.save();
         timer::disable_guest_timers();
         gic::deactivate_ppis(cpu, GUEST_TIMERS);
+        if self.debug.uses_pairs() {
+            debug::clear_pairs();
+        }
     }
 
     /// Runs the vCPU, which is loaded into this CPU, number `cpu`, until it leaves.
@@ -210,6 +224,24 @@ impl Vcpu {
             self.vm
                 .deliver(self.vm.gic.deactivate(self.index, intid), self.index);
         }
+    }
+
+    /// What the guest reads from a debug register; `None` where there is nothing to read.
+    pub fn debug_register(&self, register: DebugRegister) -> Option<u64> {
+        self.debug.read(register, debug::pair_counts())
+    }
+
+    /// The guest writes a debug register of the vCPU, which is loaded; `None` where there is nothing to write.
+    pub fn set_debug_register(&mut self, register: DebugRegister, value: u64) -> Option<()> {
+        let used_pairs = self.debug.uses_pairs();
+        self.debug.write(register, value, debug::pair_counts())?;
+        debug::load_control(&self.debug);
+        if self.debug.uses_pairs() {
+            debug::load_pairs(&self.debug);
+        } else if used_pairs {
+            debug::clear_pairs();
+        }
+        Some(())
     }
 
     /// The value of general-purpose register `n`; 31 is XZR.

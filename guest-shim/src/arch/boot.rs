@@ -2,7 +2,7 @@
 //!
 //! The image starts with the header of an arm64 Linux image (Linux, Documentation/arch/arm64/booting.rst), so that it is
 //! loaded as any guest's kernel. The first vCPU arrives with x0 = address of the device tree, the others with what
-//! CPU_ON was given; MMU and caches are off. All run on one constant map: a GiB of devices, three of memory.
+//! CPU_ON was given; MMU and caches are off. All run on one constant map: a GiB of devices, two of memory, and the first of these again for EL0.
 
 use core::arch::global_asm;
 use core::mem::offset_of;
@@ -16,8 +16,11 @@ const STACK_SIZE: usize = 64 * 1024;
 /// The most vCPUs a payload can use.
 pub const MAX_VCPUS: usize = 8;
 
-/// SCTLR_EL1 (DDI0487J.a, D19.2.117): RES1 bits, I, SA, C and M.
-const SCTLR: u64 = 0x30d0_0800 | 1 << 12 | 1 << 3 | 1 << 2 | 1;
+/// How far above its address EL0 has the first GiB of memory.
+pub const USER_OFFSET: u64 = 2 << 30;
+
+/// SCTLR_EL1 (DDI0487J.a, D19.2.117): RES1 bits, nTWE and nTWI (EL0 may wait), I, SA, C and M.
+const SCTLR: u64 = 0x30d0_0800 | 1 << 18 | 1 << 16 | 1 << 12 | 1 << 3 | 1 << 2 | 1;
 /// MAIR_EL1: attribute 0 is Device-nGnRnE, attribute 1 Normal write-back.
 const MAIR: u64 = 0xff00;
 /// TCR_EL1 (DDI0487J.a, D19.2.139): EPD1, T0SZ = 25 (39-bit addresses, walks start at level 1), write-back, inner
@@ -31,16 +34,16 @@ struct Table([u64; 512]);
 
 #[unsafe(no_mangle)]
 static TRANSLATION_TABLE: Table = {
-    // Block, AF, inner shareable; AttrIndx 1 (normal) or 0 with UXN and PXN (device).
+    // Block, AF, inner shareable; AttrIndx 1 (normal) or 0 with UXN and PXN (device); AP[1]: EL0 too.
     const NORMAL: u64 = 1 << 10 | 0b11 << 8 | 1 << 2 | 1;
     const DEVICE: u64 = 0b11 << 53 | 1 << 10 | 1;
+    const USER: u64 = NORMAL | 1 << 6;
+    const GIB: u64 = 1 << 30;
     let mut entries = [0; 512];
     entries[0] = DEVICE;
-    let mut gib = 1;
-    while gib < 4 {
-        entries[gib] = (gib as u64) << 30 | NORMAL;
-        gib += 1;
-    }
+    entries[1] = GIB | NORMAL;
+    entries[2] = (2 * GIB) | NORMAL;
+    entries[1 + (USER_OFFSET / GIB) as usize] = GIB | USER;
     Table(entries)
 };
 

@@ -4,7 +4,7 @@ use core::arch::global_asm;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use super::registers::read;
+use super::registers::{self, read};
 
 /// The interrupted state.
 #[repr(C)]
@@ -20,6 +20,8 @@ struct Frame {
 pub struct Caught {
     /// ESR_EL1.
     pub esr: u64,
+    /// PSTATE in the handler, as far as [`registers::pstate_bits`] can tell.
+    pub pstate: u64,
 }
 
 impl Caught {
@@ -33,6 +35,7 @@ impl Caught {
 static EXPECTED: AtomicBool = AtomicBool::new(false);
 static CAUGHT: AtomicBool = AtomicBool::new(false);
 static ESR: AtomicU64 = AtomicU64::new(0);
+static PSTATE: AtomicU64 = AtomicU64::new(0);
 
 /// Interrupts that were taken by the vector, and the last one.
 static TAKEN: AtomicU32 = AtomicU32::new(0);
@@ -47,6 +50,7 @@ pub fn catch(action: impl FnOnce()) -> Option<Caught> {
     EXPECTED.store(false, Ordering::SeqCst);
     CAUGHT.load(Ordering::SeqCst).then(|| Caught {
         esr: ESR.load(Ordering::SeqCst),
+        pstate: PSTATE.load(Ordering::SeqCst),
     })
 }
 
@@ -65,6 +69,7 @@ extern "C" fn synchronous(frame: &mut Frame) {
     let esr = read!("esr_el1");
     if EXPECTED.load(Ordering::SeqCst) {
         ESR.store(esr, Ordering::SeqCst);
+        PSTATE.store(registers::pstate_bits(), Ordering::SeqCst);
         CAUGHT.store(true, Ordering::SeqCst);
         frame.pc += 4;
         return;
@@ -93,6 +98,12 @@ global_asm!(
     "ldr x0, =\\handler",
     "b enter_handler",
     ".endm",
+    ".macro user_vector offset",
+    ".balign 0x80",
+    "stp x0, x1, [sp, #-16]!",
+    "mov x0, #\\offset",
+    "b leave_user",
+    ".endm",
     ".pushsection .text.vectors, \"ax\"",
     ".balign 0x800",
     ".global vectors",
@@ -106,8 +117,13 @@ global_asm!(
     "vector {interrupt}",
     "vector {unexpected}",
     "vector {unexpected}",
-    // From EL0, where nothing runs.
-    ".rept 8",
+    // From EL0 in AArch64, then in AArch32: what `user::run` runs there ends with a synchronous exception.
+    "user_vector 0x400",
+    ".rept 3",
+    "vector {unexpected}",
+    ".endr",
+    "user_vector 0x600",
+    ".rept 3",
     "vector {unexpected}",
     ".endr",
     ".balign 0x80",

@@ -15,6 +15,20 @@ pub fn clean(start: u64, len: usize) {
     unsafe { core::arch::asm!("dsb sy", options(nostack, preserves_flags)) }
 }
 
+/// Makes instructions of `len` bytes that were written at `start` those that this vCPU executes, at whatever address.
+pub fn publish_instructions(start: u64, len: usize) {
+    clean(start, len);
+    // SAFETY: the vCPU fetches its instructions anew.
+    unsafe {
+        core::arch::asm!(
+            "ic ialluis",
+            "dsb sy",
+            "isb",
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
 /// Memory of the guest between the image and the end of RAM, less the device tree, by 64-bit words. Addresses are
 /// checked against what the environment says.
 #[derive(Clone, Copy, Debug)]

@@ -84,12 +84,19 @@ impl Context {
     }
 
     /// Answers the access that stage 2 stopped with a synchronous external abort, as a bus does where nothing is.
-    /// `syndrome` is ESR_EL2 of a data or instruction abort from EL0, `address` FAR_EL2. The guest's EL1 registers are in
-    /// this CPU.
+    /// `syndrome` is ESR_EL2 of a data or instruction abort, `address` FAR_EL2. The guest's EL1 registers are in this CPU.
     pub fn inject_external_abort(&mut self, syndrome: u64, address: u64) {
         // SAFETY: a register of EL1, of no meaning to EL2.
         unsafe { write!("far_el1", address) }
-        self.inject(syndrome::external_abort(syndrome));
+        let from_el0 = exception_entry::is_el0(self.pstate);
+        self.inject(syndrome::external_abort(syndrome, from_el0));
+    }
+
+    /// Whether the guest, whose EL1 registers are in this CPU, executes one of its own vectors.
+    #[must_use]
+    pub fn is_at_vector(&self) -> bool {
+        const VECTORS_SIZE: u64 = 0x800;
+        self.pc.wrapping_sub(read!("vbar_el1")) < VECTORS_SIZE
     }
 
     /// Enters EL1 with this in ESR_EL1.

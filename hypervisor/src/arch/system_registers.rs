@@ -36,13 +36,11 @@ macro_rules! registers {
 }
 
 registers! {
-    /// What every CPU has.
+    /// What every CPU has, besides that.
     General {
-        sctlr: "sctlr_el1",
         cpacr: "cpacr_el1",
         ttbr0: "ttbr0_el1",
         ttbr1: "ttbr1_el1",
-        tcr: "tcr_el1",
         mair: "mair_el1",
         amair: "amair_el1",
         vbar: "vbar_el1",
@@ -65,7 +63,6 @@ registers! {
         cntv_ctl: "cntv_ctl_el0",
         cntp_cval: "cntp_cval_el0",
         cntp_ctl: "cntp_ctl_el0",
-        mdscr: "mdscr_el1",
         vmpidr: "vmpidr_el2",
         vmcr: "ich_vmcr_el2",
         active0: "ich_ap0r0_el2",
@@ -84,14 +81,79 @@ registers! {
     }
 }
 
+/// What turns stage 1 on: loaded apart from all others, after stage 2.
+#[derive(Clone, Debug, Default)]
+struct Stage1 {
+    sctlr: u64,
+    tcr: u64,
+}
+
+impl Stage1 {
+    /// Reads them from this CPU.
+    fn save(&mut self) {
+        self.sctlr = read!("sctlr_el1");
+        self.tcr = read!("tcr_el1");
+    }
+}
+
+registers! {
+    /// Deferred SErrors (FEAT_RAS): VDISR_EL2 is what EL1 has as DISR_EL1.
+    Deferred {
+        vdisr: "s3_4_c12_c1_1",
+    }
+}
+
+registers! {
+    /// The second thread pointer (FEAT_SME), which no control of EL2's hides.
+    SecondThreadPointer {
+        tpidr2: "s3_3_c13_c0_5",
+    }
+}
+
+registers! {
+    /// Active priorities of an interrupt controller that tells 64 priorities or more apart (IHI0069H, 12.4.2 and 12.4.3).
+    ActivePriorities64 {
+        group0: "s3_4_c12_c8_1", group1: "s3_4_c12_c9_1",
+    }
+}
+
+registers! {
+    /// The same for 128 priorities.
+    ActivePriorities128 {
+        group0_2: "s3_4_c12_c8_2", group1_2: "s3_4_c12_c9_2",
+        group0_3: "s3_4_c12_c8_3", group1_3: "s3_4_c12_c9_3",
+    }
+}
+
 /// SCTLR_EL1 of a CPU that starts: MMU and caches off, RES1 bits set (DDI0487 D24.2.123).
 const SCTLR_START: u64 = 0x30c5_0838;
+
+/// TCR_EL1.EPD0 and EPD1: no table is walked.
+const NO_WALKS: u64 = 1 << 23 | 1 << 7;
+/// SCTLR_EL1.M.
+const MMU_ON: u64 = 1;
+
+/// What EL1 on a CPU is confined to.
+#[derive(Clone, Copy, Debug)]
+pub struct Confinement {
+    /// The root of the VM's stage-2 tables.
+    pub stage2_root: Pa,
+    /// The VMID, which is the VM's alone.
+    pub vmid: u16,
+    /// Whether other vCPUs wait for this CPU, so that WFI gives way to them.
+    pub shares_cpu: bool,
+}
 
 /// The EL1 registers of a vCPU.
 #[derive(Clone, Debug)]
 pub struct SystemRegisters {
+    stage1: Stage1,
     general: General,
     pointer_keys: PointerKeys,
+    deferred: Deferred,
+    second_thread_pointer: SecondThreadPointer,
+    priorities_64: ActivePriorities64,
+    priorities_128: ActivePriorities128,
     float: FloatRegisters,
 }
 
@@ -100,39 +162,86 @@ impl SystemRegisters {
     #[must_use]
     pub fn start(index: usize) -> Self {
         let general = General {
-            sctlr: SCTLR_START,
             // Bit 31 is RES1; Aff0 is the vCPU's number.
             vmpidr: 1 << 31 | index as u64,
             ..General::default()
         };
         Self {
+            stage1: Stage1 {
+                sctlr: SCTLR_START,
+                ..Stage1::default()
+            },
             general,
             pointer_keys: PointerKeys::default(),
+            deferred: Deferred::default(),
+            second_thread_pointer: SecondThreadPointer::default(),
+            priorities_64: ActivePriorities64::default(),
+            priorities_128: ActivePriorities128::default(),
             float: FloatRegisters::default(),
         }
     }
 
     /// Saves them from this CPU.
     pub fn save(&mut self) {
+        self.stage1.save();
         self.general.save();
-        if has_pointer_authentication() {
+        let features = Features::of_this_cpu();
+        if features.pointer_authentication {
             self.pointer_keys.save();
+        }
+        if features.deferred_errors {
+            self.deferred.save();
+        }
+        if features.second_thread_pointer {
+            self.second_thread_pointer.save();
+        }
+        if features.priority_bits >= 6 {
+            self.priorities_64.save();
+        }
+        if features.priority_bits >= 7 {
+            self.priorities_128.save();
         }
         self.float.save();
     }
 
-    /// Loads them into this CPU.
+    /// Loads them into this CPU, and confines EL1 to its VM.
+    ///
+    /// Between a VM's stage 1 and another's stage 2 no translation may be made, not even a speculative one, which Cortex-A57
+    /// (erratum 1319367) and others keep in their TLB: until both are loaded, no table is walked.
     ///
     /// # Safety
     ///
-    /// The next guest to be entered on this CPU is the one these registers belong to.
-    pub unsafe fn load(&self) {
+    /// The next guest to be entered on this CPU is the one these registers belong to, and the confinement is that of its
+    /// VM: the stage-2 tables are the VM's and live as long as it, and no other VM has the VMID.
+    pub unsafe fn load(&self, confinement: &Confinement) {
+        let features = Features::of_this_cpu();
         // SAFETY: the caller vouches that these belong to the guest that is entered next.
         unsafe {
+            write!("tcr_el1", self.stage1.tcr | NO_WALKS);
+            core::arch::asm!("isb", options(nostack, preserves_flags));
+            write!("sctlr_el1", self.stage1.sctlr | MMU_ON);
+            core::arch::asm!("isb", options(nostack, preserves_flags));
             self.general.load();
-            if has_pointer_authentication() {
+            if features.pointer_authentication {
                 self.pointer_keys.load();
             }
+            if features.deferred_errors {
+                self.deferred.load();
+            }
+            if features.second_thread_pointer {
+                self.second_thread_pointer.load();
+            }
+            if features.priority_bits >= 6 {
+                self.priorities_64.load();
+            }
+            if features.priority_bits >= 7 {
+                self.priorities_128.load();
+            }
+            confine(confinement, &features);
+            write!("sctlr_el1", self.stage1.sctlr);
+            core::arch::asm!("isb", options(nostack, preserves_flags));
+            write!("tcr_el1", self.stage1.tcr);
+            core::arch::asm!("isb", options(nostack, preserves_flags));
         }
         self.float.load();
     }
@@ -154,9 +263,30 @@ impl SystemRegisters {
     }
 }
 
-fn has_pointer_authentication() -> bool {
-    // ID_AA64ISAR1_EL1: APA, API, GPA and GPI (DDI0487 D24.2.79); ID_AA64ISAR2_EL1: APA3 and GPA3.
-    read!("id_aa64isar1_el1") & 0xff00_0ff0 != 0 || read!("s3_0_c0_c6_2") & 0xff00 != 0
+/// What of this CPU has registers that a guest can write whatever its ID registers say.
+struct Features {
+    pointer_authentication: bool,
+    deferred_errors: bool,
+    second_thread_pointer: bool,
+    /// How many bits of priority preempt.
+    priority_bits: u64,
+}
+
+impl Features {
+    fn of_this_cpu() -> Self {
+        let (pfr0, pfr1) = (read!("id_aa64pfr0_el1"), read!("id_aa64pfr1_el1"));
+        Self {
+            // ID_AA64ISAR1_EL1: APA, API, GPA and GPI (DDI0487 D24.2.79); ID_AA64ISAR2_EL1: APA3 and GPA3.
+            pointer_authentication: read!("id_aa64isar1_el1") & 0xff00_0ff0 != 0
+                || read!("s3_0_c0_c6_2") & 0xff00 != 0,
+            // ID_AA64PFR0_EL1.RAS.
+            deferred_errors: pfr0 >> 28 & 0xf != 0,
+            // ID_AA64PFR1_EL1.SME.
+            second_thread_pointer: pfr1 >> 24 & 0xf != 0,
+            // ICH_VTR_EL2.PREbits, less one.
+            priority_bits: (read!("ich_vtr_el2") >> 26 & 0b111) + 1,
+        }
+    }
 }
 
 /// q0 to q31, FPSR and FPCR.
@@ -232,10 +362,13 @@ core::arch::global_asm!(
 
 /// Sets what does not change from guest to guest: traps of what guests share, and the counter they may read.
 pub fn init_cpu() {
-    // CPTR_EL2 (DDI0487 D24.2.31, E2H = 0): RES1 bits, TZ set: SVE traps, floating point does not.
-    const CPTR: u64 = 0x32ff | 1 << 8;
-    // MDCR_EL2: TDRA, TDOSA, TDA, TPM and TPMCR: debug and performance registers are not guests' to use.
-    const MDCR: u64 = 1 << 11 | 1 << 10 | 1 << 9 | 1 << 6 | 1 << 5;
+    // CPTR_EL2 (DDI0487J.a, D19.2.34, E2H = 0): RES1 bits, TSM, TZ, TTA and TAM: SME, SVE, trace and activity monitors trap,
+    // floating point does not.
+    const CPTR: u64 = 0x32ff | 1 << 8 | 1 << 20 | 1 << 30;
+    // MDCR_EL2 (D19.3.18): TDRA, TDOSA and TDA: debug registers are kept for each vCPU; TPM and TPMCR, TPMS, TTRF and TDCC:
+    // performance monitors, profiling, trace and the debugger's channel are not guests' to use. TDE stays clear: a guest
+    // takes its own debug exceptions.
+    const MDCR: u64 = 1 << 11 | 1 << 10 | 1 << 9 | 1 << 6 | 1 << 5 | 1 << 14 | 1 << 19 | 1 << 27;
     // CNTHCTL_EL2 (DDI0487J.a, D19.12.2, E2H = 0): EL1PCTEN and EL1PCEN: guests have the counter and the EL1 physical timer.
     const CNTHCTL: u64 = 1 | 1 << 1;
     // MDCR_EL2.HPMN stays as it was.
@@ -254,36 +387,69 @@ pub fn init_cpu() {
         write!("hstr_el2", 0);
         write!("vpidr_el2", midr);
         write!("vtcr_el2", vtcr);
+        if super::performance_monitor::is_present() {
+            // What EL0 tries is EL1's to refuse.
+            write!("pmuserenr_el0", 0);
+        }
         core::arch::asm!("isb", options(nostack, preserves_flags));
     }
+    super::debug::init_cpu();
+}
+
+/// HCR_EL2 (DDI0487J.a, D19.2.48) of every guest, apart from what depends on CPU or guest. EnSCXT, ATA and FIEN stay clear:
+/// SCXTNUM_ELx, memory tags and error injection trap.
+const HCR: u64 = hcr::VM
+    | hcr::SWIO
+    | hcr::FMO
+    | hcr::IMO
+    | hcr::AMO
+    | hcr::TID3
+    | hcr::TSC
+    | hcr::TIDCP
+    | hcr::TACR
+    | hcr::RW
+    | hcr::TLOR
+    | hcr::TERR
+    | hcr::TID5;
+
+mod hcr {
+    pub(super) const VM: u64 = 1;
+    pub(super) const SWIO: u64 = 1 << 1;
+    pub(super) const FMO: u64 = 1 << 3;
+    pub(super) const IMO: u64 = 1 << 4;
+    pub(super) const AMO: u64 = 1 << 5;
+    pub(super) const TWI: u64 = 1 << 13;
+    pub(super) const TID3: u64 = 1 << 18;
+    pub(super) const TSC: u64 = 1 << 19;
+    /// Registers that are the CPU's own, such as CBAR_EL1, which tells where the machine's interrupt controller lies.
+    pub(super) const TIDCP: u64 = 1 << 20;
+    pub(super) const TACR: u64 = 1 << 21;
+    pub(super) const RW: u64 = 1 << 31;
+    /// Limited ordering regions.
+    pub(super) const TLOR: u64 = 1 << 35;
+    /// Error records.
+    pub(super) const TERR: u64 = 1 << 36;
+    pub(super) const APK: u64 = 1 << 40;
+    pub(super) const API: u64 = 1 << 41;
+    /// GMID_EL1.
+    pub(super) const TID5: u64 = 1 << 58;
 }
 
 /// Confines what EL1 does on this CPU from now on to one VM.
 ///
-/// `shares_cpu` says that other vCPUs wait for this CPU, so that WFI gives way to them.
-///
 /// # Safety
 ///
-/// `stage2_root` is the root of the VM's stage-2 tables, which live as long as the VM, and `vmid` is that VM's alone.
-pub unsafe fn confine(stage2_root: Pa, vmid: u16, shares_cpu: bool) {
-    let mut hcr = HCR_EL2::VM::Enable
-        + HCR_EL2::SWIO::SET
-        + HCR_EL2::FMO::EnableVirtualFIQ
-        + HCR_EL2::IMO::EnableVirtualIRQ
-        + HCR_EL2::AMO::SET
-        + HCR_EL2::TSC::EnableTrapEl1SmcToEl2
-        + HCR_EL2::TID3::SET
-        + HCR_EL2::TACR::SET
-        + HCR_EL2::RW::EL1IsAarch64;
-    if shares_cpu {
-        hcr += HCR_EL2::TWI::SET;
+/// As for [`SystemRegisters::load`].
+unsafe fn confine(confinement: &Confinement, features: &Features) {
+    let mut value = HCR;
+    if confinement.shares_cpu {
+        value |= hcr::TWI;
     }
-    if has_pointer_authentication() {
-        hcr += HCR_EL2::API::DisableTrapPointerAuthInstToEl2
-            + HCR_EL2::APK::DisableTrapPointerAuthKeyRegsToEl2;
+    if features.pointer_authentication {
+        value |= hcr::API | hcr::APK;
     }
-    HCR_EL2.write(hcr);
-    VTTBR_EL2.set(u64::from(vmid) << 48 | stage2_root.0);
-    // SAFETY: a barrier, so that the next ERET sees both registers.
+    HCR_EL2.set(value);
+    VTTBR_EL2.set(u64::from(confinement.vmid) << 48 | confinement.stage2_root.0);
+    // SAFETY: a barrier, so that what follows sees both registers.
     unsafe { core::arch::asm!("isb", options(nostack, preserves_flags)) }
 }

@@ -40,6 +40,8 @@ mod timers;
 #[cfg(target_os = "none")]
 mod trng;
 #[cfg(target_os = "none")]
+mod undefined;
+#[cfg(target_os = "none")]
 mod vendor;
 
 #[cfg(target_os = "none")]
