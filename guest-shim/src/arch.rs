@@ -5,6 +5,7 @@
 pub mod any_register;
 pub mod boot;
 pub mod conduit;
+pub mod debug;
 pub mod exceptions;
 pub mod float;
 pub mod gic;

@@ -14,6 +14,7 @@ pub mod list_registers;
 pub mod memory;
 pub mod paging;
 pub mod performance_monitor;
+mod probe;
 pub mod registers;
 pub mod secure_monitor;
 pub mod stacks;

@@ -1,10 +1,12 @@
 //! The EL1 state of a vCPU that only a switch to another vCPU saves, and the EL2 controls that confine a guest.
 
+use super::probe;
 use super::registers::{read, write};
 use super::timer;
 use aarch64_cpu::registers::Writeable;
 use aarch64_cpu::registers::{HCR_EL2, VTTBR_EL2};
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use mediator::address::Pa;
 
 macro_rules! registers {
@@ -263,6 +265,10 @@ impl SystemRegisters {
     }
 }
 
+/// Whether guests can write TPIDR2_EL0: CPUs with FEAT_SME have it (ID_AA64PFR1_EL1.SME), unless the firmware keeps it for
+/// itself (SCR_EL3.EnTP2).
+static HAS_SECOND_THREAD_POINTER: AtomicBool = AtomicBool::new(false);
+
 /// What of this CPU has registers that a guest can write whatever its ID registers say.
 struct Features {
     pointer_authentication: bool,
@@ -274,15 +280,14 @@ struct Features {
 
 impl Features {
     fn of_this_cpu() -> Self {
-        let (pfr0, pfr1) = (read!("id_aa64pfr0_el1"), read!("id_aa64pfr1_el1"));
+        let pfr0 = read!("id_aa64pfr0_el1");
         Self {
             // ID_AA64ISAR1_EL1: APA, API, GPA and GPI (DDI0487 D24.2.79); ID_AA64ISAR2_EL1: APA3 and GPA3.
             pointer_authentication: read!("id_aa64isar1_el1") & 0xff00_0ff0 != 0
                 || read!("s3_0_c0_c6_2") & 0xff00 != 0,
             // ID_AA64PFR0_EL1.RAS.
             deferred_errors: pfr0 >> 28 & 0xf != 0,
-            // ID_AA64PFR1_EL1.SME.
-            second_thread_pointer: pfr1 >> 24 & 0xf != 0,
+            second_thread_pointer: HAS_SECOND_THREAD_POINTER.load(Ordering::Relaxed),
             // ICH_VTR_EL2.PREbits, less one.
             priority_bits: (read!("ich_vtr_el2") >> 26 & 0b111) + 1,
         }
@@ -392,6 +397,9 @@ pub fn init_cpu() {
             write!("pmuserenr_el0", 0);
         }
         core::arch::asm!("isb", options(nostack, preserves_flags));
+    }
+    if read!("id_aa64pfr1_el1") >> 24 & 0xf != 0 && probe::second_thread_pointer_is_readable() {
+        HAS_SECOND_THREAD_POINTER.store(true, Ordering::Relaxed);
     }
     super::debug::init_cpu();
 }

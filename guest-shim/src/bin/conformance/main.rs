@@ -12,6 +12,8 @@ mod architecture;
 #[cfg(target_os = "none")]
 mod conduits;
 #[cfg(target_os = "none")]
+mod debug;
+#[cfg(target_os = "none")]
 mod forwarding;
 #[cfg(target_os = "none")]
 mod interrupt_state;

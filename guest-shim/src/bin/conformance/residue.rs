@@ -35,7 +35,7 @@ fn own_mark(environment: &Environment) -> u64 {
 }
 
 /// Sleeps in small pieces, so that other guests run on this CPU meanwhile, and calls.
-fn let_others_run(milliseconds: u64) {
+pub fn let_others_run(milliseconds: u64) {
     let end = timer::now() + timer::milliseconds(milliseconds);
     while timer::now() < end {
         timer::set(timer::milliseconds(2));
