@@ -16,3 +16,4 @@ pub mod registers;
 pub mod timer;
 pub mod uart;
 pub mod user;
+pub mod wild;

@@ -9,6 +9,7 @@
 //! | `bulkhead.deny=ID,ID…` | calls that its policy denies |
 //! | `bulkhead.trespass=ADDRESS` | where a payload is to touch what its guest has not |
 //! | `bulkhead.only=CASE,CASE…` | the cases to run, instead of all |
+//! | `bulkhead.seed=0xNUMBER` | where a payload's random numbers start |
 
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
@@ -41,6 +42,8 @@ pub struct Environment {
     pub trespass: Option<u64>,
     /// The names of the cases to run; all, if there is none.
     pub only: Vec<String>,
+    /// Where random numbers start.
+    pub seed: Option<u64>,
 }
 
 /// What a tree lacks, by path.
@@ -79,6 +82,7 @@ impl Environment {
             forwarded: identifiers("bulkhead.forward"),
             denied: identifiers("bulkhead.deny"),
             trespass: word("bulkhead.trespass").and_then(parse_hexadecimal),
+            seed: word("bulkhead.seed").and_then(parse_hexadecimal),
             only: word("bulkhead.only").map_or_else(Vec::new, |names| {
                 names.split(',').map(String::from).collect()
             }),
@@ -197,7 +201,7 @@ mod tests {
     #[test]
     fn everything_is_found() {
         let arguments = "quiet bulkhead.name=vm7 bulkhead.forward=0x8400ff01,0x8400ff03 bulkhead.deny=0x8600ff00 \
-                         bulkhead.trespass=0x100000000 bulkhead.only=one,two";
+                         bulkhead.trespass=0x100000000 bulkhead.only=one,two bulkhead.seed=0x77";
         let environment = Environment::read(&tree(arguments, Some("smc")).to_dtb()).unwrap();
         assert_eq!(environment.name, "vm7");
         assert_eq!(environment.memory, (0x4000_0000, 0x400_0000));
@@ -210,6 +214,7 @@ mod tests {
         assert_eq!(environment.denied, [0x8600_ff00]);
         assert_eq!(environment.trespass, Some(1 << 32));
         assert_eq!(environment.only, ["one", "two"]);
+        assert_eq!(environment.seed, Some(0x77));
     }
 
     #[test]
@@ -221,6 +226,7 @@ mod tests {
         assert_eq!(environment.forwarded, vec![0; 0]);
         assert_eq!(environment.trespass, None);
         assert!(environment.only.is_empty());
+        assert_eq!(environment.seed, None);
     }
 
     #[test]

@@ -21,6 +21,7 @@ extern crate alloc;
 
 pub mod cases;
 pub mod environment;
+pub mod random;
 pub mod smccc;
 pub mod words;
 

@@ -37,6 +37,12 @@ static CAUGHT: AtomicBool = AtomicBool::new(false);
 static ESR: AtomicU64 = AtomicU64::new(0);
 static PSTATE: AtomicU64 = AtomicU64::new(0);
 
+/// Whether every instruction that causes an exception is skipped.
+static SKIPS: AtomicBool = AtomicBool::new(false);
+
+/// The exception classes of aborts of fetches and of a PC that is not aligned: there is no next instruction.
+const LOST: [u64; 3] = [0x20, 0x21, 0x22];
+
 /// Interrupts that were taken by the vector, and the last one.
 static TAKEN: AtomicU32 = AtomicU32::new(0);
 static LAST_TAKEN: AtomicU32 = AtomicU32::new(0);
@@ -52,6 +58,11 @@ pub fn catch(action: impl FnOnce()) -> Option<Caught> {
         esr: ESR.load(Ordering::SeqCst),
         pstate: PSTATE.load(Ordering::SeqCst),
     })
+}
+
+/// From now on every instruction that causes a synchronous exception is skipped, on all vCPUs.
+pub(crate) fn skip_all() {
+    SKIPS.store(true, Ordering::Relaxed);
 }
 
 /// Waits with interrupts unmasked until one was taken through the vector, and gives its number. To be used on one vCPU
@@ -71,6 +82,10 @@ extern "C" fn synchronous(frame: &mut Frame) {
         ESR.store(esr, Ordering::SeqCst);
         PSTATE.store(registers::pstate_bits(), Ordering::SeqCst);
         CAUGHT.store(true, Ordering::SeqCst);
+        frame.pc += 4;
+        return;
+    }
+    if SKIPS.load(Ordering::Relaxed) && !LOST.contains(&(esr >> 26 & 0x3f)) {
         frame.pc += 4;
         return;
     }

@@ -7,6 +7,7 @@ use super::{ConfigError, Refusals, Work};
 const PAYLOADS: &[&str] = &[
     "conformance",
     "dispatch_cost",
+    "fuzz",
     "hostile",
     "restart",
     "tee_abi",
@@ -15,6 +16,7 @@ const PAYLOADS: &[&str] = &[
     "timer_extremes",
     "trespass",
     "wake_up",
+    "witness",
 ];
 
 /// A payload stands for kernel, initramfs and job.

@@ -10,6 +10,7 @@ use guest_shim::cases::Outcome;
 use guest_shim::environment::Environment;
 use guest_shim::optee::client::{Client, Flavour, fresh_cookie};
 use guest_shim::optee::{PAGE, TESTS};
+use guest_shim::random::Random;
 use guest_shim::words::Words;
 use guest_shim::{case, check, check_eq};
 use optee_abi::{result, rpc};
@@ -250,29 +251,17 @@ fn sequences_that_fragment_op_tee_s_window_end_as_usual(environment: &Environmen
     Ok(())
 }
 
-/// A generator of pseudo-random numbers (xorshift64; Marsaglia, "Xorshift RNGs", 2003).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
-
 case!(4, memory_that_comes_and_goes_at_random_is_no_harm);
 fn memory_that_comes_and_goes_at_random_is_no_harm(environment: &Environment) -> Outcome {
     const SIZES: [u64; 12] = [1, 1, 128, 256, 340, 341, 342, 510, 511, 512, 1022, 1023];
     for seed in 1..=8_u64 {
         let client = Client::new(environment)?;
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut random = Random::new(seed);
         let steps = core::iter::from_fn(|| {
             let which = random.below(2) as usize;
             Some(match random.below(3) {
                 0 => End(which),
-                1 => Give(which, SIZES[random.below(SIZES.len() as u64) as usize]),
+                1 => Give(which, random.pick(&SIZES)),
                 _ => Give(which, 1 + random.below(1023)),
             })
         });
