@@ -8,6 +8,8 @@ SHELL := /bin/bash
 CONFIG ?= qemu/configs/two-guests.toml
 VM ?= vm1
 ARGS ?=
+# Seconds of `make guest-fuzz`.
+TIME ?= 60
 
 BARE_METAL := aarch64-unknown-none-softfloat
 # For programs of Linux guests.
@@ -16,7 +18,7 @@ LINUX := aarch64-unknown-linux-gnu
 # rustup puts cargo here; a shell that was open before does not know yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run xtest fetch test format-check lint test-host conformance test-e2e bench drm shell restarts clean setup
+.PHONY: help run xtest fetch test format-check lint test-host conformance test-e2e guest-fuzz bench drm shell restarts clean setup
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +60,9 @@ conformance: setup ## what guests are owed when they issue SMCs and HVCs, case b
 
 test-e2e: fetch ## tests that boot machines
 	cargo test --release --no-fail-fast -p end-to-end -- --test-threads=1
+
+guest-fuzz: setup ## a guest that does at random what a guest can do, beside a witness, for TIME=SECONDS (60)
+	cargo run --release -p qemu -- guest-fuzz --seconds $(TIME) $(ARGS)
 
 bench: setup ## what calls to OP-TEE cost, with target and measured side by side
 	cargo run --release -p qemu -- bench

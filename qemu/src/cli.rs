@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{GuestCommand, Overlay, Overrides};
 use crate::drm;
+use crate::guest_fuzz;
 use crate::run::DEFAULT_TIMEOUT;
 use crate::xtest;
 
@@ -34,6 +35,8 @@ pub enum Command {
     Check(CheckArguments),
     /// Run the conformance kit: what guests are owed when they issue SMCs and HVCs, case by case.
     Conformance(ConformanceArguments),
+    /// Have a guest do at random what a guest can do, beside a witness that must go on.
+    GuestFuzz(GuestFuzzArguments),
     /// Run the whole of xtest in every guest with a TEE, at the same time.
     Xtest(XtestArguments),
     /// Play protected streams in every guest with a TEE, at the same time.
@@ -58,6 +61,22 @@ pub struct FetchArguments {
 #[derive(Debug, Args)]
 pub struct ConformanceArguments {
     /// Write the report to this file [default: target/report/conformance.json]
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// The folder for logs, a folder a machine [default: target/runs]
+    #[arg(long, value_name = "DIR")]
+    pub logs: Option<PathBuf>,
+}
+
+/// Of `guest-fuzz`.
+#[derive(Debug, Args)]
+pub struct GuestFuzzArguments {
+    /// Fuzz for so many seconds, half of them on each of two machines
+    #[arg(long, value_name = "S", default_value_t = guest_fuzz::DEFAULT_SECONDS, value_parser = clap::value_parser!(u64).range(1..))]
+    pub seconds: u64,
+
+    /// Write the report to this file [default: target/report/guest-fuzz.json]
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 

@@ -9,12 +9,13 @@ use clap::Parser as _;
 
 use qemu::bench::{self, BenchOptions};
 use qemu::cli::{
-    BenchArguments, Cli, Command, ConformanceArguments, DrmArguments, RunArguments, ShellArguments,
-    XtestArguments,
+    BenchArguments, Cli, Command, ConformanceArguments, DrmArguments, GuestFuzzArguments,
+    RunArguments, ShellArguments, XtestArguments,
 };
 use qemu::config::{Description, Overrides};
 use qemu::conformance::{self, ConformanceOptions};
 use qemu::drm::{self, DrmOptions};
+use qemu::guest_fuzz::{self, GuestFuzzOptions};
 use qemu::interrupt::Interrupt;
 use qemu::parts::Parts;
 use qemu::progress::Progress;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check(&arguments.config),
         Command::Fetch(arguments) => fetch(arguments.config.as_deref(), &progress),
         Command::Conformance(arguments) => conformance(arguments, &progress),
+        Command::GuestFuzz(arguments) => guest_fuzz(arguments, &progress),
         Command::Xtest(arguments) => xtest(arguments, &progress),
         Command::Drm(arguments) => drm(arguments, &progress),
         Command::Bench(arguments) => bench(arguments, &progress),
@@ -96,6 +98,22 @@ fn conformance(arguments: &ConformanceArguments, progress: &Progress) -> Result<
     }
     options.interrupt = Interrupt::from_signals().context("signals can't be caught")?;
     let report = conformance::run(&options, progress)?;
+    print!("{report}");
+    report::write_json(&report, &options.json)?;
+    Ok(u8::from(!report.passed()))
+}
+
+fn guest_fuzz(arguments: &GuestFuzzArguments, progress: &Progress) -> Result<u8, RunError> {
+    let mut options = GuestFuzzOptions::new();
+    options.seconds = arguments.seconds;
+    if let Some(json) = &arguments.json {
+        options.json.clone_from(json);
+    }
+    if let Some(logs) = &arguments.logs {
+        options.logs.clone_from(logs);
+    }
+    options.interrupt = Interrupt::from_signals().context("signals can't be caught")?;
+    let report = guest_fuzz::run(&options, progress)?;
     print!("{report}");
     report::write_json(&report, &options.json)?;
     Ok(u8::from(!report.passed()))

@@ -1,12 +1,9 @@
 //! What each frame of a run costs in instructions of the CPU that it runs on, out of what the plugin `instruction-counter/` counted.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-
-use crate::machine::option_path;
 
 /// Frames of which it is told what 99 of 100 stay below.
 const BATCH: usize = 500;
@@ -23,15 +20,6 @@ pub(super) struct Frames {
     pub(super) p99: u64,
     /// What all other CPUs together executed during the frames, divided by what the frames' own did.
     pub(super) elsewhere: f64,
-}
-
-/// Has QEMU load the plugin, which writes to `log`.
-pub(super) fn qemu_arguments(plugin: &Path, log: &Path) -> Vec<OsString> {
-    let mut argument = OsString::from("file=");
-    argument.push(option_path(plugin));
-    argument.push(",log=");
-    argument.push(option_path(log));
-    vec!["-plugin".into(), argument]
 }
 
 /// Reads what the plugin wrote.
@@ -122,11 +110,5 @@ mod tests {
             let log = format!("{line}\n{}", log(&[1; BATCHES]));
             assert!(costs(&log).is_err(), "{line}");
         }
-    }
-
-    #[test]
-    fn commas_in_paths_reach_the_plugin() {
-        let arguments = qemu_arguments(Path::new("/a,b/counter.so"), Path::new("/l"));
-        assert_eq!(arguments, ["-plugin", "file=/a,,b/counter.so,log=/l"]);
     }
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 
 use crate::cache::Cache;
-use crate::cargo::build_plugin;
 use crate::config::{Description, GuestCommand, Overlay, Overrides};
 use crate::firmware::{FirmwareRequest, OpteeImages, firmware};
 use crate::host_tools;
 use crate::hypervisor::checkout;
+use crate::instruction_counter;
 use crate::operator::Operator;
 use crate::packages::debian_parts;
 use crate::parts::Parts;
@@ -26,8 +26,6 @@ use super::{ALONE, APART, BenchOptions, PAIR, waiting};
 
 /// The program that measures.
 const PROGRAM: &str = "call-costs";
-/// The plugin that counts each CPU's instructions.
-const COUNTER: &str = "instruction-counter";
 /// How long each machine may take.
 const LIMIT: Duration = Duration::from_secs(900);
 /// Frames, each between marks, without the kernel's bookkeeping of memory each second, which may cost a third of a frame.
@@ -72,9 +70,7 @@ impl<'a> Machines<'a> {
         let overlay = options.logs.join("bench-programs");
         workloads::overlay(&[PROGRAM], &overlay, progress)?;
         workloads::drm_ta(&overlay, progress)?;
-        let step = progress.step("Building the plugin that counts instructions");
-        let counter = build_plugin(COUNTER)?;
-        step.done();
+        let counter = instruction_counter::build(progress)?;
         Ok(Self {
             options,
             progress,
@@ -188,7 +184,7 @@ impl<'a> Machines<'a> {
         let mut machine = self.machine(APART, self.overrides(false, &jobs));
         machine.until_off = Some(FIRST.to_owned());
         let log = self.logs("ours").join("frames.log");
-        machine.qemu_arguments = frames::qemu_arguments(&self.counter, &log);
+        machine.qemu_arguments = instruction_counter::qemu_arguments(&self.counter, &log);
         self.run(&machine, |mut operator| {
             if neighbour == Neighbour::Registering {
                 // In this order, or the frames began too early.
