@@ -17,3 +17,4 @@ pub mod timer;
 pub mod uart;
 pub mod user;
 pub mod wild;
+pub mod writable_registers;

@@ -113,13 +113,13 @@ pub fn run(state: State, instructions: &[u32], flags: u64, x0: u64) -> Left {
     left
 }
 
-/// The same with SVE and SME open to EL0 as far as EL1 has a say (CPACR_EL1.ZEN and SMEN).
-pub fn run_with_vectors(instructions: &[u32]) -> Left {
+/// The same in AArch64 with SVE and SME open to EL0 as far as EL1 has a say (CPACR_EL1.ZEN and SMEN).
+pub fn run_with_vectors(instructions: &[u32], x0: u64) -> Left {
     const ZEN_AND_SMEN: u64 = 0b11 << 24 | 0b11 << 16;
     let before = read!("cpacr_el1");
     // SAFETY: opens what the payload does not use.
     unsafe { write!("cpacr_el1", before | ZEN_AND_SMEN) }
-    let left = run(State::A64, instructions, 0, 0);
+    let left = run(State::A64, instructions, 0, x0);
     // SAFETY: as it was.
     unsafe { write!("cpacr_el1", before) }
     left

@@ -398,10 +398,33 @@ pub fn init_cpu() {
         }
         core::arch::asm!("isb", options(nostack, preserves_flags));
     }
+    init_later_controls();
     if read!("id_aa64pfr1_el1") >> 24 & 0xf != 0 && probe::second_thread_pointer_is_readable() {
         HAS_SECOND_THREAD_POINTER.store(true, Ordering::Relaxed);
     }
     super::debug::init_cpu();
+}
+
+/// Turns off what later revisions of the architecture let EL2 allow (HCRX_EL2), and its fine-grained traps, except for those of
+/// registers that came after them, which are on while their bits are 0. The firmware may keep either for itself, and then
+/// that is so (SCR_EL3.HXEn and FGTEn).
+fn init_later_controls() {
+    let has_hcrx = read!("id_aa64mmfr1_el1") >> 40 & 0xf != 0;
+    if has_hcrx && probe::hcrx_is_readable() {
+        // SAFETY: it concerns EL1 and EL0 alone.
+        unsafe { write!("s3_4_c1_c2_2", 0) }
+    }
+    let has_fine_grained_traps = read!("id_aa64mmfr0_el1") >> 56 & 0xf != 0;
+    if has_fine_grained_traps && probe::fine_grained_traps_are_readable() {
+        // SAFETY: HFGRTR_EL2, HFGWTR_EL2, HFGITR_EL2, HDFGRTR_EL2 and HDFGWTR_EL2 trap what EL1 and EL0 do.
+        unsafe {
+            write!("s3_4_c1_c1_4", 0);
+            write!("s3_4_c1_c1_5", 0);
+            write!("s3_4_c1_c1_6", 0);
+            write!("s3_4_c3_c1_4", 0);
+            write!("s3_4_c3_c1_5", 0);
+        }
+    }
 }
 
 /// HCR_EL2 (DDI0487J.a, D19.2.48) of every guest, apart from what depends on CPU or guest. EnSCXT, ATA and FIEN stay clear:

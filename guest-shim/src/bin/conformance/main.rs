@@ -14,6 +14,8 @@ mod conduits;
 #[cfg(target_os = "none")]
 mod debug;
 #[cfg(target_os = "none")]
+mod features;
+#[cfg(target_os = "none")]
 mod forwarding;
 #[cfg(target_os = "none")]
 mod interrupt_state;
@@ -45,6 +47,8 @@ mod trng;
 mod undefined;
 #[cfg(target_os = "none")]
 mod vendor;
+#[cfg(target_os = "none")]
+mod writable;
 
 #[cfg(target_os = "none")]
 guest_shim::payload!(run);

@@ -27,7 +27,7 @@ const NOTHING: Residue = Residue {
 };
 
 /// A value that only this guest uses.
-fn own_mark(environment: &Environment) -> u64 {
+pub fn own_mark(environment: &Environment) -> u64 {
     let name = environment.name.bytes();
     name.fold(0x6b8b_4567_327b_23c6, |mark, byte| {
         mark.rotate_left(7) ^ u64::from(byte)
