@@ -13,7 +13,7 @@ use crate::arch::{
     gic, heap, memory, paging, performance_monitor, registers, stacks, system_registers, timer,
 };
 use crate::cpu::Cpu;
-use crate::description::{self, Range};
+use crate::description::{self, Range, TeeChoice};
 use crate::frames::Frames;
 use crate::machine::Machine;
 use crate::vcpu::Vcpu;
@@ -80,7 +80,11 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
         Some(seed) => entropy::init(seed),
         None => log::warn!("/chosen has no rng-seed: guests get no random numbers"),
     }
-    tee::probe(machine.tee_interrupt);
+    let with_tee = machine
+        .guests
+        .iter()
+        .filter(|guest| guest.tee != TeeChoice::None);
+    tee::probe(machine.tee_interrupt, with_tee.count());
 
     let mut free = Frames::new();
     for range in &machine.memory {

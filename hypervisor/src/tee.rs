@@ -7,12 +7,12 @@ use alloc::sync::Arc;
 use mediator::Tee;
 
 /// Asks the secure world, once at boot, what is there. `interrupt` is the one by which the TEE says that it has
-/// notifications, if the machine has one.
-pub fn probe(interrupt: Option<u32>) {
+/// notifications, if the machine has one; so many `guests` are to have a TEE.
+pub fn probe(interrupt: Option<u32>, guests: usize) {
     #[cfg(feature = "optee")]
-    optee::probe(interrupt);
+    optee::probe(interrupt, guests);
     #[cfg(not(feature = "optee"))]
-    let _ = interrupt;
+    let _ = (interrupt, guests);
 }
 
 /// Makes a VM's partition of the TEE that its description names.
@@ -72,13 +72,25 @@ mod optee {
     /// OP-TEE, where the secure world has one that serves several guests.
     static OPTEE: Once<Optee> = Once::new();
 
-    pub(super) fn probe(interrupt: Option<u32>) {
+    /// Major and minor number of the first OP-TEE that none of the faults in `docs/optee-versions.md` is known in by which one
+    /// guest halts the others.
+    const HOLDS_SINCE: (u32, u32) = (4, 10);
+
+    pub(super) fn probe(interrupt: Option<u32>, guests: usize) {
         match Optee::probe(&SecureMonitor) {
             Ok(mut optee) => {
                 if interrupt.is_none() {
                     optee = optee.without_notifications();
                 }
-                log::info!("OP-TEE {} serves the guests", optee.revision());
+                let revision = optee.revision();
+                log::info!("OP-TEE {revision} serves the guests");
+                if guests > 1 && (revision.major, revision.minor) < HOLDS_SINCE {
+                    let (major, minor) = HOLDS_SINCE;
+                    log::warn!(
+                        "OP-TEE {revision} halts for all guests when one guest's secure storage fails, or by what one guest can do \
+                         on purpose: OP-TEE {major}.{minor} holds (docs/optee-versions.md)"
+                    );
+                }
                 OPTEE.call_once(|| optee);
             }
             Err(error) => log::warn!("no OP-TEE for guests: {error}"),

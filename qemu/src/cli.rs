@@ -45,6 +45,8 @@ pub enum Command {
     Bench(BenchArguments),
     /// Boot a machine with a shell in one guest, at this terminal, until Control-] or the shell's end.
     Shell(ShellArguments),
+    /// Have machines built with the newest OP-TEE of Debian's from now on: write its version and hashes to qemu/optee-source.json.
+    PinOptee,
     /// List what the machines are made of: QEMU and Debian's packages with their versions and hashes.
     Versions,
 }

@@ -1,4 +1,4 @@
-//! The conformance kit: boots the payloads of `guest-shim/` on four machines and collects what their cases found
+//! The conformance kit: boots the payloads of `guest-shim/` on five machines and collects what their cases found
 //! (docs/testing.md, "The conformance kit").
 
 mod console;
@@ -26,6 +26,8 @@ use console::{Console, Figure};
 const TOGETHER: &str = "conformance.toml";
 /// Two guests that go through OP-TEE's ABI at the same time.
 const TEE_ABI: &str = "conformance-tee.toml";
+/// The same with Debian's older OP-TEE.
+const TEE_ABI_DEBIAN: &str = "conformance-tee-debian.toml";
 /// A hypervisor without mediators; a guest that runs all cases, beside others that restart and misbehave.
 const ALONE: &str = "conformance-alone.toml";
 /// One guest on one CPU, whose instructions are counted.
@@ -185,6 +187,7 @@ pub fn run(
     let mut report = ConformanceReport::default();
     judge::together(&machine(TOGETHER, false, None)?, &mut report);
     judge::tee_abi(&machine(TEE_ABI, false, None)?, &mut report);
+    judge::tee_abi(&machine(TEE_ABI_DEBIAN, false, None)?, &mut report);
     judge::alone(&machine(ALONE, false, Some(BYSTANDER))?, &mut report);
     judge::cost(&machine(COST, true, None)?, &mut report);
     Ok(report)

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 
 use qemu::bench::{self, BenchOptions};
+use qemu::cache::Cache;
 use qemu::cli::{
     BenchArguments, Cli, Command, ConformanceArguments, DrmArguments, GuestFuzzArguments,
     RunArguments, ShellArguments, XtestArguments,
@@ -17,6 +18,7 @@ use qemu::conformance::{self, ConformanceOptions};
 use qemu::drm::{self, DrmOptions};
 use qemu::guest_fuzz::{self, GuestFuzzOptions};
 use qemu::interrupt::Interrupt;
+use qemu::packages;
 use qemu::parts::Parts;
 use qemu::progress::Progress;
 use qemu::report;
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Drm(arguments) => drm(arguments, &progress),
         Command::Bench(arguments) => bench(arguments, &progress),
         Command::Shell(arguments) => shell(arguments, &progress),
+        Command::PinOptee => pin_optee(&progress),
         Command::Versions => versions(&progress),
     };
     match done {
@@ -184,6 +187,15 @@ fn shell(arguments: &ShellArguments, progress: &Progress) -> Result<u8, RunError
     let ended = shell::run(&options, progress, std::io::stdin(), std::io::stdout())?;
     println!("\n{ended}");
     Ok(ended.exit_status())
+}
+
+fn pin_optee(progress: &Progress) -> Result<u8, RunError> {
+    let package = packages::pin_newest_optee(&Cache::from_environment()?, progress)?;
+    println!(
+        "qemu/optee-source.json names {} {}, SHA-256 {}",
+        package.name, package.version, package.sha256
+    );
+    Ok(0)
 }
 
 fn versions(progress: &Progress) -> Result<u8, RunError> {

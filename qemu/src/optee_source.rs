@@ -15,6 +15,10 @@ use crate::packages::{self, OPTEE_IMAGES};
 use crate::progress::{Progress, Step};
 use crate::source_package;
 
+/// The fewest guests that an OP-TEE is built for: as many as Debian's package is, so that most machines have the same one. Also
+/// a machine whose guests have no TEE boots with one.
+pub const GUESTS_MIN: usize = 2;
+
 /// The most guests that an OP-TEE is built for. A sixth of its memory is not enough to load two TAs of which one calls
 /// the other (xtest 1008 gets OUT_OF_MEMORY); a fifth is.
 pub const GUESTS_MAX: usize = 5;

@@ -52,6 +52,8 @@ pub struct Trace {
     pub panic: Option<String>,
     /// Whether the hypervisor said that all guests are off.
     pub all_off: bool,
+    /// What the hypervisor warned of that is about no single guest.
+    pub warnings: Vec<String>,
     /// The last line of the hypervisor.
     pub hypervisor_last: String,
     /// The last line of the firmware.
@@ -69,6 +71,8 @@ pub enum Event {
     JobEnded(usize, i32),
     /// What the hypervisor says of a guest's life.
     Guest(usize, String),
+    /// What the hypervisor warns of that is about no single guest.
+    Warning(String),
     /// The hypervisor died.
     Panic(String),
 }
@@ -93,6 +97,7 @@ impl Trace {
             hypervisor_up: None,
             panic: None,
             all_off: false,
+            warnings: Vec::new(),
             hypervisor_last: String::new(),
             firmware_last: String::new(),
         }
@@ -126,10 +131,14 @@ impl Trace {
             return None;
         }
         // A line that is logged as an error or a warning begins with that word.
-        let plain = text
-            .strip_prefix("error: ")
-            .or_else(|| text.strip_prefix("warning: "));
-        let (index, news) = self.guest_news(text).or_else(|| self.guest_news(plain?))?;
+        let warning = text.strip_prefix("warning: ");
+        let plain = text.strip_prefix("error: ").or(warning);
+        let news = self.guest_news(text).or_else(|| self.guest_news(plain?));
+        let Some((index, news)) = news else {
+            let warning = warning?.to_owned();
+            self.warnings.push(warning.clone());
+            return Some(Event::Warning(warning));
+        };
         let guest = self.guests.get_mut(index)?;
         if news.starts_with("started") {
             if guest.up && guest.may_restart {

@@ -12,7 +12,7 @@ use crate::host_tools;
 use crate::initramfs::{Job, guest_initramfs};
 use crate::logs::RunFolder;
 use crate::machine;
-use crate::optee_source::{OpteeRequest, optee};
+use crate::optee_source::{self, OpteeRequest, optee};
 use crate::packages::{self, DebianParts, debian_parts, optee_source};
 use crate::payload;
 use crate::placement::GuestFiles;
@@ -64,7 +64,7 @@ impl Parts {
         host_tools::ensure(host_tools::MACHINE, progress)?;
         let cache = Cache::from_environment()?;
         let debian = debian_parts(&cache, progress)?;
-        let optee = OpteeParts::of_debian(&debian);
+        let optee = OpteeParts::built(&cache, &debian, 0, &[], progress)?;
         let request = FirmwareRequest {
             source: debian.firmware_source.clone(),
             optee: OpteeImages::in_folder(&optee.folder),
@@ -176,26 +176,35 @@ impl OpteeParts {
                 source: None,
             }),
             Optee::Source { flags } => {
-                let source = optee_source(cache, progress)?;
-                let request = OpteeRequest {
-                    source: source.folder,
-                    version: source.version,
-                    ta_kit: debian.ta_kit.clone(),
-                    // A machine whose guests have no TEE still boots with one.
-                    guests: description.optee_guests().max(1),
-                    flags: flags.clone(),
-                };
-                Ok(Self {
-                    folder: optee(cache, &request, progress)?,
-                    version: OpteeVersion {
-                        from: "source",
-                        options: request.options(),
-                        version: Some(request.version),
-                    },
-                    source: Some(source.package),
-                })
+                Self::built(cache, debian, description.optee_guests(), flags, progress)
             }
         }
+    }
+
+    fn built(
+        cache: &Cache,
+        debian: &DebianParts,
+        guests: usize,
+        flags: &[String],
+        progress: &Progress,
+    ) -> Result<Self> {
+        let source = optee_source(cache, progress)?;
+        let request = OpteeRequest {
+            source: source.folder,
+            version: source.version,
+            ta_kit: debian.ta_kit.clone(),
+            guests: guests.max(optee_source::GUESTS_MIN),
+            flags: flags.to_owned(),
+        };
+        Ok(Self {
+            folder: optee(cache, &request, progress)?,
+            version: OpteeVersion {
+                from: "source",
+                options: request.options(),
+                version: Some(request.version),
+            },
+            source: Some(source.package),
+        })
     }
 
     fn of_debian(debian: &DebianParts) -> Self {

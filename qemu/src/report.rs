@@ -30,6 +30,8 @@ pub struct Report {
     pub machine: MachineReport,
     /// What it was made of.
     pub versions: Versions,
+    /// What the hypervisor warned of that is about no single guest.
+    pub warnings: Vec<String>,
     /// The folder of the logs.
     pub logs: PathBuf,
     /// The last line seen on each console that is no guest's, by its name.
@@ -225,6 +227,9 @@ impl fmt::Display for Report {
         }
         table(formatter, &rows, Last::Number)?;
         writeln!(formatter)?;
+        for warning in &self.warnings {
+            writeln!(formatter, "warning: {warning}")?;
+        }
         self.last_lines(formatter)?;
         writeln!(
             formatter,
@@ -385,6 +390,7 @@ mod tests {
                     sha256: "00".to_owned(),
                 }],
             },
+            warnings: Vec::new(),
             logs: PathBuf::from("logs"),
             last_seen: vec![LastSeen {
                 console: "bulkhead".to_owned(),

@@ -388,6 +388,7 @@ impl Run<'_> {
                 format!("{}: its job ended with status {status}", name(*index))
             }
             Event::Guest(index, news) => format!("{}: {news}", name(*index)),
+            Event::Warning(message) => format!("warning: {message}"),
             Event::Panic(message) => format!("the hypervisor panicked: {message}"),
         }
     }
@@ -460,6 +461,7 @@ fn report(
             .collect(),
         machine: MachineReport::new(description),
         versions: parts.versions().clone(),
+        warnings: trace.warnings.clone(),
         logs: folder.path().to_owned(),
         last_seen: vec![
             seen("qemu", last_line(&folder.qemu_log())),

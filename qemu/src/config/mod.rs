@@ -64,9 +64,10 @@ pub struct Machine {
 /// Where OP-TEE's images come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Optee {
-    /// Debian's package, with virtualization.
+    /// The package of the release of Debian that the guests' parts come from, with virtualization.
     Debian,
-    /// Built from Debian's source package, for as many guests as the description gives a TEE.
+    /// Built from the newer source package that `qemu/optee-source.json` names, for as many guests as the description gives a
+    /// TEE.
     Source {
         /// The user's own options of the build, `CFG_NAME=VALUE` each.
         flags: Vec<String>,

@@ -9,6 +9,9 @@ use crate::packages::OPTEE_IMAGES;
 /// Guests that OP-TEE, as Debian builds it, has room for (`CFG_VIRT_GUEST_COUNT`).
 const DEBIAN_GUESTS_MAX: usize = 2;
 
+/// What `optee` stands for when it is left out.
+const DEFAULT: &str = "source";
+
 /// Takes `optee` and `optee-flags`, of which a path is relative to `folder`.
 pub(super) fn choose(
     refuse: Refusals<'_>,
@@ -17,21 +20,24 @@ pub(super) fn choose(
     flags: Option<Vec<String>>,
     has_own_firmware: bool,
 ) -> Result<Optee, ConfigError> {
-    if optee != Some("source") && flags.is_some() {
+    let is_built = optee.unwrap_or(DEFAULT) == "source" && !has_own_firmware;
+    if flags.is_some() && !is_built {
         return Err(refuse.at(
             "machine: optee-flags",
             "only an OP-TEE that is built from source can be told how",
             "Write optee = \"source\", or leave out `optee-flags`.",
         ));
     }
-    match optee {
-        None | Some("debian") => Ok(Optee::Debian),
-        Some("source") if has_own_firmware => Err(refuse.at(
+    if optee == Some("source") && has_own_firmware {
+        return Err(refuse.at(
             "machine: optee",
             "a firmware of your own has its OP-TEE in it, so that none needs building",
             "Leave out `optee`, or leave out `firmware`.",
-        )),
-        Some("source") => {
+        ));
+    }
+    match optee.unwrap_or(DEFAULT) {
+        "debian" => Ok(Optee::Debian),
+        "source" => {
             let flags = flags.unwrap_or_default();
             let flaw = flags
                 .iter()
@@ -45,7 +51,7 @@ pub(super) fn choose(
             }
             Ok(Optee::Source { flags })
         }
-        Some(path) => {
+        path => {
             let images = folder.join(path);
             // An empty file is fine: an OP-TEE without paging has nothing pageable.
             if let Some(missing) = OPTEE_IMAGES
@@ -77,8 +83,8 @@ pub(super) fn check_room(
         Optee::Debian => (
             DEBIAN_GUESTS_MAX,
             "Debian's OP-TEE",
-            "Write optee = \"source\" in [machine] for an OP-TEE that is built with room for all, or tee = \"none\" for \
-             this guest.",
+            "Leave out `optee` in [machine] for an OP-TEE that is built with room for all, or write tee = \"none\" for this \
+             guest.",
         ),
         Optee::Source { .. } => (
             optee_source::GUESTS_MAX,
@@ -131,21 +137,29 @@ mod tests {
 
     #[test]
     fn a_third_guest_is_refused_with_debian_s_build_as_one_more_than_it_has_room_for() {
-        let text = machine("", 3);
+        let text = machine("optee = \"debian\"", 3);
         let remedy = refused(&text, "guest vm3: tee", "room for 2 guests");
-        assert!(remedy.contains("optee = \"source\""), "{remedy}");
+        assert!(remedy.contains("Leave out `optee`"), "{remedy}");
         assert!(parse(&format!("{text}tee = \"none\"")).is_ok());
     }
 
     #[test]
     fn a_build_from_source_is_for_all_guests_with_a_tee() {
-        let text = machine("optee = \"source\"", 4);
-        let description = parse(&format!("{text}tee = \"none\"\n")).unwrap();
-        assert_eq!(
-            description.machine.optee,
-            Optee::Source { flags: Vec::new() }
-        );
-        assert_eq!(description.optee_guests(), 3);
+        for fields in ["", "optee = \"source\""] {
+            let text = machine(fields, 4);
+            let description = parse(&format!("{text}tee = \"none\"\n")).unwrap();
+            assert_eq!(
+                description.machine.optee,
+                Optee::Source { flags: Vec::new() }
+            );
+            assert_eq!(description.optee_guests(), 3);
+        }
+    }
+
+    #[test]
+    fn debian_s_build_is_taken_where_it_is_named() {
+        let description = parse(&machine("optee = \"debian\"", 2)).unwrap();
+        assert_eq!(description.machine.optee, Optee::Debian);
     }
 
     #[test]
@@ -184,24 +198,24 @@ mod tests {
         fs::write(&firmware, "x").unwrap();
         let fields = format!("optee = \"source\"\nfirmware = {firmware:?}");
         refused(&machine(&fields, 1), "machine: optee", "firmware");
+        let fields = format!("optee-flags = []\nfirmware = {firmware:?}");
+        refused(&machine(&fields, 1), "machine: optee-flags", "built");
     }
 
     #[test]
     fn flags_reach_the_build() {
-        let text = machine(
-            "optee = \"source\"\noptee-flags = [\"CFG_CRYPTO_WITH_CE=n\"]",
-            1,
-        );
-        let flags = vec!["CFG_CRYPTO_WITH_CE=n".to_owned()];
-        assert_eq!(parse(&text).unwrap().machine.optee, Optee::Source { flags });
+        for optee in ["", "optee = \"source\"\n"] {
+            let fields = format!("{optee}optee-flags = [\"CFG_CRYPTO_WITH_CE=n\"]");
+            let flags = vec!["CFG_CRYPTO_WITH_CE=n".to_owned()];
+            let description = parse(&machine(&fields, 1)).unwrap();
+            assert_eq!(description.machine.optee, Optee::Source { flags });
+        }
     }
 
     #[test]
     fn flags_without_a_build_are_refused() {
-        for fields in ["", "optee = \"debian\"\n"] {
-            let text = machine(&format!("{fields}optee-flags = []"), 1);
-            refused(&text, "machine: optee-flags", "built from source");
-        }
+        let text = machine("optee = \"debian\"\noptee-flags = []", 1);
+        refused(&text, "machine: optee-flags", "built from source");
     }
 
     #[test]

@@ -84,7 +84,10 @@ fn what_is_left_out_is_filled_in() {
     assert_eq!(description.machine.cpu, "cortex-a57");
     assert_eq!(description.machine.cpus, 2);
     assert_eq!(description.machine.memory, Size::mib(3072));
-    assert_eq!(description.machine.optee, Optee::Debian);
+    assert_eq!(
+        description.machine.optee,
+        Optee::Source { flags: Vec::new() }
+    );
     let guest = description.guest("vm1").unwrap();
     assert_eq!(guest.vcpu_cpus, [0]);
     assert_eq!(guest.tee, Tee::Optee);

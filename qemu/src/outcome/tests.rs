@@ -37,6 +37,18 @@ fn good(exit: &str) -> Trace {
     ])
 }
 
+#[test]
+fn a_warning_about_no_single_guest_is_told_and_kept() {
+    let mut trace = trace(&[(HV, "vm1: started, 512 MiB")]);
+    let at = Duration::from_secs(2);
+    assert_eq!(trace.line(at, HV, "warning: vm1: refused 0x1"), None);
+    assert_eq!(
+        trace.line(at, HV, "warning: OP-TEE 4.5 is old"),
+        Some(Event::Warning("OP-TEE 4.5 is old".to_owned()))
+    );
+    assert_eq!(trace.warnings, ["OP-TEE 4.5 is old"]);
+}
+
 fn verdict(lines: &[(Source, &str)]) -> Verdict {
     trace(lines).guests[0].verdict()
 }

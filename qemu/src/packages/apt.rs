@@ -21,17 +21,26 @@ pub(super) struct Suite {
     pub(super) name: &'static str,
     /// Whether binary packages are asked for beside source packages.
     binaries: bool,
+    /// Whether lists are taken that their makers call out of date. What they list has to be checked against something else.
+    stale_lists: bool,
 }
 
 /// The release that the guests' parts come from.
 pub(super) const STABLE: Suite = Suite {
     name: "trixie",
     binaries: true,
+    stale_lists: false,
 };
 /// The release that has the newest source packages.
 pub(super) const NEWEST: Suite = Suite {
     name: "sid",
     binaries: false,
+    stale_lists: false,
+};
+/// The same as of any day, for packages of which the hash is known.
+pub(super) const NEWEST_OR_OLDER: Suite = Suite {
+    stale_lists: true,
+    ..NEWEST
 };
 /// Debian's name of the guests' architecture.
 const ARCHITECTURE: &str = "arm64";
@@ -106,7 +115,7 @@ impl<'a> Apt<'a> {
                 .with_context(|| format!("{} can't be made", folder.display()))?;
         }
         write(&root.join("status"), "")?;
-        write(&apt.configuration, &configuration(root)?)?;
+        write(&apt.configuration, &configuration(root, suite)?)?;
 
         let mut failures = Vec::new();
         for site in &sites {
@@ -204,7 +213,8 @@ impl<'a> Apt<'a> {
 }
 
 /// apt.conf(5). It is read last, over the machine's configuration, of which proxies and credentials stay in force.
-fn configuration(root: &Path) -> Result<String> {
+fn configuration(root: &Path, suite: &Suite) -> Result<String> {
+    let are_dates_checked = !suite.stale_lists;
     let root = root
         .to_str()
         .filter(|root| !root.contains(['"', '\n', '\\']))
@@ -237,6 +247,7 @@ APT::Get::AllowUnauthenticated "false";
 Acquire::AllowInsecureRepositories "false";
 Acquire::AllowWeakRepositories "false";
 Acquire::AllowDowngradeToInsecureRepositories "false";
+Acquire::Check-Valid-Until "{are_dates_checked}";
 Acquire::Retries "3";
 "#
     ))

@@ -26,7 +26,7 @@ use crate::progress::Progress;
 use apt::{Apt, Host, STABLE};
 
 pub(crate) use source::ta_sign_key;
-pub use source::{OpteeSource, optee_source};
+pub use source::{OpteeSource, optee_source, pin_newest_optee};
 pub(crate) use ta_kit::ta_kit;
 pub use versions::PackageVersion;
 

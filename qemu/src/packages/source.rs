@@ -1,23 +1,23 @@
 //! OP-TEE's source, which comes from a newer release of Debian than the guests' parts.
 //!
-//! The version is resolved once, as that of the other packages, and has a record of its own: a machine that does not
-//! build OP-TEE never asks for it.
+//! Which version it is, with the hashes of its files, stands in a file of the checkout, so that everybody builds the same. A
+//! mirror drops a version when Debian has a newer one; what is in the cache stays usable.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use serde::{Deserialize, Serialize};
 
-use super::apt::{Apt, Host, NEWEST, Suite};
+use super::apt::{Apt, Host, NEWEST, NEWEST_OR_OLDER};
 use super::{OPTEE, PLATFORM, PackageVersion, deb, download, upstream, versions};
 use crate::cache::{Cache, LockedCache};
 use crate::host_tools;
+use crate::hypervisor::checkout;
 use crate::initramfs::tree::Node;
 use crate::progress::Progress;
 
-const RECORD: &str = "optee-source.json";
-const SUITE: &Suite = &NEWEST;
+/// The file that names the version, in the checkout.
+const PIN: &str = "qemu/optee-source.json";
 
 /// OP-TEE's source package.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,30 +30,21 @@ pub struct OpteeSource {
     pub package: PackageVersion,
 }
 
-/// What the record holds.
-#[derive(Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct Resolved {
-    suite: String,
-    package: PackageVersion,
-}
-
-/// Gets OP-TEE's source package: from the cache if it is there, else from the mirror that the machine's apt uses or
-/// `DEBIAN_MIRROR` names.
+/// Gets the source package that the checkout names: from the cache if it is there, else from the mirror that the machine's
+/// apt uses or `DEBIAN_MIRROR` names.
 ///
 /// # Errors
 ///
-/// The host lacks a tool, the mirror fails, the package is not what the signed list says, or the disk fails.
+/// The host lacks a tool, the mirror fails or has that version no more, a file is not the one that was named, or the disk
+/// fails.
 pub fn optee_source(cache: &Cache, progress: &Progress) -> Result<OpteeSource> {
+    let package = pinned(&checkout().join(PIN))?;
     let locked = cache.lock("getting OP-TEE's source", progress)?;
-    let package = match cached(&locked)? {
-        Some(package) => package,
-        None => {
-            host_tools::ensure(host_tools::PACKAGES, progress)?;
-            fetch(&locked, &Host::from_environment(), progress)
-                .context("OP-TEE's source, which optee = \"source\" asks for, can't be had")?
-        }
-    };
+    if !is_there(&locked, &package)? {
+        host_tools::ensure(host_tools::PACKAGES, progress)?;
+        fetch(&locked, &Host::from_environment(), &package, progress)
+            .context("OP-TEE's source can't be had")?;
+    }
     Ok(OpteeSource {
         folder: locked.path("packages", &package.key()),
         version: upstream(&package.version).to_owned(),
@@ -61,37 +52,72 @@ pub fn optee_source(cache: &Cache, progress: &Progress) -> Result<OpteeSource> {
     })
 }
 
-/// The recorded package, if it is there.
-pub(super) fn cached(locked: &LockedCache<'_>) -> Result<Option<PackageVersion>> {
-    let Some(package) = fs::read(locked.root().join(RECORD))
-        .ok()
-        .and_then(|text| serde_json::from_slice::<Resolved>(&text).ok())
-        .filter(|resolved| resolved.suite == SUITE.name && resolved.package.name == OPTEE)
-        .map(|resolved| resolved.package)
-    else {
-        return Ok(None);
-    };
-    let is_there = locked.get("packages", &package.key())?.is_some();
-    Ok(is_there.then_some(package))
+/// Names the newest source package of the mirror's as the one to use from now on, and returns it.
+///
+/// # Errors
+///
+/// The host lacks a tool, the mirror fails, or the checkout can't be written.
+pub fn pin_newest_optee(cache: &Cache, progress: &Progress) -> Result<PackageVersion> {
+    host_tools::ensure(host_tools::PACKAGES, progress)?;
+    let locked = cache.lock("looking for OP-TEE's source", progress)?;
+    pin_newest(
+        &locked,
+        &Host::from_environment(),
+        &checkout().join(PIN),
+        progress,
+    )
 }
 
-/// Resolves the version anew and downloads it if it is missing.
-pub(super) fn fetch(
+pub(super) fn pin_newest(
     locked: &LockedCache<'_>,
     host: &Host,
+    pin: &Path,
     progress: &Progress,
 ) -> Result<PackageVersion> {
     let root = locked.temporary()?;
-    let apt =
-        Apt::start(host, root.path(), SUITE, progress).map_err(|error| locked.blame_disk(error))?;
-    let package = versions::source(&apt.show_source(OPTEE)?, OPTEE)?;
-    download(locked, &apt, &[&package], progress)?;
-    let resolved = Resolved {
-        suite: SUITE.name.to_owned(),
-        package,
-    };
-    locked.write_file(RECORD, serde_json::to_string_pretty(&resolved)?.as_bytes())?;
-    Ok(resolved.package)
+    let apt = Apt::start(host, root.path(), &NEWEST, progress)
+        .map_err(|error| locked.blame_disk(error))?;
+    let mut packages = versions::sources(&apt.show_source(OPTEE)?, OPTEE)?;
+    // apt lists the newest first.
+    let package = packages.swap_remove(0);
+    let text = serde_json::to_string_pretty(&package)? + "\n";
+    fs::write(pin, text).with_context(|| format!("{} can't be written", pin.display()))?;
+    Ok(package)
+}
+
+/// The package that a file names.
+pub(super) fn pinned(pin: &Path) -> Result<PackageVersion> {
+    let read = || -> Result<PackageVersion> { Ok(serde_json::from_slice(&fs::read(pin)?)?) };
+    read().with_context(|| format!("{} names no source package of OP-TEE's", pin.display()))
+}
+
+pub(super) fn is_there(locked: &LockedCache<'_>, package: &PackageVersion) -> Result<bool> {
+    Ok(locked.get("packages", &package.key())?.is_some())
+}
+
+/// Downloads the package.
+pub(super) fn fetch(
+    locked: &LockedCache<'_>,
+    host: &Host,
+    package: &PackageVersion,
+    progress: &Progress,
+) -> Result<()> {
+    let root = locked.temporary()?;
+    let apt = Apt::start(host, root.path(), &NEWEST_OR_OLDER, progress)
+        .map_err(|error| locked.blame_disk(error))?;
+    let offered = versions::sources(&apt.show_source(OPTEE)?, OPTEE)?;
+    if !offered.contains(package) {
+        let offered: Vec<_> = offered.iter().map(PackageVersion::specification).collect();
+        bail!(
+            "{PIN} names {} with SHA-256 {}, which this mirror does not have: it has {}. Set DEBIAN_MIRROR to an archive that has \
+             it, such as one of Debian's past days; or take the mirror's version, by `cargo run --release -p qemu -- pin-optee` \
+             (docs/optee-versions.md)",
+            package.specification(),
+            package.sha256,
+            offered.join(" and ")
+        );
+    }
+    download(locked, &apt, &[package], progress)
 }
 
 /// The key that Debian's TAs are signed with, out of Debian's package of the kit for building TAs.
@@ -99,7 +125,7 @@ pub(super) fn fetch(
 /// # Errors
 ///
 /// The package can't be read or has no such key.
-pub(crate) fn ta_sign_key(kit: &std::path::Path) -> Result<Vec<u8>> {
+pub(crate) fn ta_sign_key(kit: &Path) -> Result<Vec<u8>> {
     let folder = format!("usr/lib/optee-os-dev/{PLATFORM}/keys");
     let keys = deb::read(kit, |path| path.starts_with(&folder))?;
     let mut name = "default_ta.pem";

@@ -108,17 +108,28 @@ pub(super) fn dependency(shown: &str, name: &str, prefix: &str) -> Result<String
         .with_context(|| format!("{name} depends on no package whose name starts with {prefix}"))
 }
 
-/// Reads what `apt-cache showsrc` says about one source package.
-pub(super) fn source(shown: &str, name: &str) -> Result<PackageVersion> {
-    let stanzas = stanza::parse(shown);
-    let stanza = stanzas
+/// Reads what `apt-cache showsrc` says about one source package: its versions, in apt's order. At least one.
+pub(super) fn sources(shown: &str, name: &str) -> Result<Vec<PackageVersion>> {
+    let sources: Vec<_> = stanza::parse(shown)
         .iter()
-        .find(|stanza| {
+        .filter(|stanza| {
             stanza.get("Package") == Some(name) && stanza.get("Extra-Source-Only") != Some("yes")
         })
-        .with_context(|| format!("the Debian archive has no source package {name}"))?;
-    source_of(stanza)
-        .with_context(|| format!("the archive's entry for the source of {name} is not understood"))
+        .map(source_of)
+        .collect::<Result<_>>()
+        .with_context(|| {
+            format!("the archive's entry for the source of {name} is not understood")
+        })?;
+    ensure!(
+        !sources.is_empty(),
+        "the Debian archive has no source package {name}"
+    );
+    Ok(sources)
+}
+
+/// The first of [`sources`].
+pub(super) fn source(shown: &str, name: &str) -> Result<PackageVersion> {
+    Ok(sources(shown, name)?.swap_remove(0))
 }
 
 fn source_of(stanza: &Stanza) -> Result<PackageVersion> {
