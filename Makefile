@@ -35,7 +35,7 @@ shell: setup ## a shell in a guest at this terminal, VM=NAME (vm1), until Contro
 fetch: setup ## download and build everything, so that later runs need no network
 	cargo run --release -p qemu -- fetch
 	cargo run --release -p qemu -- fetch --config qemu/configs/four-guests.toml
-	cargo run --release -p qemu -- fetch --config qemu/configs/drm.toml
+	cargo run --release -p qemu -- fetch --config qemu/configs/conformance-tee-debian.toml
 	cd workloads && cargo fetch --locked
 	cargo run --release -p qemu -- bench --fetch
 

@@ -72,9 +72,8 @@ mod optee {
     /// OP-TEE, where the secure world has one that serves several guests.
     static OPTEE: Once<Optee> = Once::new();
 
-    /// Major and minor number of the first OP-TEE that none of the faults in `docs/optee-versions.md` is known in by which one
-    /// guest halts the others.
-    const HOLDS_SINCE: (u32, u32) = (4, 10);
+    /// Major and minor number of the first OP-TEE that survives all errors of secure storage (OP-TEE's commit ea3a3b9e0).
+    const SURVIVES_STORAGE_ERRORS: (u32, u32) = (4, 10);
 
     pub(super) fn probe(interrupt: Option<u32>, guests: usize) {
         match Optee::probe(&SecureMonitor) {
@@ -84,11 +83,11 @@ mod optee {
                 }
                 let revision = optee.revision();
                 log::info!("OP-TEE {revision} serves the guests");
-                if guests > 1 && (revision.major, revision.minor) < HOLDS_SINCE {
-                    let (major, minor) = HOLDS_SINCE;
+                if guests > 1 && (revision.major, revision.minor) < SURVIVES_STORAGE_ERRORS {
+                    let (major, minor) = SURVIVES_STORAGE_ERRORS;
                     log::warn!(
-                        "OP-TEE {revision} halts for all guests when one guest's secure storage fails, or by what one guest can do \
-                         on purpose: OP-TEE {major}.{minor} holds (docs/optee-versions.md)"
+                        "OP-TEE {revision} halts for all guests when secure storage fails in one of them, which OP-TEE \
+                         {major}.{minor} survives: see docs/optee-versions.md"
                     );
                 }
                 OPTEE.call_once(|| optee);

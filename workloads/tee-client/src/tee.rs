@@ -7,11 +7,11 @@ use std::ptr;
 
 /// `TEE_IOC_MAGIC`.
 const MAGIC: u32 = 0xa4;
-const READ: u32 = 2;
+pub(crate) const READ: u32 = 2;
 const READ_WRITE: u32 = 3;
 
 /// The number of an ioctl (Linux 6.12, `include/uapi/asm-generic/ioctl.h`).
-const fn request(direction: u32, number: u32, size: usize) -> libc::c_ulong {
+pub(crate) const fn request(direction: u32, number: u32, size: usize) -> libc::c_ulong {
     (direction << 30 | (size as u32) << 16 | MAGIC << 8 | number) as libc::c_ulong
 }
 
@@ -22,9 +22,9 @@ const REGISTER: libc::c_ulong = request(READ_WRITE, 9, size_of::<RegisterData>()
 
 /// `struct tee_ioctl_buf_data`: where the argument is.
 #[repr(C)]
-struct BufferData {
-    pointer: u64,
-    length: u64,
+pub(crate) struct BufferData {
+    pub(crate) pointer: u64,
+    pub(crate) length: u64,
 }
 
 /// `struct tee_ioctl_shm_register_data`.
@@ -40,14 +40,19 @@ struct RegisterData {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parameter {
-    attributes: u64,
-    a: u64,
-    b: u64,
-    c: u64,
+    pub(crate) attributes: u64,
+    /// Of a value its first part, of memory the offset in its buffer.
+    pub a: u64,
+    /// Of a value its second part, of memory its size in bytes.
+    pub b: u64,
+    /// Of a value its third part, of memory the number of its buffer.
+    pub c: u64,
 }
 
 /// `TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INPUT`.
 const VALUE_INPUT: u64 = 1;
+/// `TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_OUTPUT`.
+const VALUE_OUTPUT: u64 = 2;
 /// `TEE_IOCTL_PARAM_ATTR_TYPE_VALUE_INOUT`.
 const VALUE_INOUT: u64 = 3;
 /// `TEE_IOCTL_PARAM_ATTR_TYPE_MEMREF_INPUT`.
@@ -73,6 +78,14 @@ impl Parameter {
         Self {
             attributes: VALUE_INOUT,
             a,
+            ..Self::default()
+        }
+    }
+
+    /// A value for the TA to write.
+    pub fn value_output() -> Self {
+        Self {
+            attributes: VALUE_OUTPUT,
             ..Self::default()
         }
     }
@@ -191,7 +204,7 @@ pub struct Session(u32);
 /// Memory that the TEE knows, until it is dropped.
 #[derive(Debug)]
 pub struct SharedBuffer {
-    id: u64,
+    pub(crate) id: u64,
     length: u64,
     _file: OwnedFd,
 }
@@ -216,11 +229,19 @@ pub struct Answer {
 impl Tee {
     /// Opens OP-TEE's client device.
     pub fn open() -> Result<Self> {
-        let device = OpenOptions::new().read(true).write(true).open("/dev/tee0");
+        Self::open_device("/dev/tee0")
+    }
+
+    pub(crate) fn open_device(path: &str) -> Result<Self> {
+        let device = OpenOptions::new().read(true).write(true).open(path);
         Ok(Self(device?))
     }
 
-    fn control<T>(&self, request: libc::c_ulong, argument: &mut T) -> Result<libc::c_int> {
+    pub(crate) fn control<T>(
+        &self,
+        request: libc::c_ulong,
+        argument: &mut T,
+    ) -> Result<libc::c_int> {
         // SAFETY: each request of this module has the size of its argument in it, and each caller passes that type; the
         // kernel writes no more than that, and to buffers that the argument points to and the caller keeps.
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), request, ptr::from_mut(argument)) };
