@@ -29,6 +29,8 @@ pub enum WindUp {
     Done {
         /// Calls and sessions that could not be ended in time.
         left: u64,
+        /// How much of what the TEE has for all VMs it does not get back: the VM's next life has so much less.
+        lost: u32,
     },
 }
 

@@ -13,11 +13,14 @@
 //! lies; `renewal` keeps OP-TEE's way to the messages short; `ending` sees through what a guest leaves, among it its `sessions`.
 //! No lock is held while OP-TEE runs, and nothing is allocated after a partition was created.
 
+mod applications;
 mod buffers;
 mod call;
-mod ending;
+mod core_window;
 mod engine;
 mod entry;
+mod error;
+mod index;
 mod limits;
 mod list;
 mod notifications;
@@ -31,9 +34,11 @@ mod rpc;
 mod sessions;
 mod slots;
 mod stats;
+mod teardown;
 
-pub use limits::{ClientId, Limits};
-pub use partition::{CreateError, Partition};
+pub use index::HashSecret;
+pub use limits::{ClientId, IDENTIFIERS, Limits};
+pub use partition::{CreateError, Guest, Partition};
 pub use probe::{Optee, ProbeError, Revision};
 pub use stats::{Calls, Stats};
 

@@ -80,6 +80,13 @@ pub fn uuid_octets(first: u64, second: u64) -> [u8; 16] {
     octets
 }
 
+/// The first two words of the value that holds a UUID with these octets.
+#[must_use]
+pub fn uuid_words(octets: [u8; 16]) -> [u64; 2] {
+    let value = u128::from_le_bytes(octets);
+    [value as u64, (value >> 64) as u64]
+}
+
 /// A message names more parameters than it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TooManyParameters {

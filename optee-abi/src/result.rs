@@ -9,6 +9,8 @@ pub const GENERIC: u32 = 0xffff_0000;
 pub const ACCESS_DENIED: u32 = 0xffff_0001;
 /// `TEE_ERROR_BAD_PARAMETERS`
 pub const BAD_PARAMETERS: u32 = 0xffff_0006;
+/// `TEE_ERROR_ITEM_NOT_FOUND`
+pub const ITEM_NOT_FOUND: u32 = 0xffff_0008;
 /// `TEE_ERROR_NOT_SUPPORTED`
 pub const NOT_SUPPORTED: u32 = 0xffff_000a;
 /// `TEE_ERROR_OUT_OF_MEMORY`

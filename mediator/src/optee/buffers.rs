@@ -9,13 +9,15 @@
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::num::{NonZeroU32, NonZeroU64};
+use core::sync::atomic::{AtomicU64, Ordering};
 
-use hashbrown::HashTable;
 use optee_abi::pagelist::PAGE_SIZE;
 use spin::{Mutex, MutexGuard};
 
+use super::core_window::{FILE_PAGES, Share};
+use super::error::NoHeap;
+use super::index::{HashSecret, Index};
 use super::limits::Limits;
-use super::partition::NoHeap;
 use super::place::{Extents, Place};
 
 /// What stands for a buffer on the secure side (`shm_ref`): generation and index + 1.
@@ -90,12 +92,21 @@ struct Buffer {
     pages: u64,
     /// Where the buffer starts in its first page.
     offset: u64,
-    /// How many buffers the guest had registered before.
+    /// The life of the guest's kernel in which it was shared.
+    era: u32,
+    /// How many OP-TEE came to know before it.
     number: u64,
     extents: Extents,
+    /// What OP-TEE has of it in its own address space.
+    share: Option<Share>,
 }
 
 impl Buffer {
+    /// Whether OP-TEE knows it.
+    fn is_known(&self) -> bool {
+        matches!(self.state, State::Shared | State::Released)
+    }
+
     /// Whether it is registered and calls may refer to it.
     fn is_shared(&self) -> bool {
         self.kind == Kind::Registered && self.state == State::Shared
@@ -111,6 +122,16 @@ pub(super) enum ReserveError {
     Limit,
 }
 
+/// What goes with a buffer.
+#[derive(Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub(super) struct Removed {
+    /// How many pages are to be unpinned.
+    pub(super) pages: u64,
+    /// What OP-TEE had of it in its own address space.
+    pub(super) share: Option<Share>,
+}
+
 /// Why a reference to a registered buffer can't be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReferenceError {
@@ -120,18 +141,22 @@ pub(super) enum ReferenceError {
     OutOfBounds,
 }
 
-/// Pages that OP-TEE maps of a guest at once into its own address space: 4 MiB. When it has no translation table left for
-/// that, it halts for all guests (`core_mmu_map_pages`, `core/mm/core_mmu.c`, 4.5.0): there are 11, 8 of which may be in use
-/// from the start, and each maps 2 MiB. It maps what it asked the guest for, which is a block of a file or a trusted
-/// application, and buffers that a pseudo-TA uses. TAs that are loaded have tables of their own.
-pub(super) const CORE_PAGES_MAX: u64 = 1024;
-
 #[derive(Debug)]
 pub(super) struct Buffers {
     table: Mutex<Table>,
+    /// How many buffers OP-TEE ever came to know. Changes only while the table is locked.
+    registrations: AtomicU64,
     pages_max: u64,
     bytes_max: u64,
     registered_max: u32,
+}
+
+/// Counts the buffers that OP-TEE came to know after a slot's memory for messages.
+#[derive(Clone, Copy, Debug, Default)]
+struct Newer {
+    /// Those with this number or a higher one.
+    since: u64,
+    count: u32,
 }
 
 #[derive(Debug)]
@@ -140,14 +165,16 @@ struct Table {
     slab: Vec<Buffer>,
     capacity: u32,
     free: u32,
-    by_cookie: HashTable<u32>,
+    by_cookie: Index,
     /// Where registered buffers were found last, by [`recent_place`]: most calls refer to the same ones.
     recent: [Cell<u32>; RECENT],
     used: u32,
     registered: u32,
     pages: u64,
-    /// Those of them that OP-TEE asked for.
-    core_pages: u64,
+    /// Counts the kernels that the guest has run.
+    era: u32,
+    /// For each slot.
+    newer: Vec<Newer>,
 }
 
 const END: u32 = u32::MAX;
@@ -158,16 +185,6 @@ const RECENT: usize = 256;
 /// The place in the memory of buffers that were used. Cookies are often addresses of structures of some 100 bytes.
 const fn recent_place(cookie: u64) -> usize {
     (cookie >> 6 ^ cookie >> 14) as usize % RECENT
-}
-
-/// Spreads a cookie over the bits that the hash table looks at.
-///
-/// The guest chooses its cookies and the hash has no secret, so a guest can make all of them collide. That costs the
-/// guest alone: the table is its own, and has at most as many entries as its limits allow.
-fn hash(cookie: u64) -> u64 {
-    // The golden ratio in 64 bits; folding brings the well-mixed upper half down.
-    let product = u128::from(cookie) * 0x9e37_79b9_7f4a_7c15;
-    (product as u64) ^ ((product >> 64) as u64)
 }
 
 impl Table {
@@ -181,6 +198,13 @@ impl Table {
         (index < self.capacity).then_some((index, 1))
     }
 
+    /// Whether the buffer at `index` was shared by an earlier kernel of the guest.
+    fn is_left_over(&self, index: u32) -> bool {
+        self.slab
+            .get(index as usize)
+            .is_some_and(|buffer| buffer.state == State::Shared && buffer.era != self.era)
+    }
+
     fn by_handle(&mut self, handle: Handle) -> Option<&mut Buffer> {
         let index = handle.index()?;
         let buffer = self.slab.get_mut(index)?;
@@ -190,11 +214,11 @@ impl Table {
 
     fn find(&self, cookie: u64) -> Option<u32> {
         let slab = &self.slab;
-        let is = |index: &u32| {
-            slab.get(*index as usize)
+        let is = |index: u32| {
+            slab.get(index as usize)
                 .is_some_and(|buffer| buffer.cookie == cookie)
         };
-        self.by_cookie.find(hash(cookie), is).copied()
+        self.by_cookie.find(cookie, is)
     }
 
     /// The registered buffer that `cookie` stands for and that calls may refer to.
@@ -212,42 +236,38 @@ impl Table {
         recent.set(found.0);
         Some(found)
     }
-
-    fn forget_cookie(&mut self, index: u32, cookie: u64) {
-        if let Ok(entry) = self
-            .by_cookie
-            .find_entry(hash(cookie), |found| *found == index)
-        {
-            entry.remove();
-        }
-    }
 }
 
 impl Buffers {
-    /// Room for as many buffers as `limits` allow to be registered, and for `others` besides.
-    pub(super) fn new(limits: &Limits, others: u32) -> Result<Self, NoHeap> {
+    /// Room for as many buffers as `limits` allow to be registered, and for `others` besides, which calls on so many slots
+    /// refer to.
+    pub(super) fn new(
+        limits: &Limits,
+        others: u32,
+        slots: usize,
+        secret: HashSecret,
+    ) -> Result<Self, NoHeap> {
         let capacity = limits.buffers_max.saturating_add(others).min(END - 1);
         let mut slab = Vec::new();
         slab.try_reserve_exact(capacity as usize)
             .map_err(|_| NoHeap)?;
-        // Twice the entries: then the table is never more than half full, and cleans itself up in place where it would
-        // else grow in the middle of a call.
-        let mut by_cookie = HashTable::new();
-        by_cookie
-            .try_reserve(2 * capacity as usize, |_| 0)
-            .map_err(|_| NoHeap)?;
+        let mut newer = Vec::new();
+        newer.try_reserve_exact(slots).map_err(|_| NoHeap)?;
+        newer.resize(slots, Newer::default());
         Ok(Self {
             table: Mutex::new(Table {
                 slab,
                 capacity,
                 free: END,
-                by_cookie,
+                by_cookie: Index::new(capacity, secret)?,
                 recent: [const { Cell::new(END) }; RECENT],
                 used: 0,
                 registered: 0,
                 pages: 0,
-                core_pages: 0,
+                era: 0,
+                newer,
             }),
+            registrations: AtomicU64::new(0),
             pages_max: limits.total_bytes_max / PAGE_SIZE,
             bytes_max: limits.buffer_bytes_max,
             registered_max: limits.buffers_max,
@@ -257,7 +277,7 @@ impl Buffers {
     /// Sets a buffer of `bytes` bytes in `pages` pages apart, of which OP-TEE does not know yet. It starts `offset` bytes
     /// into its first page.
     ///
-    /// The caller pins the pages next.
+    /// The caller pins the pages next, and sets room apart where OP-TEE maps them.
     pub(super) fn reserve(
         &self,
         kind: Kind,
@@ -268,26 +288,25 @@ impl Buffers {
     ) -> Result<Handle, ReserveError> {
         let mut table = self.table.lock();
         let table = &mut *table;
-        if kind != Kind::Temporary && table.find(cookie).is_some() {
+        let other = (kind != Kind::Temporary)
+            .then(|| table.find(cookie))
+            .flatten();
+        let total = table.pages.checked_add(pages).ok_or(ReserveError::Limit)?;
+        let many = kind == Kind::Registered && table.registered >= self.registered_max;
+        if other.is_some_and(|other| !table.is_left_over(other)) {
             return Err(ReserveError::CookieInUse);
         }
-        let total = table.pages.checked_add(pages).ok_or(ReserveError::Limit)?;
-        let core_pages = if kind == Kind::Rpc { pages } else { 0 };
-        let core_total = table
-            .core_pages
-            .checked_add(core_pages)
-            .ok_or(ReserveError::Limit)?;
-        if bytes > self.bytes_max
-            || total > self.pages_max
-            || core_total > CORE_PAGES_MAX
-            || (kind == Kind::Registered && table.registered >= self.registered_max)
-        {
+        let for_a_file = kind == Kind::Rpc && pages <= FILE_PAGES;
+        if bytes > self.bytes_max || (total > self.pages_max && !for_a_file) || many {
             return Err(ReserveError::Limit);
+        }
+        if let Some(other) = other {
+            // It keeps its place until the partition ends; the cookie is the new kernel's.
+            table.by_cookie.remove(cookie, other);
         }
         let (index, generation) = table.take_free().ok_or(ReserveError::Limit)?;
         table.used += 1;
         table.pages = total;
-        table.core_pages = core_total;
         table.registered += u32::from(kind == Kind::Registered);
         let buffer = Buffer {
             kind,
@@ -297,7 +316,9 @@ impl Buffers {
             cookie,
             pages,
             offset,
+            era: table.era,
             number: 0,
+            share: None,
             extents: Extents::default(),
         };
         match table.slab.get_mut(index as usize) {
@@ -306,12 +327,16 @@ impl Buffers {
         }
         let handle = Handle::mint(index, generation);
         if kind != Kind::Temporary {
-            let slab = &table.slab;
-            let rehash =
-                |index: &u32| hash(slab.get(*index as usize).map_or(0, |buffer| buffer.cookie));
-            table.by_cookie.insert_unique(hash(cookie), index, rehash);
+            table.by_cookie.insert(cookie, index);
         }
         Ok(handle)
+    }
+
+    /// Keeps what OP-TEE has of the buffer in its own address space until the buffer is [removed](Self::remove).
+    pub(super) fn keep_share(&self, handle: Handle, share: Share) {
+        if let Some(buffer) = self.table.lock().by_handle(handle) {
+            buffer.share = Some(share);
+        }
     }
 
     /// Remembers where in guest memory the buffer lies.
@@ -321,35 +346,51 @@ impl Buffers {
         }
     }
 
-    /// OP-TEE knows the buffer now: calls can refer to it. The guest had registered so many before.
-    pub(super) fn commit(&self, handle: Handle, number: u64) {
-        if let Some(buffer) = self.table.lock().by_handle(handle) {
+    /// OP-TEE knows the buffer now: calls can refer to it.
+    pub(super) fn commit(&self, handle: Handle) {
+        let mut table = self.table.lock();
+        let number = self.registrations.load(Ordering::Relaxed);
+        if let Some(buffer) = table.by_handle(handle) {
             buffer.state = State::Shared;
             buffer.number = number;
+            self.registrations.store(number + 1, Ordering::Relaxed);
+            table.newer.iter_mut().for_each(|newer| newer.count += 1);
         }
     }
 
-    /// How many of the buffers that OP-TEE knows came to it when the guest had registered `number` or more.
-    pub(super) fn registered_after(&self, number: u64) -> u64 {
-        let table = self.table.lock();
-        let known = |buffer: &&Buffer| {
-            matches!(buffer.state, State::Shared | State::Released) && buffer.number >= number
-        };
-        table.slab.iter().filter(known).count() as u64
+    /// How many buffers OP-TEE ever came to know.
+    pub(super) fn registrations(&self) -> u64 {
+        self.registrations.load(Ordering::Relaxed)
     }
 
-    /// OP-TEE does not know the buffer, or not any more. Gives the number of pages that the caller unpins.
-    #[must_use]
-    pub(super) fn remove(&self, handle: Handle) -> u64 {
+    /// How many buffers that OP-TEE knows came to it after the memory of the slot at `slot`.
+    pub(super) fn newer_than(&self, slot: usize) -> u32 {
+        let table = self.table.lock();
+        table.newer.get(slot).map_or(0, |newer| newer.count)
+    }
+
+    /// OP-TEE knows the memory of the slot at `slot` anew. Buffers that it came to know meanwhile count as older.
+    pub(super) fn renewed(&self, slot: usize) {
+        let mut table = self.table.lock();
+        let since = self.registrations.load(Ordering::Relaxed);
+        if let Some(newer) = table.newer.get_mut(slot) {
+            *newer = Newer { since, count: 0 };
+        }
+    }
+
+    /// OP-TEE does not know the buffer, or not any more. Gives what the caller has to let go of.
+    pub(super) fn remove(&self, handle: Handle) -> Removed {
         let mut table = self.table.lock();
         let table = &mut *table;
         let Some(index) = handle.index() else {
-            return 0;
+            return Removed::default();
         };
         let Some(buffer) = table.by_handle(handle) else {
-            return 0;
+            return Removed::default();
         };
         let (kind, cookie, pages) = (buffer.kind, buffer.cookie, buffer.pages);
+        let known = buffer.is_known().then_some(buffer.number);
+        let share = buffer.share.take();
         let index = index as u32;
         buffer.state = State::Free;
         let before = core::mem::replace(&mut table.free, index);
@@ -358,29 +399,18 @@ impl Buffers {
         }
         table.used -= 1;
         table.pages -= pages;
-        match kind {
-            Kind::Registered => table.registered -= 1,
-            Kind::Rpc => table.core_pages -= pages,
-            Kind::Temporary => {}
+        table.registered -= u32::from(kind == Kind::Registered);
+        if kind != Kind::Temporary {
+            // It is gone already where the guest was told to free the buffer.
+            table.by_cookie.remove(cookie, index);
         }
-        // The cookie of an RPC buffer is gone already where the guest was told to free it.
-        table.forget_cookie(index, cookie);
-        pages
-    }
-
-    /// Makes room for `pages` pages that OP-TEE maps for a call. Says whether there is any.
-    pub(super) fn map(&self, pages: u64) -> bool {
-        let mut table = self.table.lock();
-        let total = table.core_pages.checked_add(pages);
-        let fits = total.filter(|&total| total <= CORE_PAGES_MAX);
-        table.core_pages = fits.unwrap_or(table.core_pages);
-        fits.is_some()
-    }
-
-    /// OP-TEE has done with what [`map`](Self::map) made room for.
-    pub(super) fn unmap(&self, pages: u64) {
-        let mut table = self.table.lock();
-        table.core_pages = table.core_pages.saturating_sub(pages);
+        if let Some(number) = known {
+            let newer = |newer: &&mut Newer| number >= newer.since;
+            for newer in table.newer.iter_mut().filter(newer) {
+                newer.count -= 1;
+            }
+        }
+        Removed { pages, share }
     }
 
     /// The registered buffers, to follow the references of a message one after the other.
@@ -433,24 +463,25 @@ impl Buffers {
         }
         buffer.state = State::Released;
         let cookie = buffer.cookie;
-        table.forget_cookie(handle.index()? as u32, cookie);
+        table.by_cookie.remove(cookie, handle.index()? as u32);
         Some(cookie)
     }
 
-    /// Forgets all buffers and gives the number of pages that the caller unpins.
+    /// The guest's kernel starts anew: it does not know the cookies of its predecessor, and may use them.
+    pub(super) fn begin_era(&self) {
+        let mut table = self.table.lock();
+        table.era = table.era.wrapping_add(1);
+    }
+
+    /// Forgets all buffers, for good, and gives the number of pages that the caller unpins.
     #[must_use]
     pub(super) fn clear(&self) -> u64 {
         let mut table = self.table.lock();
-        let table = &mut *table;
-        table.by_cookie.clear();
+        table.slab.clear();
+        table.capacity = 0;
         table.free = END;
-        for (index, buffer) in table.slab.iter_mut().enumerate().rev() {
-            buffer.state = State::Free;
-            buffer.next_free = core::mem::replace(&mut table.free, index as u32);
-        }
         table.used = 0;
         table.registered = 0;
-        table.core_pages = 0;
         core::mem::take(&mut table.pages)
     }
 

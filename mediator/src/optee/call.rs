@@ -5,13 +5,17 @@ use alloc::boxed::Box;
 use optee_abi::message::{CAPACITY, Direction, Message};
 use optee_abi::smc::status;
 
+use super::applications::Charge;
 use super::buffers::Handle;
+use super::core_window::Share;
 use super::engine::Entry;
+use super::entry::Memory;
 use super::list::{Translation, Words};
 use super::pace::Start;
 use super::place::Place;
 use super::pool::Chain;
 use super::renewal::Known;
+use super::sessions::Closing;
 
 /// A yielding call. It lives in a slot that is made once and used for one call after the other.
 #[derive(Debug)]
@@ -42,8 +46,14 @@ pub(super) struct Call {
     pub(super) handles: [Option<Handle>; CAPACITY],
     /// What its parameters bring back.
     pub(super) back: Back,
-    /// Pages that OP-TEE has in its own address space for the call.
-    pub(super) core_pages: u64,
+    /// What OP-TEE has in its own address space of its parameters.
+    pub(super) core_share: Option<Share>,
+    /// The session that it is to close.
+    pub(super) closing: Option<Closing>,
+    /// What OP-TEE takes for trusted applications on its behalf.
+    pub(super) charge: Charge,
+    /// It is the mediator's own, to find out whether an application is kept alive.
+    pub(super) finds_out: bool,
     /// A bit for each parameter that is temporary memory.
     pub(super) temporary: u8,
     /// A bit for each of them that OP-TEE knows.
@@ -106,6 +116,8 @@ pub(super) enum Paused {
     Enter(Entry),
     /// The session that is to be closed is in use.
     CloseSession,
+    /// OP-TEE has no room to map this memory for an RPC beside what other calls have; until this time of the CPU's counter.
+    Room(Memory, u64),
     /// The guest makes more calls than it may: this one begins at this time of the CPU's counter.
     Turn(Start, u64),
 }
@@ -117,6 +129,8 @@ pub(super) enum Stage {
     Renew(Known),
     /// Unregistering what that was known as before.
     Retire,
+    /// Unregistering a buffer whose cookie the guest registers anew.
+    Replace(Handle),
     /// Registering the temporary memory of this parameter.
     Share(usize),
     /// What the guest's message says.
@@ -161,7 +175,10 @@ impl Call {
             argument: Argument::Missing,
             handles: [None; CAPACITY],
             back: Back::default(),
-            core_pages: 0,
+            core_share: None,
+            closing: None,
+            charge: Charge::default(),
+            finds_out: false,
             temporary: 0,
             shared: 0,
             status: status::OK,
@@ -187,6 +204,7 @@ impl Call {
         self.argument = Argument::Missing;
         self.handles = [None; CAPACITY];
         self.back = Back::default();
+        self.finds_out = false;
         self.temporary = 0;
         self.shared = 0;
         self.status = status::OK;
@@ -220,6 +238,20 @@ impl Back {
     /// How many parameters there are up to the last one that brings something back.
     pub(super) fn count(self) -> usize {
         (u8::BITS - (self.values | self.sizes).leading_zeros()) as usize
+    }
+
+    /// The same for a reply of the guest: OP-TEE takes a size for that of what there is in a buffer, so that it gets none
+    /// that is larger than the buffer. Of a reference to nothing the size says how much there would be.
+    pub(super) fn take_within(self, message: &mut Message, reply: &Message) {
+        let before = *message;
+        self.take(message, reply);
+        for index in indices(self.sizes) {
+            let [_, size, reference] = before.words(index);
+            let [_, replied, _] = reply.words(index);
+            if reference != 0 {
+                message.set_size(index, replied.min(size));
+            }
+        }
     }
 
     /// Takes over from `reply` what they bring back, field by field, and nothing else.

@@ -7,12 +7,14 @@
 use alloc::boxed::Box;
 use core::sync::atomic::Ordering;
 
-use optee_abi::message::{Direction, Message, Parameter, command};
+use optee_abi::message::{Direction, Parameter, command};
 use optee_abi::result;
 use optee_abi::smc::{self, Returned, RpcFunction, status};
 
+use super::applications::Charge;
 use super::call::{Argument, Call, Paused, Stage, Waiting};
-use super::entry::{slot, unregister_message};
+use super::core_window::Share;
+use super::entry::{message_of, slot, unregister_message};
 use super::list::{Progress, Purpose, TranslateError};
 use super::partition::Partition;
 use crate::CallRegisters;
@@ -83,7 +85,10 @@ where
             Waiting::Interrupt => self.back_to_optee(call),
             Waiting::Pause(Paused::Translation) => Flow::Translate,
             Waiting::Pause(Paused::Enter(entry)) => Flow::Enter(entry),
-            Waiting::Pause(Paused::CloseSession) => self.close_session(call),
+            Waiting::Pause(Paused::CloseSession) => self.close_when_unused(call),
+            Waiting::Pause(Paused::Room(memory, until)) => {
+                self.take_memory(call, memory, Some(until))
+            }
             Waiting::Pause(Paused::Turn(start, turn)) => self.await_turn(call, start, turn),
             Waiting::Command => self.take_reply(call),
             Waiting::ArgumentAlloc => {
@@ -130,7 +135,7 @@ where
                     Purpose::Temporary(index) => call.handles[index] = Some(handle),
                     Purpose::RpcAlloc => return self.answer_with_memory(call, handle, list),
                 }
-                let message = Message::new(command::REGISTER_SHM, &[list]);
+                let message = message_of(command::REGISTER_SHM, &[list]);
                 self.send(call, &message, 1)
             }
             Ok(Progress::Interrupted) => {
@@ -205,17 +210,19 @@ where
     }
 
     /// Takes note of the session that the guest's message opened or closed, according to the reply.
-    pub(super) fn note_session(&self, call: &Call, status: u32) {
-        if status != status::OK || call.request.result() != result::SUCCESS {
-            return;
-        }
-        match call.message.command() {
-            command::OPEN_SESSION => {
-                let application = call.message.application().map(Uuid);
-                self.sessions.opened(call.request.session(), application);
+    pub(super) fn note_session(&self, call: &mut Call, status: u32) {
+        let done = status == status::OK && call.request.result() == result::SUCCESS;
+        if let Some(closing) = call.closing.take() {
+            match done {
+                true => self.sessions.closed(closing),
+                false => self.sessions.not_closed(closing),
             }
-            command::CLOSE_SESSION => self.sessions.closed(call.message.session()),
-            _ => {}
+        }
+        if done && call.message.command() == command::OPEN_SESSION {
+            let charge = core::mem::take(&mut call.charge);
+            let application = call.message.application().map(Uuid);
+            self.sessions
+                .opened(call.request.session(), application, charge);
         }
     }
 
@@ -232,13 +239,21 @@ where
         match stage {
             Stage::Renew(known) => self.renewed(call, known, done),
             Stage::Retire => self.dispatch(call),
+            Stage::Replace(handle) if done => {
+                self.forget(handle);
+                call.stage = Stage::Message;
+                self.register(call)
+            }
+            Stage::Replace(handle) => {
+                self.buffers.keep(handle);
+                self.fail(call, result::BAD_PARAMETERS)
+            }
             Stage::Share(index) => {
                 let Some(handle) = call.handles[index] else {
                     return self.fail(call, result::GENERIC);
                 };
                 if done {
-                    let number = self.registrations.load(Ordering::Relaxed);
-                    self.buffers.commit(handle, number);
+                    self.buffers.commit(handle);
                     return self.shared(call, index, handle);
                 }
                 call.handles[index] = None;
@@ -249,10 +264,7 @@ where
                 call.status = status;
                 self.note_session(call, status);
                 match (call.message.command(), call.handles[0]) {
-                    (command::REGISTER_SHM, Some(handle)) if done => {
-                        let number = self.registrations.fetch_add(1, Ordering::Relaxed);
-                        self.buffers.commit(handle, number);
-                    }
+                    (command::REGISTER_SHM, Some(handle)) if done => self.buffers.commit(handle),
                     (command::REGISTER_SHM, Some(handle)) => self.forget(handle),
                     (command::UNREGISTER_SHM, Some(handle)) if done => self.forget(handle),
                     (command::UNREGISTER_SHM, Some(handle)) => self.buffers.keep(handle),
@@ -274,8 +286,18 @@ where
     /// The message comes back with an error, and OP-TEE does not get it.
     #[inline(never)]
     pub(super) fn fail(&self, call: &mut Call, result: u32) -> Flow {
+        self.fail_as(call, result, result::ORIGIN_COMMS)
+    }
+
+    /// The same as OP-TEE itself would have it.
+    #[inline(never)]
+    pub(super) fn fail_as_optee(&self, call: &mut Call, result: u32) -> Flow {
+        self.fail_as(call, result, result::ORIGIN_TEE)
+    }
+
+    fn fail_as(&self, call: &mut Call, result: u32, origin: u32) -> Flow {
         self.counters.refused.add(1);
-        call.message.set_result(result, result::ORIGIN_COMMS);
+        call.message.set_result(result, origin);
         if call.message.command() == command::OPEN_SESSION {
             call.message.set_session(0);
         }
@@ -306,9 +328,23 @@ where
     /// OP-TEE is done with the call: it has nothing mapped for it any more, and the session may be closed.
     pub(super) fn optee_is_done(&self, call: &mut Call) {
         self.sessions.let_go(call.index);
-        if call.core_pages != 0 {
-            self.buffers.unmap(core::mem::take(&mut call.core_pages));
+        if let Some(share) = call.core_share.take() {
+            self.give_back(share);
         }
+        if call.charge != Charge::default() {
+            let charge = core::mem::take(&mut call.charge);
+            self.sessions
+                .applications(|applications| applications.give_back(charge));
+        }
+        if let Some(closing) = call.closing.take() {
+            self.sessions.not_closed(closing);
+        }
+    }
+
+    /// OP-TEE has let go of what it had in its own address space.
+    pub(super) fn give_back(&self, share: Share) {
+        // The call of whoever gives it back is under way.
+        self.window.give_back(share, || self.slots.in_flight() <= 1);
     }
 
     /// Ends the call. Memory that the guest provided for RPCs goes back to it, unless it lets the mediator keep it.

@@ -7,13 +7,16 @@ use optee_abi::pagelist::{PAGE_SIZE, pages_spanned};
 use optee_abi::result;
 use optee_abi::smc::{self, status};
 
-use super::buffers::{Handle, Kind, ReferenceError, ReserveError};
+use super::applications::NoIdentifier;
+use super::buffers::{Handle, Kind, ReferenceError, Removed, ReserveError};
 use super::call::{Argument, Call, Paused, Stage};
+use super::core_window::Mapping;
 use super::engine::{Entry, Flow};
 use super::list::{Purpose, Source, Translation};
 use super::pace::Start;
 use super::partition::Partition;
 use super::place::Place;
+use super::sessions::Used;
 use super::slots::{MESSAGE_PAGE_SLOTS, SLOT_BYTES};
 use crate::access::{TaAccess, Uuid};
 use crate::address::Ipa;
@@ -76,10 +79,10 @@ where
         match call.message.command() {
             command::OPEN_SESSION => self.open_session(call),
             command::CLOSE_SESSION => self.close_session(call),
-            command::INVOKE_COMMAND
-            | command::CANCEL
-            | command::DO_BOTTOM_HALF
-            | command::STOP_ASYNC_NOTIF => self.check_parameters(call),
+            command::INVOKE_COMMAND | command::CANCEL => self.use_session(call),
+            command::DO_BOTTOM_HALF | command::STOP_ASYNC_NOTIF => {
+                self.check_parameters(call, false)
+            }
             command::REGISTER_SHM => self.register(call),
             command::UNREGISTER_SHM => self.unregister(call),
             // As OP-TEE says to commands that it does not know.
@@ -97,17 +100,36 @@ where
         if !self.sessions.has_room() {
             return self.fail(call, result::OUT_OF_MEMORY);
         }
-        if self.access == TaAccess::All {
-            return self.check_parameters(call);
-        }
-        match call.message.application() {
-            Some(name) if self.access.allows(Uuid(name)) => self.check_parameters(call),
+        let name = call.message.application().map(Uuid);
+        match name {
+            _ if self.access == TaAccess::All => {}
+            Some(name) if self.access.allows(name) => {}
             Some(_) => {
                 self.counters.opens_denied.add(1);
-                self.fail(call, result::ACCESS_DENIED)
+                return self.fail(call, result::ACCESS_DENIED);
             }
             // As OP-TEE says (get_open_session_meta, core/tee/entry_std.c, 4.5.0).
-            None => self.fail(call, result::BAD_PARAMETERS),
+            None => return self.fail(call, result::BAD_PARAMETERS),
+        }
+        let (may_open, loaded) = self.sessions.applications(|applications| {
+            let loaded = name.is_some_and(|name| applications.is_loaded(name));
+            (applications.may_open(name), loaded)
+        });
+        match may_open {
+            Ok(()) => self.check_parameters(call, loaded),
+            Err(NoIdentifier) => {
+                self.counters.instances_refused.add(1);
+                self.fail(call, result::OUT_OF_MEMORY)
+            }
+        }
+    }
+
+    /// The guest uses a session, which has to be open: OP-TEE gets no number that it did not give this guest.
+    fn use_session(&self, call: &mut Call) -> Flow {
+        match self.sessions.hold(call.index, call.message.session()) {
+            Some(Used { loaded }) => self.check_parameters(call, loaded),
+            // As OP-TEE says (entry_invoke_command, entry_cancel, core/tee/entry_std.c, 4.5.0).
+            None => self.fail_as_optee(call, result::BAD_PARAMETERS),
         }
     }
 
@@ -135,40 +157,53 @@ where
         }
     }
 
-    /// The guest closes a session. Calls that were let pass because of what the session is with come to their end before.
+    /// The guest closes a session. The calls that use it come to their end before.
     #[inline(never)]
-    pub(super) fn close_session(&self, call: &mut Call) -> Flow {
-        if self.sessions.may_close(call.message.session()) {
-            self.check_parameters(call)
-        } else {
-            self.pause(call, Paused::CloseSession)
+    fn close_session(&self, call: &mut Call) -> Flow {
+        // As OP-TEE says (entry_close_session, tee_ta_close_session, 4.5.0).
+        if call.count != 0 {
+            return self.fail_as_optee(call, result::BAD_PARAMETERS);
+        }
+        call.closing = self.sessions.begin_close(call.message.session());
+        self.close_when_unused(call)
+    }
+
+    /// Closes the session that the call has the right to close, or waits for the calls that use it.
+    pub(super) fn close_when_unused(&self, call: &mut Call) -> Flow {
+        match call.closing {
+            None => self.fail_as_optee(call, result::ITEM_NOT_FOUND),
+            Some(closing) if self.sessions.is_unused(closing) => self.check_parameters(call, false),
+            Some(_) => self.pause(call, Paused::CloseSession),
         }
     }
 
-    /// Checks the parameters of a message for a TA, finds what they refer to, and notes what they bring back.
-    fn check_parameters(&self, call: &mut Call) -> Flow {
-        let pages = match self.follow_references(call) {
-            Ok(pages) => pages,
+    /// Checks the parameters of a message, finds what they refer to, and notes what they bring back. A trusted application
+    /// that was `loaded` has them in an address space of its own; for others OP-TEE maps them.
+    fn check_parameters(&self, call: &mut Call, loaded: bool) -> Flow {
+        let mapping = match self.follow_references(call) {
+            Ok(mapping) => mapping,
             Err(result) => return self.fail(call, result),
         };
-        if pages != 0 && !self.is_for_loaded_application(call) {
-            if !self.buffers.map(pages) {
+        if !loaded && !mapping.is_empty() {
+            call.core_share = self.window.take(mapping);
+            if call.core_share.is_none() {
                 return self.fail(call, result::OUT_OF_MEMORY);
             }
-            call.core_pages = pages;
         }
         self.proceed(call)
     }
 
     /// Makes the message that OP-TEE gets: what refers to buffers refers to them by handle, and what is temporary memory to
-    /// none yet. Says how many pages all of them have, or what is wrong with one.
-    fn follow_references(&self, call: &mut Call) -> Result<u64, u32> {
+    /// none yet. Gives what it takes to map them, or what is wrong with one.
+    fn follow_references(&self, call: &mut Call) -> Result<Mapping, u32> {
         let Call {
             message, posted, ..
         } = call;
-        let mut pages = 0_u64;
+        let mut mapping = Mapping::default();
         let mut registered = None;
         posted.copy_header(message);
+        // An OP-TEE that says that all went well, and wrote nothing, does not count as success.
+        posted.set_result(result::GENERIC, result::ORIGIN_COMMS);
         for index in (0..CAPACITY).take(call.count) {
             let bit = 1 << index;
             posted.copy_parameter(index, message);
@@ -192,7 +227,7 @@ where
                             ReferenceError::OutOfBounds => result::SECURITY,
                         })?;
                     posted.set_reference(index, handle.get());
-                    pages = pages.saturating_add(of_buffer);
+                    mapping.add(of_buffer);
                     call.back.note_memory(bit, direction);
                 }
                 Ok(Parameter::Temporary {
@@ -206,25 +241,14 @@ where
                         call.temporary |= bit;
                         // What spans no number of pages is refused when it is to be shared.
                         let spanned = pages_spanned(Ipa(address).page_offset(), size.max(1));
-                        pages = pages.saturating_add(spanned.unwrap_or(0));
+                        mapping.add(spanned.unwrap_or(0));
                     }
                     call.back.note_memory(bit, direction);
                 }
                 Err(_) => return Err(result::BAD_PARAMETERS),
             }
         }
-        Ok(pages)
-    }
-
-    /// Whether the message is for a trusted application that was loaded. OP-TEE itself serves the others, and maps the
-    /// buffers that they use.
-    fn is_for_loaded_application(&self, call: &Call) -> bool {
-        let message = &call.message;
-        if message.command() == command::OPEN_SESSION {
-            self.sessions.is_loaded(message.application().map(Uuid))
-        } else {
-            self.sessions.hold_if_loaded(call.index, message.session())
-        }
+        Ok(mapping)
     }
 
     /// Shares what temporary memory is not shared yet, then sends the message.
@@ -287,9 +311,10 @@ where
         }
     }
 
-    /// The guest registers a buffer.
+    /// The guest registers a buffer. One that it registered under the same cookie before, as a kernel that is gone may have,
+    /// is taken back first.
     #[inline(never)]
-    fn register(&self, call: &mut Call) -> Flow {
+    pub(super) fn register(&self, call: &mut Call) -> Flow {
         let Ok(Parameter::Temporary {
             list,
             address,
@@ -302,6 +327,10 @@ where
         };
         if call.count != 1 || address == 0 || size == 0 {
             return self.fail(call, result::BAD_PARAMETERS);
+        }
+        if let Some(earlier) = self.buffers.release(reference) {
+            call.stage = Stage::Replace(earlier);
+            return self.send(call, &unregister_message(earlier), 1);
         }
         let buffer = Memory {
             list,
@@ -360,6 +389,15 @@ where
                 ReserveError::Limit => Refused::Limit,
             })?;
         self.ports.memory.pin(pages);
+        if purpose == Purpose::RpcAlloc {
+            match self.window.take(pages.into()) {
+                Some(share) => self.buffers.keep_share(handle, share),
+                None => {
+                    self.forget(handle);
+                    return Err(Refused::NoRoom);
+                }
+            }
+        }
         let source = if list {
             Source::List(start.page())
         } else {
@@ -373,7 +411,11 @@ where
 
     /// OP-TEE does not know a buffer, or not any more.
     pub(super) fn forget(&self, handle: Handle) {
-        self.ports.memory.unpin(self.buffers.remove(handle));
+        let Removed { pages, share } = self.buffers.remove(handle);
+        self.ports.memory.unpin(pages);
+        if let Some(share) = share {
+            self.give_back(share);
+        }
     }
 
     /// Writes a message with `count` parameters to the call's slot and enters OP-TEE with it.
@@ -415,11 +457,18 @@ pub(super) fn unregister_message(handle: Handle) -> Message {
         size: 0,
         reference: handle.get(),
     };
-    Message::new(command::UNREGISTER_SHM, &[buffer])
+    message_of(command::UNREGISTER_SHM, &[buffer])
+}
+
+/// A message of the mediator's own, with a result that is none until OP-TEE has written one.
+pub(super) fn message_of(command: u32, parameters: &[Parameter]) -> Message {
+    let mut message = Message::new(command, parameters);
+    message.set_result(result::GENERIC, result::ORIGIN_COMMS);
+    message
 }
 
 /// Memory as a guest names it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Memory {
     /// Whether `address` is that of a list of its pages.
     pub(super) list: bool,
@@ -437,6 +486,8 @@ pub(super) enum Refused {
     CookieInUse,
     /// It is more than the guest may share.
     Limit,
+    /// OP-TEE has no room for it in its own address space.
+    NoRoom,
 }
 
 impl Refused {
@@ -444,7 +495,7 @@ impl Refused {
     pub(super) fn result(self) -> u32 {
         match self {
             Self::Malformed | Self::CookieInUse => result::BAD_PARAMETERS,
-            Self::Limit => result::OUT_OF_MEMORY,
+            Self::Limit | Self::NoRoom => result::OUT_OF_MEMORY,
         }
     }
 }

@@ -4,6 +4,10 @@ use core::num::{NonZeroU16, NonZeroU32};
 
 use optee_abi::pagelist::{PAGE_SIZE, list_pages};
 
+/// How many address space identifiers OP-TEE has for instances of trusted applications (`MMU_NUM_ASID_PAIRS`,
+/// `core/arch/arm/mm/core_mmu.c`, OP-TEE 4.5 to 4.10).
+pub const IDENTIFIERS: u32 = 64;
+
 /// How much of what is shared a guest may have. All of it is set apart when the partition is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -12,10 +16,13 @@ pub struct Limits {
     /// How many buffers can be registered at once.
     pub buffers_max: u32,
     /// The sum of all shared buffers in bytes, each counted in whole pages; temporary ones and those that OP-TEE asked
-    /// for count as well.
+    /// for count as well. For a piece of a file there is always room: OP-TEE gives up what it has stored without.
     pub total_bytes_max: u64,
     /// How many yielding calls it may begin in a second; others wait their turn. `None` is any number.
     pub calls_per_second: Option<NonZeroU32>,
+    /// How many instances of trusted applications OP-TEE may run for it, each of which takes one of the
+    /// [`IDENTIFIERS`] that all guests share.
+    pub instances_max: u32,
 }
 
 impl Default for Limits {
@@ -25,6 +32,7 @@ impl Default for Limits {
             buffers_max: 1024,
             total_bytes_max: 256 << 20,
             calls_per_second: None,
+            instances_max: IDENTIFIERS / 2,
         }
     }
 }

@@ -3,10 +3,9 @@
 //! OP-TEE raises one interrupt of the machine without saying for which guest. Then each guest's values are fetched in its
 //! name and kept here until the guest asks for them, as it does when it gets its virtual interrupt.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use optee_abi::smc::{self, notification, status};
-use spin::Mutex;
 
 use super::partition::Partition;
 use crate::CallRegisters;
@@ -22,9 +21,12 @@ const WORDS: usize = VALUES as usize / 64;
 pub(super) struct Notifications {
     /// A bit for each value that waits for the guest to ask.
     waiting: [AtomicU64; WORDS],
-    /// Whether OP-TEE may be asked for values of this guest: the guest wants them, and OP-TEE knows it. Held while OP-TEE
-    /// is asked, so that no values are fetched of a guest that has come to be another.
-    listening: Mutex<bool>,
+    /// Whether the guest wants to be notified, and OP-TEE knows that.
+    enabled: AtomicBool,
+    /// Whether OP-TEE is about to forget the guest, so that it must not be asked any more.
+    stopped: AtomicBool,
+    /// How many CPUs are asking it.
+    asking: AtomicU32,
 }
 
 impl Notifications {
@@ -58,9 +60,22 @@ impl Notifications {
         self.waiting.iter().any(waits)
     }
 
-    /// OP-TEE is not asked any more. What waits is forgotten.
+    /// Asks OP-TEE something about the guest, unless that is stopped.
+    fn ask<T>(&self, ask: impl FnOnce() -> T) -> Option<T> {
+        // Before the look, so that who stops it sees this CPU or this CPU sees that it is stopped.
+        self.asking.fetch_add(1, Ordering::SeqCst);
+        let answer = (!self.stopped.load(Ordering::SeqCst)).then(ask);
+        self.asking.fetch_sub(1, Ordering::Release);
+        answer
+    }
+
+    /// OP-TEE is not asked any more: values fetched from now on would be those of a guest that has come to be another. What
+    /// waits is forgotten. Returns after the fast calls that other CPUs have under way.
     pub(super) fn stop(&self) {
-        *self.listening.lock() = false;
+        self.stopped.store(true, Ordering::SeqCst);
+        while self.asking.load(Ordering::SeqCst) != 0 {
+            core::hint::spin_loop();
+        }
         for word in &self.waiting {
             word.store(0, Ordering::Release);
         }
@@ -70,10 +85,12 @@ impl Notifications {
 impl<W: SecureWorld, M, S, C> Partition<W, M, S, C> {
     /// The guest wants to be notified from now on.
     pub(super) fn enable_notifications(&self, registers: &mut CallRegisters) {
-        let mut listening = self.notifications.listening.lock();
-        let [a0, ..] = self.fast_as_guest(smc::ENABLE_ASYNC_NOTIF);
-        *listening |= a0 as u32 == status::OK;
-        registers[0] = u64::from(a0 as u32);
+        let answer = self.fast_as_guest(smc::ENABLE_ASYNC_NOTIF);
+        let a0 = answer.map_or(status::ENOTAVAIL, |[a0, ..]| a0 as u32);
+        if a0 == status::OK {
+            self.notifications.enabled.store(true, Ordering::Release);
+        }
+        registers[0] = u64::from(a0);
     }
 
     /// The guest asks for a value.
@@ -94,14 +111,16 @@ impl<W: SecureWorld, M, S, C> Partition<W, M, S, C> {
 
     /// Fetches the values that OP-TEE has for the guest. Says whether there are any.
     pub(super) fn fetch_notifications(&self) -> bool {
-        let listening = self.notifications.listening.lock();
-        if !*listening {
+        if !self.notifications.enabled.load(Ordering::Acquire) {
             return false;
         }
         let mut fetched = false;
         // An OP-TEE that has more values than there are has none that matter.
         for _ in 0..VALUES {
-            let [a0, value, flags, ..] = self.fast_as_guest(smc::GET_ASYNC_NOTIF_VALUE);
+            let Some([a0, value, flags, ..]) = self.fast_as_guest(smc::GET_ASYNC_NOTIF_VALUE)
+            else {
+                break;
+            };
             if a0 as u32 != status::OK || flags & notification::VALID == 0 {
                 break;
             }
@@ -116,12 +135,12 @@ impl<W: SecureWorld, M, S, C> Partition<W, M, S, C> {
         fetched
     }
 
-    /// A fast call in the guest's name.
-    fn fast_as_guest(&self, function: u32) -> [u64; 8] {
+    /// A fast call in the guest's name, unless OP-TEE is about to forget the guest.
+    fn fast_as_guest(&self, function: u32) -> Option<[u64; 8]> {
         let mut registers = [0; 8];
         registers[0] = u64::from(function);
         registers[7] = u64::from(self.client.get());
-        self.ports.world.smc(registers)
+        self.notifications.ask(|| self.ports.world.smc(registers))
     }
 }
 

@@ -1,25 +1,30 @@
 //! One guest's OP-TEE: creation and end, fast calls, and the way into yielding ones.
 
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use optee_abi::capabilities::{self, Capabilities};
 use optee_abi::message::{Message, Parameter, command};
-use optee_abi::pagelist::{LINK, PAGE_SIZE};
+use optee_abi::pagelist::{LINK, PAGE_SIZE, list_pages};
 use optee_abi::smc::{self, Returned, status};
 use optee_abi::{message::Direction, result};
 
 use spin::Mutex;
 
 use super::buffers::{Buffers, Handle};
-use super::limits::{ClientId, Limits};
+use super::core_window::{CoreWindow, WINDOW_PAGES};
+use super::entry::{message_of, unregister_message};
+use super::error::NoHeap;
+use super::index::HashSecret;
+use super::limits::{ClientId, IDENTIFIERS, Limits};
 use super::notifications::{Notifications, VALUES};
 use super::pace::{Pace, Start};
 use super::pool::{Chain, Pool};
 use super::probe::Optee;
 use super::sessions::Sessions;
-use super::slots::Slots;
+use super::slots::{Slots, slots_for};
 use super::stats::{Counters, Stats};
+use super::teardown::Teardown;
 use crate::access::TaAccess;
 use crate::ports::{Cpu, GuestMemory, Ports, SecureWorld, ShadowMemory};
 use crate::{CallRegisters, Tee, WindUp};
@@ -46,9 +51,20 @@ const OFFERED: Capabilities = Capabilities(
 const GUEST_FUNCTIONS: u64 = 13;
 const GUEST_FUNCTIONS_WITH_NOTIFICATIONS: u64 = GUEST_FUNCTIONS + 2;
 
-/// The heap of the hypervisor has no room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NoHeap;
+/// Who a partition is for.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// Who calls, as OP-TEE sees it.
+    pub client: ClientId,
+    /// What it may use up.
+    pub limits: Limits,
+    /// What it may open.
+    pub access: TaAccess,
+    /// How many of OP-TEE's identifiers its earlier lives have taken for good ([`WindUp::Done`]).
+    pub identifiers_lost: u32,
+    /// Two random numbers that the guest does not know.
+    pub secret: HashSecret,
+}
 
 /// Why a guest can't have OP-TEE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +91,11 @@ pub enum CreateError {
     },
     /// OP-TEE was interrupted without end.
     Interrupted,
+    /// Earlier lives of the guest have taken all of its share of OP-TEE's identifiers for instances of trusted applications.
+    IdentifiersLost {
+        /// Its share.
+        share: u32,
+    },
 }
 
 impl fmt::Display for CreateError {
@@ -102,6 +123,11 @@ impl fmt::Display for CreateError {
                 )
             }
             Self::Interrupted => write!(f, "OP-TEE did not get done for interrupts"),
+            Self::IdentifiersLost { share } => write!(
+                f,
+                "earlier lives of this guest ended with trusted applications that OP-TEE still runs, which took all {share} \
+                 of its share of OP-TEE's {IDENTIFIERS} identifiers; only a restart of the machine brings them back"
+            ),
         }
     }
 }
@@ -124,6 +150,7 @@ pub struct Partition<W, M, S, C> {
     pub(super) pool: Pool,
     pub(super) slots: Slots,
     pub(super) sessions: Sessions,
+    pub(super) window: CoreWindow,
     pub(super) counters: Counters,
     pub(super) notifications: Notifications,
     /// The turns of its calls, where their number is limited.
@@ -132,12 +159,10 @@ pub struct Partition<W, M, S, C> {
     pub(super) access: TaAccess,
     /// Whether the guest lets the mediator keep RPC arguments between calls.
     pub(super) shm_cache: AtomicBool,
-    /// How many buffers OP-TEE ever came to know.
-    pub(super) registrations: AtomicU64,
     /// How often a slot's memory was registered anew.
     pub(super) renewals: AtomicU32,
-    /// When to give up on what the guest left to OP-TEE, once it has ended.
-    pub(super) winding_up_until: Mutex<Option<u64>>,
+    /// How far its end has come.
+    pub(super) teardown: Mutex<Teardown>,
     destroyed: AtomicBool,
 }
 
@@ -152,9 +177,7 @@ impl Optee {
     /// OP-TEE or the hypervisor has no room for the guest. Then nothing is left of it.
     pub fn create_partition<W, M, S, C>(
         &self,
-        client: ClientId,
-        limits: Limits,
-        access: TaAccess,
+        guest: Guest,
         ports: Ports<W, M, S, C>,
     ) -> Result<Partition<W, M, S, C>, CreateError>
     where
@@ -163,6 +186,18 @@ impl Optee {
         S: ShadowMemory,
         C: Cpu,
     {
+        let Guest {
+            client,
+            limits,
+            access,
+            identifiers_lost,
+            secret,
+        } = guest;
+        let share = limits.instances_max;
+        let identifiers = share
+            .checked_sub(identifiers_lost)
+            .filter(|&left| left > 0)
+            .ok_or(CreateError::IdentifiersLost { share })?;
         let needed = self.shadow_pages(&limits);
         let present = ports.shadow.pages();
         if present < needed {
@@ -175,18 +210,18 @@ impl Optee {
             optee: *self,
             client,
             ports,
-            buffers: Buffers::new(&limits, others)?,
+            buffers: Buffers::new(&limits, others, slots_for(self.threads), secret)?,
             pool: Pool::new(self.message_pages(), present)?,
             slots: Slots::new(self.threads)?,
-            sessions: Sessions::new(self.threads)?,
+            sessions: Sessions::new(slots_for(self.threads), identifiers, secret)?,
+            window: CoreWindow::new(self.threads)?,
             counters: Counters::default(),
             notifications: Notifications::default(),
             pace,
             access,
             shm_cache: AtomicBool::new(false),
-            registrations: AtomicU64::new(0),
             renewals: AtomicU32::new(0),
-            winding_up_until: Mutex::new(None),
+            teardown: Mutex::default(),
             // So that nothing is destroyed that OP-TEE did not create.
             destroyed: AtomicBool::new(true),
         };
@@ -195,7 +230,10 @@ impl Optee {
             status::ENOTAVAIL => return Err(CreateError::NoRoom),
             other => return Err(CreateError::Refused(other)),
         }
-        match partition.register_messages() {
+        let prepared = partition
+            .register_messages()
+            .and_then(|()| partition.reach_window());
+        match prepared {
             Ok(()) => Ok(partition),
             Err(error) => {
                 partition.end();
@@ -249,35 +287,101 @@ where
 
     /// Registers the pages for messages with OP-TEE, so that each call can name them by handle and offset.
     fn register_messages(&self) -> Result<(), CreateError> {
-        let pages = self.optee.message_pages();
-        let mut list = Chain::new();
-        let Some(list_page) = self.pool.take(&mut list) else {
-            return Err(CreateError::ShadowPages {
-                needed: pages + 1,
-                present: pages,
-            });
-        };
         let shadow = &self.ports.shadow;
-        for page in 0..pages.min(LINK) {
-            shadow.write(list_page, page * 8, &shadow.pa(page).0.to_le_bytes());
-        }
-        let buffer = Parameter::Temporary {
-            direction: Direction::Output,
-            list: true,
-            address: shadow.pa(list_page).0,
-            size: pages as u64 * PAGE_SIZE,
-            reference: Handle::MESSAGES.get(),
-        };
-        let message = Message::new(command::REGISTER_SHM, &[buffer]);
-        shadow.write(0, 0, message.bytes(1));
+        let pages = self.optee.message_pages();
+        self.register_own(Handle::MESSAGES, pages as u64, |page| {
+            shadow.pa(page as usize).0
+        })
+    }
 
-        let call = self.yielding(smc::CALL_WITH_ARG, smc::split(shadow.pa(0).0), 0);
-        let outcome = self.call_alone(call);
+    /// Has OP-TEE map as many pages as it may ever map for the guest, so that it makes all translation tables for them
+    /// while it has memory for that, and then forget them. They are all the same page.
+    fn reach_window(&self) -> Result<(), CreateError> {
+        let shadow = &self.ports.shadow;
+        let reach = Handle::for_messages(self.renewals.fetch_add(1, Ordering::Relaxed) + 1);
+        self.register_own(reach, WINDOW_PAGES, |_| shadow.pa(0).0)?;
+        // To find a message in it, OP-TEE maps all of it. What the message says does not matter: it cancels nothing.
+        shadow.write(0, 0, message_of(command::CANCEL, &[]).bytes(0));
+        let call = self.yielding(smc::CALL_WITH_REGD_ARG, smc::split(reach.get()), 0);
+        self.call_alone(call)?;
+        shadow.write(0, 0, unregister_message(reach).bytes(1));
+        let call = self.yielding(
+            smc::CALL_WITH_REGD_ARG,
+            smc::split(Handle::MESSAGES.get()),
+            0,
+        );
+        let status = self.call_alone(call)?;
+        self.own_registered(status)
+    }
+
+    /// Registers `pages` shadow pages, by their physical addresses, before the guest makes any call.
+    fn register_own(
+        &self,
+        handle: Handle,
+        pages: u64,
+        pa: impl Fn(u64) -> u64,
+    ) -> Result<(), CreateError> {
+        let shadow = &self.ports.shadow;
+        let mut list = Chain::new();
+        let listed = self.list_own(&mut list, pages, pa);
+        let outcome = listed.and_then(|first| {
+            let buffer = Parameter::Temporary {
+                direction: Direction::Output,
+                list: true,
+                address: shadow.pa(first).0,
+                size: pages * PAGE_SIZE,
+                reference: handle.get(),
+            };
+            let message = message_of(command::REGISTER_SHM, &[buffer]);
+            shadow.write(0, 0, message.bytes(1));
+            let call = match handle {
+                // Nothing else is registered by which a message could be named.
+                Handle::MESSAGES => {
+                    self.yielding(smc::CALL_WITH_ARG, smc::split(shadow.pa(0).0), 0)
+                }
+                _ => self.yielding(
+                    smc::CALL_WITH_REGD_ARG,
+                    smc::split(Handle::MESSAGES.get()),
+                    0,
+                ),
+            };
+            self.call_alone(call)
+        });
         self.pool.give_back(&mut list);
-        let status = outcome?;
+        self.own_registered(outcome?)
+    }
 
+    /// Writes a list of pages and gives the shadow page that it starts in.
+    fn list_own(
+        &self,
+        list: &mut Chain,
+        pages: u64,
+        pa: impl Fn(u64) -> u64,
+    ) -> Result<usize, CreateError> {
+        let shadow = &self.ports.shadow;
+        let mut take = || {
+            self.pool.take(list).ok_or(CreateError::ShadowPages {
+                needed: self.optee.message_pages() + list_pages(pages) as usize,
+                present: shadow.pages(),
+            })
+        };
+        let first = take()?;
+        let mut at = first;
+        for (page, entry) in (0..pages).zip((0..LINK).cycle()) {
+            if page > 0 && entry == 0 {
+                let next = take()?;
+                shadow.write(at, LINK * 8, &shadow.pa(next).0.to_le_bytes());
+                at = next;
+            }
+            shadow.write(at, entry * 8, &pa(page).to_le_bytes());
+        }
+        Ok(first)
+    }
+
+    /// What OP-TEE said to a message of [`register_own`](Self::register_own), at the start of the shadow pages.
+    fn own_registered(&self, status: u32) -> Result<(), CreateError> {
         let mut reply = Message::default();
-        shadow.read(0, 0, reply.bytes_mut(0));
+        self.ports.shadow.read(0, 0, reply.bytes_mut(0));
         let result = reply.result();
         if status == status::OK && result == result::SUCCESS {
             Ok(())
@@ -355,7 +459,13 @@ where
         self.capabilities().contains(Capabilities::ASYNC_NOTIF)
     }
 
+    /// A driver begins with this. One that does so anew is another kernel's, which took the place of one that is gone.
     fn exchange_capabilities(&self, registers: &mut CallRegisters) {
+        self.slots.orphan_parked();
+        self.buffers.begin_era();
+        while self.slots.find_free(|call| call.cached.take()).is_some() {}
+        self.shm_cache.store(false, Ordering::Relaxed);
+
         let offered = self.capabilities();
         if registers[1] as u32 & !capabilities::UNIPROCESSOR != 0 {
             self.refuse(registers, status::ENOTAVAIL);
@@ -406,6 +516,9 @@ where
         let function = registers[0] as u32;
         match function {
             smc::CALL_WITH_ARG | smc::CALL_WITH_RPC_ARG | smc::CALL_WITH_REGD_ARG => {
+                if self.slots.has_orphans() {
+                    self.see_orphans_through();
+                }
                 match self.slots.claim() {
                     Some(mut call) => {
                         let [_, a1, a2, a3, ..] = *registers;
@@ -459,6 +572,7 @@ where
             self.pool.give_back(&mut call.lists);
             call.cached = None;
         });
+        self.window.clear();
         self.ports.memory.unpin(self.buffers.clear());
     }
 }

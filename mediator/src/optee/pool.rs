@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use spin::Mutex;
 
-use super::partition::NoHeap;
+use super::error::NoHeap;
 
 /// Marks the end of a chain.
 const END: u32 = u32::MAX;

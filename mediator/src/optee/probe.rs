@@ -4,10 +4,12 @@ use core::fmt;
 
 use optee_abi::capabilities::Capabilities;
 use optee_abi::message::{CAPACITY, HEADER_SIZE, PARAMETER_SIZE};
+use optee_abi::pagelist::list_pages;
 use optee_abi::smc::{self, status};
 
+use super::core_window::WINDOW_PAGES;
 use super::limits::Limits;
-use super::slots::{MESSAGE_PAGE_SLOTS, SLOTS_MAX};
+use super::slots::{MESSAGE_PAGE_SLOTS, SLOTS_MAX, slots_for};
 use crate::ports::SecureWorld;
 
 /// The release of an OP-TEE.
@@ -174,6 +176,11 @@ impl Optee {
         self.revision
     }
 
+    /// Whether its core survives errors as answers to what it asks of files (`docs/optee-versions.md`).
+    pub(super) fn survives_errors(&self) -> bool {
+        (self.revision.major, self.revision.minor) >= (4, 10)
+    }
+
     /// What OP-TEE offers.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {
@@ -207,12 +214,14 @@ impl Optee {
     #[must_use]
     pub fn shadow_pages(&self, limits: &Limits) -> usize {
         let lists = usize::try_from(limits.list_pages_max()).unwrap_or(usize::MAX);
-        self.message_pages()
-            .saturating_add(lists.saturating_mul(self.threads))
+        let for_calls = lists.saturating_mul(self.threads);
+        // Before there are calls, the window is reached.
+        let before = list_pages(WINDOW_PAGES) as usize;
+        self.message_pages().saturating_add(for_calls.max(before))
     }
 
     /// How many pages the messages of a guest take.
     pub(super) fn message_pages(&self) -> usize {
-        self.threads.div_ceil(MESSAGE_PAGE_SLOTS)
+        slots_for(self.threads).div_ceil(MESSAGE_PAGE_SLOTS)
     }
 }

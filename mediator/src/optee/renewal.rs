@@ -7,13 +7,13 @@
 
 use core::sync::atomic::Ordering;
 
-use optee_abi::message::{Direction, Message, Parameter, command};
+use optee_abi::message::{Direction, Parameter, command};
 use optee_abi::pagelist::PAGE_SIZE;
 
 use super::buffers::Handle;
 use super::call::{Call, Stage};
 use super::engine::Flow;
-use super::entry::unregister_message;
+use super::entry::{message_of, unregister_message};
 use super::partition::Partition;
 use super::slots::{MESSAGE_PAGE_SLOTS, SLOT_BYTES};
 use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
@@ -21,7 +21,7 @@ use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
 /// How many buffers may stand before a slot's memory. Passing one takes OP-TEE about six instructions, and renewing the
 /// memory as much as two calls.
 const BUFFERS_BEFORE: u64 = 64;
-/// With more than so many it is renewed where their number was found out, for that takes a look at all buffers.
+/// With more than so many it is renewed where their number was found out.
 const WORTH_RENEWING: u64 = 32;
 
 /// How OP-TEE knows a slot's memory.
@@ -30,8 +30,6 @@ pub(super) struct Known {
     pub(super) handle: Handle,
     /// Where in the memory with this handle the slot is, in bytes.
     pub(super) offset: u64,
-    /// How many buffers the guest had ever registered when this was registered.
-    registered_after: u64,
     /// No more buffers stand before it than were registered after so many.
     at_most_since: u64,
 }
@@ -42,7 +40,6 @@ impl Known {
         Self {
             handle: Handle::MESSAGES,
             offset: (index * SLOT_BYTES) as u64,
-            registered_after: 0,
             at_most_since: 0,
         }
     }
@@ -57,12 +54,12 @@ where
 {
     /// Does what the call's message says, after renewing the slot's memory if that has fallen behind.
     pub(super) fn renew_or_dispatch(&self, call: &mut Call) -> Flow {
-        let registered = self.registrations.load(Ordering::Relaxed);
+        let registered = self.buffers.registrations();
         if registered.saturating_sub(call.known.at_most_since) <= BUFFERS_BEFORE {
             return self.dispatch(call);
         }
         // Many of them may be gone again.
-        let before = self.buffers.registered_after(call.known.registered_after);
+        let before = u64::from(self.buffers.newer_than(call.index));
         if before <= WORTH_RENEWING {
             call.known.at_most_since = registered.saturating_sub(before);
             return self.dispatch(call);
@@ -77,7 +74,6 @@ where
         let renewed = Known {
             handle: Handle::for_messages(number),
             offset: (call.index % MESSAGE_PAGE_SLOTS * SLOT_BYTES) as u64,
-            registered_after: registered,
             at_most_since: registered,
         };
         let shadow = &self.ports.shadow;
@@ -91,7 +87,7 @@ where
             reference: renewed.handle.get(),
         };
         call.stage = Stage::Renew(renewed);
-        self.send(call, &Message::new(command::REGISTER_SHM, &[buffer]), 1)
+        self.send(call, &message_of(command::REGISTER_SHM, &[buffer]), 1)
     }
 
     /// OP-TEE knows the slot's memory anew, or refused to.
@@ -101,6 +97,7 @@ where
             call.known.at_most_since = renewed.at_most_since;
             return self.dispatch(call);
         }
+        self.buffers.renewed(call.index);
         let old = core::mem::replace(&mut call.known, renewed);
         if old.handle == Handle::MESSAGES {
             // The other slots may still be using it.

@@ -1,14 +1,13 @@
 //! What OP-TEE asks of a guest in the middle of a call, and the guest's answers.
 
-use core::sync::atomic::Ordering;
-
 use optee_abi::message::{Direction, Message, Parameter, command, size_with, uuid_octets};
 use optee_abi::result;
 use optee_abi::rpc;
 use optee_abi::smc::{self, RpcFunction};
 
+use super::applications::{Charge, NoIdentifier};
 use super::buffers::Handle;
-use super::call::{Allocated, Argument, Back, Call, Waiting};
+use super::call::{Allocated, Argument, Back, Call, Paused, Waiting};
 use super::engine::Flow;
 use super::entry::{Memory, Refused, slot};
 use super::list::Purpose;
@@ -17,6 +16,14 @@ use super::place::Place;
 use crate::access::Uuid;
 use crate::address::Ipa;
 use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
+
+/// Which parameters of [`rpc::SUPP_PLUGIN`] are the memory and, in the second word, how much of it the plugin wrote
+/// (`tee_invoke_supp_plugin_rpc`, `core/tee/tee_supp_plugin_rpc.c`, OP-TEE 4.5.0).
+const PLUGIN_MEMORY: usize = 3;
+const PLUGIN_LENGTH: usize = 2;
+
+/// How long a call waits for room in OP-TEE's address space that other calls of the guest have.
+const ROOM_SECONDS_MAX: u64 = 2;
 
 impl<W, M, S, C> Partition<W, M, S, C>
 where
@@ -41,14 +48,18 @@ where
         let translated = match call.request.command() {
             _ if call.request.count() != Ok(call.request_count) => Err(result::BAD_PARAMETERS),
             rpc::SHM_FREE => self.request_to_free(call),
-            rpc::LOAD_TA => {
-                self.note_load(call);
+            rpc::LOAD_TA => match self.note_load(call) {
+                Ok(()) => self.request_to_do(call),
+                Err(NoIdentifier) => {
+                    self.counters.instances_refused.add(1);
+                    Err(result::OUT_OF_MEMORY)
+                }
+            },
+            rpc::SHM_ALLOC | rpc::RPMB | rpc::FS => {
+                self.note_files(call);
                 self.request_to_do(call)
             }
-            rpc::SHM_ALLOC
-            | rpc::RPMB
-            | rpc::FS
-            | rpc::GET_TIME
+            rpc::GET_TIME
             | rpc::NOTIFICATION
             | rpc::SUSPEND
             | rpc::GPROF
@@ -69,14 +80,30 @@ where
         }
     }
 
-    /// OP-TEE has the guest load a trusted application, or a library of one: takes note if it is the one that the call opens.
-    fn note_load(&self, call: &Call) {
+    /// OP-TEE has the guest load a trusted application, or a library of one: takes note of it, and of whether it is the one
+    /// that the call opens. Of what is not loaded OP-TEE lets go, on all versions.
+    fn note_load(&self, call: &mut Call) -> Result<(), NoIdentifier> {
         let [first, second, _] = call.request.words(0);
-        let asked = uuid_octets(first, second);
+        let asked = Uuid(uuid_octets(first, second));
         let opens = call.message.command() == command::OPEN_SESSION
-            && call.message.application() == Some(asked);
-        if opens {
-            self.sessions.note_loaded(Uuid(asked));
+            && call.message.application().map(Uuid) == Some(asked);
+        let asks_for_size = matches!(
+            call.request.parameter(1),
+            Ok(Parameter::Temporary { address: 0, .. }
+                | Parameter::Registered { reference: 0, .. })
+        );
+        self.sessions.applications(|applications| match opens {
+            true => applications.note_own_loaded(&mut call.charge, asked),
+            false => applications.note_other_loaded(&mut call.charge, asked, asks_for_size),
+        })
+    }
+
+    /// OP-TEE reads or writes files of the guest: for a call that opens a session, that takes an instance of a trusted
+    /// application.
+    pub(super) fn note_files(&self, call: &mut Call) {
+        if call.message.command() == command::OPEN_SESSION && call.charge == Charge::default() {
+            self.sessions
+                .applications(|applications| applications.note_own(&mut call.charge));
         }
     }
 
@@ -224,15 +251,21 @@ where
         }
         self.counters.bytes_copied.add(bytes.len() as u64);
         if provides_memory && reply.result() == result::SUCCESS {
-            return self.take_memory(call);
+            return self.take_provided(call);
         }
-        call.request_back.take(&mut call.request, reply);
+        let [_, room, _] = call.request.words(PLUGIN_MEMORY);
+        call.request_back.take_within(&mut call.request, reply);
+        if call.request.command() == rpc::SUPP_PLUGIN {
+            let [a, written, c] = call.request.words(PLUGIN_LENGTH);
+            call.request
+                .set_words(PLUGIN_LENGTH, [a, written.min(room), c]);
+        }
         call.request.set_result(reply.result(), reply.origin());
         self.write_answer(call, call.request_back.count())
     }
 
-    /// The guest provides memory that OP-TEE asked for.
-    fn take_memory(&self, call: &mut Call) -> Flow {
+    /// The guest says that it provides memory that OP-TEE asked for.
+    fn take_provided(&self, call: &mut Call) -> Flow {
         let count = call.command.count();
         let Ok(Parameter::Temporary {
             direction: Direction::Output,
@@ -251,21 +284,36 @@ where
         if count != Ok(1) || address == 0 || size == 0 || size < wanted {
             return self.free_refused(call);
         }
-        match self.announce(
-            call,
-            Purpose::RpcAlloc,
-            Memory {
-                list,
-                address,
-                size,
-                reference,
-            },
-        ) {
+        let memory = Memory {
+            list,
+            address,
+            // Guests round up to their pages, or give what they like; OP-TEE would map all of it.
+            size: wanted.max(1),
+            reference,
+        };
+        self.take_memory(call, memory, None)
+    }
+
+    /// Shares memory that the guest provides. Where OP-TEE has no room for it beside what other calls of the guest have
+    /// mapped, those get some time to end.
+    pub(super) fn take_memory(&self, call: &mut Call, memory: Memory, until: Option<u64>) -> Flow {
+        match self.announce(call, Purpose::RpcAlloc, memory) {
             Ok(()) => Flow::Translate,
             // To have the guest free it would pull it from under whom it belongs to.
             Err(Refused::CookieInUse) => {
                 self.counters.refused.add(1);
                 self.answer(call, result::BAD_PARAMETERS)
+            }
+            Err(Refused::NoRoom) => {
+                let now = self.ports.cpu.now();
+                let until = until.unwrap_or_else(|| {
+                    let wait = ROOM_SECONDS_MAX.saturating_mul(self.ports.cpu.ticks_per_second());
+                    now.saturating_add(wait)
+                });
+                if now < until && self.slots.in_flight() > 1 {
+                    return self.pause(call, Paused::Room(memory, until));
+                }
+                self.free_refused(call)
             }
             Err(Refused::Malformed | Refused::Limit) => self.free_refused(call),
         }
@@ -290,8 +338,7 @@ where
         handle: Handle,
         memory: Parameter,
     ) -> Flow {
-        let number = self.registrations.load(Ordering::Relaxed);
-        self.buffers.commit(handle, number);
+        self.buffers.commit(handle);
         call.request.set_parameter(0, memory);
         call.request
             .set_result(result::SUCCESS, result::ORIGIN_COMMS);

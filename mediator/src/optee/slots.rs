@@ -1,8 +1,11 @@
-//! The slots for yielding calls: as many as OP-TEE has threads for a guest.
+//! The slots for yielding calls.
 //!
-//! A slot is free, in the hands of the CPU that works on its call, or parked while the guest does something for the call.
-//! The guest gets a thread ID for a parked call, good for one return: the slot's number and a generation that changes
-//! each time.
+//! A guest has as many calls under way as OP-TEE has threads for it. A slot is free, in the hands of the CPU that works on its
+//! call, or parked while the guest does something for the call. The guest gets a thread ID for a parked call, good for one
+//! return: the slot's number and a generation that changes each time.
+//!
+//! There are twice as many slots: the calls of a kernel that is gone, because another one was started in its place, keep theirs
+//! until OP-TEE is done with them. They are not the new kernel's, and do not count as such.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -11,7 +14,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use spin::Mutex;
 
 use super::call::Call;
-use super::partition::NoHeap;
+use super::error::NoHeap;
 
 /// Bytes that a slot has for its message and RPC argument.
 pub(super) const SLOT_BYTES: usize = 512;
@@ -27,38 +30,67 @@ const _: () = assert!(1 << INDEX_BITS == SLOTS_MAX);
 pub(super) struct Slots {
     /// A bit for each slot that no call has.
     free: AtomicU64,
+    /// A bit for each slot whose call is an orphan: its kernel is gone.
+    orphans: AtomicU64,
     all: u64,
+    /// How many calls that are no orphans can be under way.
+    calls_max: u32,
     slots: Vec<Mutex<Option<Parked>>>,
 }
 
 #[derive(Debug)]
 struct Parked {
     call: Box<Call>,
-    /// The thread ID that a return has to name; a free slot has none.
-    id: Option<u32>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Free,
+    /// A return has to name this thread ID.
+    Waiting(u32),
+    Orphan,
+}
+
+/// How many slots there are for `threads` threads of OP-TEE.
+pub(super) const fn slots_for(threads: usize) -> usize {
+    if threads > SLOTS_MAX / 2 {
+        SLOTS_MAX
+    } else {
+        2 * threads
+    }
 }
 
 impl Slots {
-    /// `count` free slots, at most [`SLOTS_MAX`].
-    pub(super) fn new(count: usize) -> Result<Self, NoHeap> {
-        let count = count.min(SLOTS_MAX);
+    /// Free slots for a guest for which OP-TEE has `threads` threads, at most [`SLOTS_MAX`].
+    pub(super) fn new(threads: usize) -> Result<Self, NoHeap> {
+        let count = slots_for(threads);
         let mut slots = Vec::new();
         slots.try_reserve_exact(count).map_err(|_| NoHeap)?;
         slots.extend((0..count).map(|index| {
             let call = Box::new(Call::new(index));
-            Mutex::new(Some(Parked { call, id: None }))
+            Mutex::new(Some(Parked {
+                call,
+                state: State::Free,
+            }))
         }));
         let all = u64::MAX >> (SLOTS_MAX - count.max(1));
         Ok(Self {
             free: AtomicU64::new(all),
+            orphans: AtomicU64::new(0),
             all,
+            calls_max: threads.min(SLOTS_MAX) as u32,
             slots,
         })
     }
 
     /// Takes a free slot for a new call.
     pub(super) fn claim(&self) -> Option<Box<Call>> {
-        let lowest = |free: u64| (free != 0).then(|| free & (free - 1));
+        let lowest = |free: u64| {
+            let under_way = self.all & !(free | self.orphans.load(Ordering::Relaxed));
+            let one_more = free != 0 && under_way.count_ones() < self.calls_max;
+            one_more.then(|| free & (free - 1))
+        };
         let free = self
             .free
             .fetch_update(Ordering::Acquire, Ordering::Relaxed, lowest)
@@ -71,8 +103,14 @@ impl Slots {
     pub(super) fn release(&self, call: Box<Call>) {
         let index = call.index;
         if let Some(slot) = self.slots.get(index) {
-            *slot.lock() = Some(Parked { call, id: None });
+            let mut slot = slot.lock();
+            let state = State::Free;
+            *slot = Some(Parked { call, state });
             self.free.fetch_or(1 << index, Ordering::Release);
+            // While the slot is locked: who claims it meanwhile waits until it is no orphan's any more.
+            if self.has_orphans() {
+                self.orphans.fetch_and(!(1 << index), Ordering::Relaxed);
+            }
         }
     }
 
@@ -81,8 +119,14 @@ impl Slots {
         call.generation = call.generation.wrapping_add(1);
         let index = call.index;
         let id = (call.generation << INDEX_BITS) | index as u32;
+        let orphan = self.orphans.load(Ordering::Relaxed) & 1 << index != 0;
+        let state = if orphan {
+            State::Orphan
+        } else {
+            State::Waiting(id)
+        };
         if let Some(slot) = self.slots.get(index) {
-            *slot.lock() = Some(Parked { call, id: Some(id) });
+            *slot.lock() = Some(Parked { call, state });
         }
         id
     }
@@ -93,23 +137,54 @@ impl Slots {
         self.slots
             .get(index)?
             .lock()
-            .take_if(|parked| parked.id == Some(id))
+            .take_if(|parked| parked.state == State::Waiting(id))
             .map(|parked| parked.call)
     }
 
-    /// Takes the call that is parked in the slot at `index`, if one is.
-    pub(super) fn take_parked(&self, index: usize) -> Option<Box<Call>> {
+    /// Takes the call that is parked in the slot at `index`, if one is and `which` it is.
+    pub(super) fn take_parked(&self, index: usize, which: Parkings) -> Option<Box<Call>> {
         let mut slot = self.slots.get(index)?.lock();
-        let parked = slot.take_if(|parked| parked.id.is_some())?;
+        let parked = slot.take_if(|parked| match parked.state {
+            State::Free => false,
+            State::Waiting(_) => which == Parkings::All,
+            State::Orphan => true,
+        })?;
         Some(parked.call)
     }
 
-    /// Whether no call is under way.
-    pub(super) fn idle(&self) -> bool {
-        self.free.load(Ordering::Acquire) == self.all
+    /// The guest's kernel is gone: no thread ID that it knows is good any more, and its parked calls are orphans, as far as
+    /// there are slots for another kernel's.
+    pub(super) fn orphan_parked(&self) {
+        for (index, slot) in self.slots.iter().enumerate() {
+            let mut slot = slot.lock();
+            let orphans = self.orphans.load(Ordering::Relaxed);
+            let room = orphans.count_ones() + self.calls_max < self.slots.len() as u32;
+            if let Some(parked) = slot.as_mut()
+                && parked.state != State::Free
+                && room
+            {
+                parked.state = State::Orphan;
+                self.orphans.fetch_or(1 << index, Ordering::Relaxed);
+            }
+        }
     }
 
-    /// How many calls are under way.
+    /// Whether there are calls of a kernel that is gone.
+    pub(super) fn has_orphans(&self) -> bool {
+        self.orphans.load(Ordering::Relaxed) != 0
+    }
+
+    /// How many slots there are.
+    pub(super) fn count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether no call of the guest's present kernel is under way.
+    pub(super) fn idle(&self) -> bool {
+        self.free.load(Ordering::Acquire) | self.orphans.load(Ordering::Relaxed) == self.all
+    }
+
+    /// How many calls are under way, orphans among them.
     pub(super) fn in_flight(&self) -> u32 {
         (self.all & !self.free.load(Ordering::Relaxed)).count_ones()
     }
@@ -118,7 +193,7 @@ impl Slots {
     pub(super) fn find_free<T>(&self, mut look: impl FnMut(&mut Call) -> Option<T>) -> Option<T> {
         self.slots.iter().find_map(|slot| {
             let mut slot = slot.lock();
-            let parked = slot.as_mut().filter(|parked| parked.id.is_none())?;
+            let parked = slot.as_mut().filter(|parked| parked.state == State::Free)?;
             look(&mut parked.call)
         })
     }
@@ -128,11 +203,20 @@ impl Slots {
         for (index, slot) in self.slots.iter().enumerate() {
             if let Some(parked) = slot.lock().as_mut() {
                 end(&mut parked.call);
-                parked.id = None;
+                parked.state = State::Free;
+                self.orphans.fetch_and(!(1 << index), Ordering::Relaxed);
                 self.free.fetch_or(1 << index, Ordering::Release);
             }
         }
     }
+}
+
+/// Which of the parked calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parkings {
+    All,
+    /// Those of a kernel that is gone.
+    Orphans,
 }
 
 #[cfg(test)]
@@ -141,11 +225,11 @@ mod tests {
 
     #[test]
     fn there_are_as_many_slots_as_asked_for() {
-        for count in [1, 2, 64] {
-            let slots = Slots::new(count).unwrap();
+        for threads in [1, 2, 64] {
+            let slots = Slots::new(threads).unwrap();
             let calls: Vec<_> = core::iter::from_fn(|| slots.claim()).collect();
-            assert_eq!(calls.len(), count);
-            assert_eq!(slots.in_flight() as usize, count);
+            assert_eq!(calls.len(), threads);
+            assert_eq!(slots.in_flight() as usize, threads);
             calls.into_iter().for_each(|call| slots.release(call));
             assert!(slots.idle());
         }
@@ -164,6 +248,49 @@ mod tests {
         assert!(slots.resume(next).is_none(), "the call is over");
         assert!(slots.resume(0).is_none(), "no call was ever there");
         assert!(slots.resume(63).is_none(), "there is no such slot");
+    }
+
+    #[test]
+    fn orphans_leave_their_slots_to_another_kernel() {
+        let slots = Slots::new(2).unwrap();
+        let ids = [(); 2].map(|()| slots.park(slots.claim().unwrap()));
+        assert!(slots.claim().is_none());
+        slots.orphan_parked();
+        assert!(slots.idle() && slots.has_orphans());
+        assert!(ids.into_iter().all(|id| slots.resume(id).is_none()));
+        let news = [(); 2].map(|()| slots.claim().unwrap());
+        assert!(
+            slots.claim().is_none(),
+            "the new kernel has as many as the old one"
+        );
+        assert_eq!(slots.in_flight(), 4);
+        let id = slots.park(news.into_iter().next().unwrap());
+        for index in 0..4 {
+            if let Some(orphan) = slots.take_parked(index, Parkings::Orphans) {
+                // OP-TEE asks for something more.
+                slots.park(orphan);
+                let orphan = slots.take_parked(index, Parkings::Orphans).unwrap();
+                slots.release(orphan);
+            }
+        }
+        assert!(!slots.has_orphans());
+        assert_eq!(slots.in_flight(), 2);
+        assert!(slots.resume(id).is_some());
+    }
+
+    #[test]
+    fn no_more_are_orphans_than_there_are_slots_for() {
+        let slots = Slots::new(2).unwrap();
+        for generation in 0..3 {
+            (0..2).for_each(|_| {
+                if let Some(call) = slots.claim() {
+                    slots.park(call);
+                }
+            });
+            slots.orphan_parked();
+            assert_eq!(slots.idle(), generation == 0);
+        }
+        assert_eq!(slots.in_flight(), 4);
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub struct Stats {
     pub paced: u64,
     /// Sessions that the guest's access to trusted applications does not allow.
     pub opens_denied: u64,
+    /// Sessions and trusted applications for which OP-TEE has no identifier left of the guest's share.
+    pub instances_refused: u64,
     /// Calls and messages that the mediator refused, those sessions among them.
     pub refused: u64,
     /// Bytes copied out of and into guest memory.
@@ -71,13 +73,14 @@ impl fmt::Display for Stats {
         )?;
         write!(
             f,
-            "{} RPCs, {} foreign interrupts, {} pauses, {} notifications, {} paced, {} opens denied, {} refused; ",
+            "{} RPCs, {} foreign interrupts, {} pauses, {} notifications, {} paced, {} opens denied, {} instances refused, {} refused; ",
             self.rpcs,
             self.foreign_interrupts,
             self.pauses,
             self.notifications,
             self.paced,
             self.opens_denied,
+            self.instances_refused,
             self.refused,
         )?;
         write!(
@@ -118,6 +121,7 @@ pub(super) struct Counters {
     pub(super) notifications: Counter,
     pub(super) paced: Counter,
     pub(super) opens_denied: Counter,
+    pub(super) instances_refused: Counter,
     pub(super) refused: Counter,
     pub(super) bytes_copied: Counter,
     pub(super) entries_translated: Counter,
@@ -150,6 +154,7 @@ impl Counters {
             notifications: self.notifications.get(),
             paced: self.paced.get(),
             opens_denied: self.opens_denied.get(),
+            instances_refused: self.instances_refused.get(),
             refused: self.refused.get(),
             bytes_copied: self.bytes_copied.get(),
             entries_translated: self.entries_translated.get(),

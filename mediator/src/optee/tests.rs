@@ -3,7 +3,6 @@
 mod access;
 mod buffers;
 mod creation;
-mod ending;
 mod fake;
 mod fast_calls;
 mod life;
@@ -16,4 +15,5 @@ mod renewal;
 mod rpc_arguments;
 mod rpc_commands;
 mod rpc_memory;
+mod teardown;
 mod threads;

@@ -5,32 +5,64 @@ fn buffers() -> Buffers {
         buffer_bytes_max: 16 * PAGE_SIZE,
         buffers_max: 3,
         total_bytes_max: 20 * PAGE_SIZE,
-        calls_per_second: None,
+        ..Limits::default()
     };
-    Buffers::new(&limits, 2).unwrap()
+    Buffers::new(&limits, 2, 2, HashSecret::default()).unwrap()
 }
 
 fn shared(buffers: &Buffers, kind: Kind, cookie: u64, pages: u64) -> Handle {
     let handle = buffers
         .reserve(kind, cookie, 0, pages * PAGE_SIZE, pages)
         .unwrap();
-    buffers.commit(handle, 0);
+    buffers.commit(handle);
     handle
 }
 
+fn pages(removed: Removed) -> u64 {
+    assert_eq!(removed.share, None);
+    removed.pages
+}
+
 #[test]
-fn op_tee_asks_for_some_pages_and_no_more() {
-    let buffers = Buffers::new(&Limits::default(), 8).unwrap();
-    let all = shared(&buffers, Kind::Rpc, 1, CORE_PAGES_MAX);
-    let another = |pages| buffers.reserve(Kind::Rpc, 2, 0, pages * PAGE_SIZE, pages);
-    assert_eq!(another(1), Err(ReserveError::Limit));
-    shared(&buffers, Kind::Registered, 3, CORE_PAGES_MAX + 1);
-    shared(&buffers, Kind::Temporary, 4, CORE_PAGES_MAX + 1);
-    assert_eq!(buffers.remove(all), CORE_PAGES_MAX);
-    assert_eq!(another(CORE_PAGES_MAX + 1), Err(ReserveError::Limit));
-    assert!(another(CORE_PAGES_MAX).is_ok());
-    let _ = buffers.clear();
-    assert!(another(CORE_PAGES_MAX).is_ok());
+fn another_kernel_may_use_the_cookies_of_one_that_is_gone() {
+    let buffers = buffers();
+    let old = [Kind::Registered, Kind::Rpc].map(|kind| shared(&buffers, kind, kind as u64, 1));
+    let announced = buffers.reserve(Kind::Registered, 8, 0, 1, 1).unwrap();
+    buffers.begin_era();
+    let new = [Kind::Registered, Kind::Rpc].map(|kind| shared(&buffers, Kind::Rpc, kind as u64, 1));
+    assert_eq!(
+        buffers.reserve(Kind::Rpc, 8, 0, 1, 1),
+        Err(ReserveError::CookieInUse),
+        "OP-TEE is about to learn of it"
+    );
+    assert_eq!(pages(buffers.remove(announced)), 1);
+    for handle in old {
+        assert!(buffers.cookie(handle, 0, 1).is_some(), "calls can go on");
+        assert_eq!(pages(buffers.remove(handle)), 1);
+    }
+    for (handle, kind) in new.into_iter().zip([Kind::Registered, Kind::Rpc]) {
+        assert_eq!(
+            buffers.reserve(Kind::Rpc, kind as u64, 0, 1, 1),
+            Err(ReserveError::CookieInUse)
+        );
+        assert_eq!(buffers.free(handle), Some(kind as u64));
+    }
+}
+
+#[test]
+fn the_buffers_before_a_slot_are_counted() {
+    let buffers = buffers();
+    let [a, b] = [1, 2].map(|cookie| shared(&buffers, Kind::Registered, cookie, 1));
+    assert_eq!([0, 1, 9].map(|slot| buffers.newer_than(slot)), [2, 2, 0]);
+    buffers.renewed(1);
+    let c = shared(&buffers, Kind::Temporary, 3, 1);
+    assert_eq!([0, 1].map(|slot| buffers.newer_than(slot)), [3, 1]);
+    let announced = buffers.reserve(Kind::Temporary, 4, 0, 1, 1).unwrap();
+    for (handle, left) in [(announced, [3, 1]), (a, [2, 1]), (c, [1, 0]), (b, [0, 0])] {
+        assert_eq!(pages(buffers.remove(handle)), 1);
+        assert_eq!([0, 1].map(|slot| buffers.newer_than(slot)), left);
+    }
+    assert_eq!(buffers.registrations(), 3);
 }
 
 #[test]
@@ -51,7 +83,7 @@ fn a_buffer_is_found_again_until_it_is_gone() {
         buffers.registered().refer(2, 0, 1),
         Err(ReferenceError::Unknown)
     );
-    assert_eq!(buffers.remove(handles[2]), 1);
+    assert_eq!(pages(buffers.remove(handles[2])), 1);
     assert_eq!(
         buffers.registered().refer(2, 0, 1),
         Err(ReferenceError::Unknown)
@@ -68,20 +100,6 @@ fn a_buffer_is_found_again_until_it_is_gone() {
 }
 
 #[test]
-fn what_calls_have_mapped_and_what_op_tee_asked_for_share_the_room() {
-    let buffers = Buffers::new(&Limits::default(), 8).unwrap();
-    assert!(buffers.map(CORE_PAGES_MAX - 1));
-    assert!(!buffers.map(2) && !buffers.map(u64::MAX));
-    let asked_for = |pages| buffers.reserve(Kind::Rpc, 2, 0, pages * PAGE_SIZE, pages);
-    assert_eq!(asked_for(2), Err(ReserveError::Limit));
-    let one = asked_for(1).unwrap();
-    assert!(!buffers.map(1));
-    buffers.unmap(CORE_PAGES_MAX - 1);
-    assert_eq!(buffers.remove(one), 1);
-    assert!(buffers.map(CORE_PAGES_MAX));
-}
-
-#[test]
 fn references_are_bounded_by_the_last_page() {
     let buffers = buffers();
     let handle = buffers.reserve(Kind::Registered, 7, 0x10, 100, 1).unwrap();
@@ -90,7 +108,7 @@ fn references_are_bounded_by_the_last_page() {
         Err(ReferenceError::Unknown),
         "OP-TEE does not know it yet"
     );
-    buffers.commit(handle, 0);
+    buffers.commit(handle);
     assert_eq!(buffers.registered().refer(7, 0, 0xff0), Ok((handle, 1)));
     assert_eq!(
         buffers.registered().refer(7, 1, 0xff0),
@@ -138,8 +156,8 @@ fn limits_hold_and_come_back() {
         buffers.reserve(Kind::Registered, 2, 0, 1, u64::MAX),
         Err(ReserveError::Limit)
     );
-    assert_eq!(buffers.remove(big), 16);
-    assert_eq!(buffers.remove(big), 0);
+    assert_eq!(pages(buffers.remove(big)), 16);
+    assert_eq!(pages(buffers.remove(big)), 0);
     for cookie in 0..3 {
         shared(&buffers, Kind::Registered, cookie, 1);
     }
@@ -156,14 +174,18 @@ fn limits_hold_and_come_back() {
     assert_eq!(buffers.held(), (5, 5));
     assert_eq!(buffers.clear(), 5);
     assert_eq!(buffers.held(), (0, 0));
-    shared(&buffers, Kind::Registered, 3, 1);
+    assert_eq!(
+        buffers.reserve(Kind::Registered, 3, 0, 1, 1),
+        Err(ReserveError::Limit),
+        "there are none any more"
+    );
 }
 
 #[test]
 fn a_handle_dies_with_its_buffer() {
     let buffers = buffers();
     let old = shared(&buffers, Kind::Registered, 7, 1);
-    assert_eq!(buffers.remove(old), 1);
+    assert_eq!(pages(buffers.remove(old)), 1);
     let new = shared(&buffers, Kind::Registered, 7, 1);
     assert_ne!(old, new);
     assert_eq!(buffers.cookie(old, 0, 1), None);
@@ -215,7 +237,7 @@ fn the_cookie_of_a_freed_rpc_buffer_can_be_used_at_once() {
     assert_eq!(buffers.free(old), Some(7));
     assert_eq!(buffers.free(old), None);
     let new = shared(&buffers, Kind::Registered, 7, 1);
-    assert_eq!(buffers.remove(old), 1);
+    assert_eq!(pages(buffers.remove(old)), 1);
     assert_eq!(
         buffers.registered().refer(7, 0, 1),
         Ok((new, 1)),
@@ -229,7 +251,7 @@ fn colliding_cookies_are_told_apart() {
         buffers_max: 300,
         ..Limits::default()
     };
-    let buffers = Buffers::new(&limits, 0).unwrap();
+    let buffers = Buffers::new(&limits, 0, 2, HashSecret::default()).unwrap();
     let cookie = |index: u64| 0xffff_0000_1234_0000 + index * 0x80;
     let handles: Vec<_> = (0..300)
         .map(|index| shared(&buffers, Kind::Registered, cookie(index), 1))

@@ -9,8 +9,8 @@ use optee_abi::result;
 use optee_abi::smc::{RpcFunction, status};
 
 use super::fake::{
-    ARG, Guest, SESSION, TICKS_PER_SECOND, World, assert_nothing_left, create_with, exchange, get,
-    guest_with, invoke, is_rpc, put, resume, send,
+    ARG, Guest, READY, SESSION, TICKS_PER_SECOND, World, assert_nothing_left, create_with,
+    exchange, get, guest_with, invoke, is_rpc, put, resume, send,
 };
 use crate::Tee;
 use crate::access::{TaAccess, TaList, Uuid};
@@ -144,7 +144,9 @@ fn a_waiting_call_is_read_when_it_begins() {
     let (world, guest) = slow_guest();
     exchange(&world, &guest, &invoke(&[]));
     let waiting = send(&world, &guest, &invoke(&[]));
-    put(&world, ARG, &Message::new(command::CANCEL, &[]));
+    let mut cancel = Message::new(command::CANCEL, &[]);
+    cancel.set_session(READY);
+    put(&world, ARG, &cancel);
     pass_time(&world, TICKS_PER_SECOND);
     resume(&guest, &waiting);
     assert_eq!(world.last_message().command(), command::CANCEL);
@@ -160,7 +162,7 @@ fn statistics_say_what_was_denied_and_what_waited() {
     assert!(!text.contains('\n'), "it is a line: {text}");
     for part in [
         "2 open, 0 invoke",
-        "0 paced, 1 opens denied, 1 refused",
+        "0 paced, 1 opens denied, 0 instances refused, 1 refused",
         "now 0 buffers, 0 pages, 0 calls in flight",
     ] {
         assert!(text.contains(part), "{part} is not in: {text}");

@@ -21,7 +21,7 @@ fn fast_calls_are_answered_without_op_tee() {
     assert_eq!(ask(smc::CALLS_UID), smc::API_UID.map(u64::from));
     assert_eq!(ask(smc::CALLS_REVISION), [2, 0, c, d]);
     assert_eq!(ask(smc::GET_OS_UUID), [1, 2, 3, 4]);
-    assert_eq!(ask(smc::GET_OS_REVISION), [4, 5, 0xabcd, d]);
+    assert_eq!(ask(smc::GET_OS_REVISION), [4, 10, 0xabcd, d]);
     assert_eq!(ask(smc::GET_THREAD_COUNT), [0, 2, c, d]);
     assert_eq!(world.optee().calls.len(), 0);
     assert_eq!(guest.stats().calls.fast, 6);

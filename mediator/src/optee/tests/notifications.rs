@@ -4,9 +4,12 @@ use optee_abi::capabilities::Capabilities;
 use optee_abi::message::{Message, command};
 use optee_abi::smc::{self, status};
 
-use super::fake::{CLIENT, Guest, NOTIFICATION_MAX, World, create, exchange, guest, smc_with};
+use super::fake::{
+    CLIENT, Guest, NOTIFICATION_MAX, World, create, description, exchange, guest, smc_with,
+};
 use crate::Tee;
-use crate::optee::{ClientId, Limits, Optee};
+use crate::access::TaAccess;
+use crate::optee::{Limits, Optee};
 
 const VALID: u64 = 1;
 const PENDING: u64 = 2;
@@ -146,9 +149,8 @@ fn assert_not_offered(guest: &Guest) {
 fn without_an_interrupt_there_are_none() {
     let world = World::new(100);
     let optee = Optee::probe(&world).unwrap().without_notifications();
-    let client = ClientId::new(CLIENT).unwrap();
-    let access = crate::access::TaAccess::All;
-    let created = optee.create_partition(client, Limits::default(), access, world.ports());
+    let guest = description(Limits::default(), TaAccess::All);
+    let created = optee.create_partition(guest, world.ports());
     assert_not_offered(&created.unwrap());
 }
 

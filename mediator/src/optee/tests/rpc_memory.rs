@@ -9,9 +9,9 @@ use optee_abi::rpc;
 use optee_abi::smc::{RpcFunction, status};
 
 use super::fake::{
-    ARG, Act, BUFFER, Guest, LIST, World, assert_nothing_left, exchange, get, guest, guest_with,
-    invoke, is_rpc, pa_of, put_list, register, register_message, registered, resume, rpc_arg, send,
-    unregister_message, value,
+    ARG, Act, BUFFER, Guest, LIST, TICKS_PER_SECOND, World, assert_nothing_left, call_at, exchange,
+    get, guest, guest_with, invoke, is_rpc, pa_of, put, put_list, register, register_message,
+    registered, resume, rpc_arg, send, unregister_message, value,
 };
 use crate::optee::Limits;
 use crate::{CallRegisters, Tee};
@@ -196,9 +196,6 @@ fn memory_that_can_not_be_used_goes_back_to_the_guest() {
         memory(true, LIST + 0x1000, 0x1000, COOKIE),
         memory(true, 0x5a_4000_0000, 0x1000, COOKIE),
         memory(false, pa_of(BUFFER), 0x1000, COOKIE),
-        memory(true, LIST, 0x10_0001, COOKIE),
-        memory(true, LIST | 1, u64::MAX, COOKIE),
-        memory(true, LIST, (1 << 44) + 0x1000, COOKIE),
     ] {
         let (world, guest) = guest_with(limits);
         put_list(&world, LIST, &[BUFFER]);
@@ -210,14 +207,89 @@ fn memory_that_can_not_be_used_goes_back_to_the_guest() {
 }
 
 #[test]
-fn more_memory_than_op_tee_can_map_goes_back_to_the_guest() {
-    let (world, guest) = guest_with(Limits::default());
-    put_list(&world, LIST, &[BUFFER]);
-    let more = memory(true, LIST, (4 << 20) + 1, COOKIE);
-    let registers = ask_in_vain(&world, &guest, more, result::OUT_OF_MEMORY);
-    let registers = free(&world, &guest, &registers, rpc::SHM_TYPE_APPL, COOKIE);
+fn op_tee_is_given_no_more_memory_than_it_wants() {
+    for size in [0x1001, 0x10_0001, u64::MAX, (1 << 44) + 0x1000] {
+        let (world, guest) = guest();
+        put_list(&world, LIST, &[BUFFER, BUFFER + 0x4000]);
+        let registers = ask(&world, &guest, rpc::SHM_TYPE_APPL, 0x1000);
+        reply(&world, memory(true, LIST | 8, size, COOKIE));
+        assert_eq!(resume(&guest, &registers)[0], u64::from(status::OK));
+        let (_, shared) = &world.shared()[0];
+        assert_eq!((shared.offset, shared.size), (8, 0x1000));
+        assert_eq!((shared.pages.len(), world.pinned()), (2, 2));
+    }
+}
+
+/// Asks for `size` bytes; the guest gives `LIST`, and has to take it back.
+fn ask_for_too_much(world: &World, guest: &Guest, size: u64) {
+    world.command(alloc_request(rpc::SHM_TYPE_APPL, size), |answer| {
+        assert_eq!(answer.result(), result::OUT_OF_MEMORY);
+    });
+    let registers = send(world, guest, &invoke(&[]));
+    reply(world, memory(true, LIST, size, COOKIE));
+    let registers = resume(guest, &registers);
+    let registers = free(world, guest, &registers, rpc::SHM_TYPE_APPL, COOKIE);
     assert_eq!(registers[0], u64::from(status::OK));
-    assert_nothing_left(&world, &guest);
+}
+
+#[test]
+fn more_memory_than_op_tee_can_map_goes_back_to_the_guest() {
+    let limits = Limits {
+        buffer_bytes_max: 0x10_0000,
+        ..Limits::default()
+    };
+    for (limits, size) in [(Limits::default(), 4 << 20), (limits, 0x10_0001)] {
+        let (world, guest) = guest_with(limits);
+        put_list(&world, LIST, &[BUFFER]);
+        ask_for_too_much(&world, &guest, size);
+        assert_nothing_left(&world, &guest);
+    }
+}
+
+#[test]
+fn memory_waits_for_room_that_another_call_has() {
+    for ends in [true, false] {
+        let (world, guest) = guest();
+        world.act(Act::Interrupt);
+        let other = send(&world, &guest, &invoke(&[]));
+        assert!(is_rpc(&other, RpcFunction::ForeignInterrupt));
+        // What it has came one after the other and lies high up.
+        let [first, second] = [(); 2].map(|()| guest.window.take(284.into()).unwrap());
+        guest.window.give_back(first, || false);
+        let third = guest.window.take(284.into()).unwrap();
+        guest.window.give_back(second, || false);
+
+        let size = 200 * 4096;
+        let pages: Vec<u64> = (0..200).map(|page| BUFFER + page * 0x1000).collect();
+        put_list(&world, LIST, &pages);
+        put(&world, ARG + 4096, &invoke(&[]));
+        world.command(alloc_request(rpc::SHM_TYPE_APPL, size), move |answer| {
+            assert_eq!(answer.result() == result::SUCCESS, ends);
+        });
+        let asked = call_at(&guest, ARG + 4096);
+        assert!(is_rpc(&asked, RpcFunction::Command));
+        let mut answer = get(&world, reply_at() + 4096);
+        answer.set_parameter(0, memory(true, LIST, size, COOKIE));
+        answer.set_result(result::SUCCESS, 2);
+        world.poke(reply_at() + 4096, answer.bytes(1));
+        let mut waits = resume(&guest, &asked);
+        for _ in 0..3 {
+            assert!(is_rpc(&waits, RpcFunction::ForeignInterrupt));
+            waits = resume(&guest, &waits);
+        }
+        if ends {
+            guest.window.give_back(third, || false);
+            assert_eq!(resume(&guest, &waits)[0], u64::from(status::OK));
+            assert_eq!(world.pinned(), 200);
+        } else {
+            let clock = &world.0.clock;
+            clock.fetch_add(2 * TICKS_PER_SECOND, Ordering::SeqCst);
+            let freed = resume(&guest, &waits);
+            assert!(is_rpc(&freed, RpcFunction::Command), "it is to be freed");
+        }
+        guest.destroy();
+        assert_nothing_left(&world, &guest);
+    }
 }
 
 #[test]
@@ -277,8 +349,8 @@ fn a_guest_that_frees_may_use_the_cookie_at_once() {
 
     let other = ARG + 0x8000;
     put_list(&world, LIST, &[BUFFER + 0x5000]);
-    super::fake::put(&world, other, &register_message(LIST, 4096, COOKIE));
-    super::fake::call_at(&guest, other);
+    put(&world, other, &register_message(LIST, 4096, COOKIE));
+    call_at(&guest, other);
     assert_eq!(get(&world, other).result(), result::SUCCESS);
     assert_eq!(world.pinned(), 2);
 

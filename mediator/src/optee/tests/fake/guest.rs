@@ -7,9 +7,12 @@ use optee_abi::result;
 use optee_abi::smc::{self, RpcFunction, status};
 
 use super::machine::{RAM, World, is_secret};
-use super::optee::CLIENT;
+use super::optee::{CLIENT, READY};
 use crate::access::TaAccess;
-use crate::optee::{ClientId, CreateError, Limits, Optee, Partition};
+use crate::optee::applications::Charge;
+use crate::optee::{
+    ClientId, CreateError, Guest as Description, HashSecret, Limits, Optee, Partition,
+};
 use crate::{CallRegisters, Tee};
 
 pub type Guest = Partition<World, World, World, World>;
@@ -19,12 +22,21 @@ pub fn create(world: &World, limits: Limits) -> Result<Guest, CreateError> {
 
 pub fn create_with(world: &World, limits: Limits, access: TaAccess) -> Result<Guest, CreateError> {
     let optee = Optee::probe(world).unwrap();
-    optee.create_partition(
-        ClientId::new(CLIENT).unwrap(),
+    let guest = optee.create_partition(description(limits, access), world.ports())?;
+    world.optee().sessions.insert(READY);
+    guest.sessions.opened(READY, None, Charge::default());
+    Ok(guest)
+}
+
+/// Who the guest is.
+pub fn description(limits: Limits, access: TaAccess) -> Description {
+    Description {
+        client: ClientId::new(CLIENT).unwrap(),
         limits,
         access,
-        world.ports(),
-    )
+        identifiers_lost: 0,
+        secret: HashSecret([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]),
+    }
 }
 
 /// A machine and a guest on it.
@@ -123,7 +135,9 @@ pub fn value(direction: Direction, words: [u64; 3]) -> Parameter {
 }
 
 pub fn invoke(parameters: &[Parameter]) -> Message {
-    Message::new(command::INVOKE_COMMAND, parameters)
+    let mut message = Message::new(command::INVOKE_COMMAND, parameters);
+    message.set_session(READY);
+    message
 }
 
 pub fn registered(direction: Direction, cookie: u64, offset: u64, size: u64) -> Parameter {
@@ -185,6 +199,7 @@ pub fn register(world: &World, guest: &Guest, cookie: u64, ipa: u64, count: u64)
 /// All that a guest holds is given back.
 pub fn assert_nothing_left(world: &World, guest: &Guest) {
     let stats = guest.stats();
+    assert_eq!(guest.window.pages(), 0);
     assert_eq!(
         (stats.buffers, stats.pinned_pages, stats.calls_in_flight),
         (0, 0, 0)

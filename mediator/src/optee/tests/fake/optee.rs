@@ -20,7 +20,9 @@ pub const THREADS: usize = 2;
 pub const OPTEE_THREAD: u64 = 0x7000;
 /// What the made-up TA puts where a value comes back.
 pub const TA_ORIGIN: u32 = 4;
-pub const SESSION: u32 = 0x51;
+/// The session that each guest has from the start, and the one that it opens first.
+pub const READY: u32 = 0x50;
+pub const SESSION: u32 = READY + 1;
 pub const CLIENT: u16 = 3;
 pub type Check = Box<dyn FnOnce(&Message) + Send>;
 
@@ -56,6 +58,8 @@ struct Thread {
 pub struct OpteeState {
     pub uid: [u32; 4],
     pub major: u32,
+    /// Its release, major and minor.
+    pub revision: [u64; 2],
     pub capabilities: u32,
     pub threads: u32,
     pub rpc_parameters: u32,
@@ -79,6 +83,8 @@ pub struct OpteeState {
     pub notifying: bool,
     /// The sessions that are open.
     pub sessions: BTreeSet<u32>,
+    /// Those of them whose trusted application never gets done with a command.
+    pub endless: BTreeSet<u32>,
     running: Vec<Thread>,
 }
 impl Default for OpteeState {
@@ -86,6 +92,7 @@ impl Default for OpteeState {
         Self {
             uid: smc::API_UID,
             major: 2,
+            revision: [4, 10],
             capabilities: 0xfc,
             threads: THREADS as u32,
             rpc_parameters: RPC_PARAMETERS as u32,
@@ -102,6 +109,7 @@ impl Default for OpteeState {
             notifications: VecDeque::new(),
             notifying: false,
             sessions: BTreeSet::new(),
+            endless: BTreeSet::new(),
             running: Vec::new(),
         }
     }
@@ -209,11 +217,15 @@ impl World {
                     optee.acts.pop_front();
                     return [u64::from(status::ETHREAD_LIMIT), 0, 0, 0, 0, 0, 0, 0];
                 }
-                optee
-                    .running
-                    .iter()
-                    .position(|thread| thread.message.is_none())
-                    .expect("a slot has a thread")
+                let idle = |thread: &Thread| thread.message.is_none();
+                match optee.running.iter().position(idle) {
+                    Some(thread) => thread,
+                    // Calls of a kernel that is gone have them.
+                    None if optee.lenient => {
+                        return [u64::from(status::ETHREAD_LIMIT), 0, 0, 0, 0, 0, 0, 0];
+                    }
+                    None => panic!("a slot has a thread"),
+                }
             }
         };
         if function != smc::RETURN_FROM_RPC {
@@ -265,6 +277,12 @@ impl World {
                 0,
             ]
         };
+        let (message, _) = self.message_at(at);
+        if message.command() == command::INVOKE_COMMAND
+            && optee.endless.contains(&message.session())
+        {
+            return suspend(RpcFunction::ForeignInterrupt, 0);
+        }
         if optee.acts.is_empty() {
             if let Some(left) = optee.refuse_after.take() {
                 optee.refuse_after = left.checked_sub(1);
@@ -484,7 +502,7 @@ impl SecureWorld for World {
             smc::CALLS_UID => optee.uid.map(u64::from),
             smc::CALLS_REVISION => [u64::from(optee.major), 0, 0, 0],
             smc::GET_OS_UUID => [1, 2, 3, 4],
-            smc::GET_OS_REVISION => [4, 5, 0xabcd, 0],
+            smc::GET_OS_REVISION => [optee.revision[0], optee.revision[1], 0xabcd, 0],
             smc::EXCHANGE_CAPABILITIES => [
                 ok,
                 u64::from(optee.capabilities),

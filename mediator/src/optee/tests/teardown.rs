@@ -3,18 +3,21 @@
 use std::boxed::Box;
 use std::sync::atomic::Ordering;
 
-use optee_abi::message::{Direction, Message, command};
+use optee_abi::message::{Direction, Message, Parameter, command};
 use optee_abi::result;
 use optee_abi::rpc;
 use optee_abi::smc::{RpcFunction, status};
 
 use super::fake::{
-    ARG, Act, BUFFER, Guest, LIST, SESSION, TICKS_PER_SECOND, World, assert_nothing_left, exchange,
-    guest, invoke, is_rpc, put, put_list, register, resume, rpc_arg, send, temporary, value,
+    ARG, Act, BUFFER, Guest, LIST, READY, SESSION, TICKS_PER_SECOND, World, assert_nothing_left,
+    create, description, exchange, get, guest, invoke, is_rpc, put, put_list, register, resume,
+    rpc_arg, send, temporary, value,
 };
+use crate::access::TaAccess;
+use crate::optee::{CreateError, Guest as Description, Limits, Optee};
 use crate::{Tee, WindUp};
 
-const ALL_DONE: WindUp = WindUp::Done { left: 0 };
+const ALL_DONE: WindUp = WindUp::Done { left: 0, lost: 0 };
 
 fn open() -> Message {
     Message::new(command::OPEN_SESSION, &[])
@@ -52,6 +55,7 @@ fn a_guest_that_left_nothing_needs_no_winding_up() {
     let (world, guest) = guest();
     exchange(&world, &guest, &open());
     exchange(&world, &guest, &close(SESSION));
+    exchange(&world, &guest, &close(READY));
     let messages = world.message_count();
     assert_eq!(guest.wind_up(), ALL_DONE);
     assert_eq!(world.message_count(), messages);
@@ -67,7 +71,7 @@ fn sessions_are_closed() {
     exchange(&world, &guest, &close(SESSION + 2));
     let messages = world.message_count();
     assert_eq!(guest.wind_up(), ALL_DONE);
-    assert_eq!(world.message_count(), messages + 2);
+    assert_eq!(world.message_count(), messages + 3);
     assert_wound_up(&world, &guest);
 }
 
@@ -78,7 +82,8 @@ fn sessions_that_did_not_open_are_not_closed() {
     exchange(&world, &guest, &open());
     let messages = world.message_count();
     assert_eq!(guest.wind_up(), ALL_DONE);
-    assert_eq!(world.message_count(), messages);
+    assert_eq!(world.message_count(), messages + 1);
+    assert_eq!(world.last_message().session(), READY);
     assert_wound_up(&world, &guest);
 }
 
@@ -147,7 +152,7 @@ fn memory_that_is_half_given_is_not_given() {
     let mut reply = Message::new(rpc::SHM_ALLOC, &[temporary(true, LIST, bytes, 9)]);
     reply.set_parameter(
         0,
-        optee_abi::message::Parameter::Temporary {
+        Parameter::Temporary {
             direction: Direction::Output,
             list: true,
             address: LIST,
@@ -206,25 +211,38 @@ fn a_close_for_which_there_is_no_thread_is_tried_again() {
     assert_wound_up(&world, &guest);
 }
 
-#[test]
-fn what_takes_too_long_is_left() {
-    let (world, guest) = guest();
-    exchange(&world, &guest, &open());
-    for _ in 0..20 {
-        let own = world.clone();
-        world.command(request(rpc::SUSPEND), move |_| {
-            own.0.clock.fetch_add(TICKS_PER_SECOND, Ordering::SeqCst);
-        });
+/// Winds up in turns of a tenth of a second.
+fn wind_up_in_turns(world: &World, guest: &Guest) -> WindUp {
+    for _ in 0..100 {
+        world
+            .0
+            .clock
+            .fetch_add(TICKS_PER_SECOND / 10, Ordering::SeqCst);
+        match guest.wind_up() {
+            WindUp::Interrupted => {}
+            done => return done,
+        }
     }
+    panic!("it had ten seconds");
+}
+
+#[test]
+fn what_takes_too_long_is_left_and_all_else_is_closed() {
+    let (world, guest) = guest();
+    for _ in 0..20 {
+        exchange(&world, &guest, &open());
+    }
+    world.optee().endless.insert(READY);
     let registers = send(&world, &guest, &invoke(&[]));
-    assert!(is_rpc(&registers, RpcFunction::Command));
-    assert_eq!(guest.wind_up(), WindUp::Done { left: 2 });
-    assert_eq!(world.optee().acts.len(), 20 - 6, "it had five seconds");
+    assert!(is_rpc(&registers, RpcFunction::ForeignInterrupt));
+    let left = WindUp::Done { left: 2, lost: 0 };
+    assert_eq!(wind_up_in_turns(&world, &guest), left);
     assert_eq!(
-        guest.wind_up(),
-        WindUp::Done { left: 2 },
-        "and gets no more"
+        world.optee().sessions.len(),
+        1,
+        "the one that the call uses"
     );
+    assert_eq!(guest.wind_up(), left, "it gets no more time");
     guest.destroy();
     assert_nothing_left(&world, &guest);
 }
@@ -234,11 +252,148 @@ fn no_more_sessions_open_than_can_be_closed() {
     let (world, guest) = guest();
     let replies = (0..3000).map(|_| exchange(&world, &guest, &open()));
     let opened = replies.take_while(|reply| reply.result() == result::SUCCESS);
-    assert_eq!(opened.count(), 2048);
+    assert_eq!(opened.count(), 2048 - 1);
     assert_eq!(
         exchange(&world, &guest, &open()).result(),
         result::OUT_OF_MEMORY
     );
     assert_eq!(guest.wind_up(), ALL_DONE);
     assert_wound_up(&world, &guest);
+}
+
+/// An answer to what it asks of files may halt an earlier OP-TEE for all guests.
+#[test]
+fn an_earlier_op_tee_gets_no_errors_about_files() {
+    for (revision, answered) in [
+        ([4, 5], false),
+        ([4, 9], false),
+        ([4, 10], true),
+        ([5, 0], true),
+    ] {
+        for command in [rpc::FS, rpc::SHM_ALLOC] {
+            let world = World::new(100);
+            world.optee().revision = revision;
+            let guest = create(&world, Limits::default()).unwrap();
+            exchange(&world, &guest, &open());
+            world.command(request(command), move |_| assert!(answered));
+            let registers = send(&world, &guest, &invoke(&[]));
+            assert!(is_rpc(&registers, RpcFunction::Command));
+            let left = if answered { 0 } else { 2 };
+            assert_eq!(guest.wind_up(), WindUp::Done { left, lost: 0 });
+            guest.destroy();
+            assert_nothing_left(&world, &guest);
+        }
+    }
+}
+
+#[test]
+fn an_earlier_op_tee_is_answered_about_all_else_and_left_where_it_comes_to_files() {
+    let (world, guest) = guest();
+    world.optee().revision = [4, 5];
+    let guest = {
+        guest.destroy();
+        create(&world, Limits::default()).unwrap()
+    };
+    refused(&world, rpc::NOTIFICATION);
+    let registers = send(&world, &guest, &invoke(&[]));
+    assert!(is_rpc(&registers, RpcFunction::Command));
+    world.command(request(rpc::FS), |_| panic!("it is not answered"));
+    assert_eq!(guest.wind_up(), WindUp::Done { left: 2, lost: 0 });
+    assert_eq!(world.suspended(), 1);
+    guest.destroy();
+    assert_nothing_left(&world, &guest);
+}
+
+const APPLICATION: [u64; 2] = [0x1122_3344_5566_7788, 0x99aa_bbcc_ddee_ff00];
+
+/// Opens a session with an application that OP-TEE has the guest load.
+fn open_and_load(world: &World, guest: &Guest) -> u32 {
+    let meta = |words| Parameter::Value {
+        direction: Direction::Input,
+        meta: true,
+        words,
+    };
+    let [first, second] = APPLICATION;
+    world.command(
+        Message::new(rpc::LOAD_TA, &[value(Direction::Input, [first, second, 0])]),
+        |_| (),
+    );
+    let parameters = [meta([first, second, 0]), meta([0; 3])];
+    let message = Message::new(command::OPEN_SESSION, &parameters);
+    let asked = send(world, guest, &message);
+    assert!(is_rpc(&asked, RpcFunction::Command));
+    assert_eq!(resume(guest, &asked)[0], u64::from(status::OK));
+    get(world, ARG).session()
+}
+
+#[test]
+fn what_is_kept_alive_is_found_out_and_counted() {
+    for kept_alive in [true, false] {
+        let (world, guest) = guest();
+        let session = open_and_load(&world, &guest);
+        exchange(&world, &guest, &close(session));
+        exchange(&world, &guest, &close(READY));
+        if !kept_alive {
+            // OP-TEE has it loaded anew for the mediator's own session, which does not come to be.
+            refused(&world, rpc::LOAD_TA);
+            world.act(Act::Result(result::GENERIC));
+        }
+        let lost = u32::from(kept_alive);
+        assert_eq!(guest.wind_up(), WindUp::Done { left: 0, lost });
+        assert_wound_up(&world, &guest);
+    }
+}
+
+#[test]
+fn one_that_refuses_sessions_runs_all_the_same() {
+    let (world, guest) = guest();
+    let session = open_and_load(&world, &guest);
+    exchange(&world, &guest, &close(session));
+    exchange(&world, &guest, &close(READY));
+    world.act(Act::Result(result::ACCESS_DENIED));
+    assert_eq!(guest.wind_up(), WindUp::Done { left: 0, lost: 1 });
+    assert_wound_up(&world, &guest);
+}
+
+#[test]
+fn sessions_that_can_not_be_closed_are_counted() {
+    let (world, guest) = guest();
+    let session = open_and_load(&world, &guest);
+    world.optee().endless.insert(session);
+    let mut endless = invoke(&[]);
+    endless.set_session(session);
+    let registers = send(&world, &guest, &endless);
+    assert!(is_rpc(&registers, RpcFunction::ForeignInterrupt));
+    let left = WindUp::Done { left: 2, lost: 1 };
+    assert_eq!(wind_up_in_turns(&world, &guest), left);
+    guest.destroy();
+    assert_nothing_left(&world, &guest);
+}
+
+#[test]
+fn a_guest_whose_lives_took_its_share_gets_no_op_tee() {
+    let world = World::new(100);
+    let optee = Optee::probe(&world).unwrap();
+    for (lost, gets) in [(0, true), (3, true), (4, false), (64, false)] {
+        let limits = Limits {
+            instances_max: 4,
+            ..Limits::default()
+        };
+        let guest = Description {
+            identifiers_lost: lost,
+            ..description(limits, TaAccess::All)
+        };
+        let calls = world.optee().calls.len();
+        match optee.create_partition(guest, world.ports()) {
+            Ok(guest) => {
+                assert!(gets);
+                guest.destroy();
+            }
+            Err(error) => {
+                assert!(!gets);
+                assert_eq!(error, CreateError::IdentifiersLost { share: 4 });
+                assert_eq!(world.optee().calls.len(), calls, "OP-TEE is not asked");
+            }
+        }
+    }
 }

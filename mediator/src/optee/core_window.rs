@@ -1,0 +1,189 @@
+//! Room in OP-TEE's own address space.
+//!
+//! OP-TEE maps some memory of a guest for itself: what it asked the guest for, which is a block of a file or a trusted
+//! application, and the buffers of a call that it serves without a loaded application (a pseudo-TA). It places each piece
+//! in a window at the first gap that is large enough (`tee_mm_alloc`, `core/mm/tee_mm.c`), makes a translation table for
+//! each 2 MiB that it reaches, never gives one back, and halts for all guests when it needs a twelfth
+//! (`core_mmu_map_pages`, `core/mm/core_mmu.c`; `MAX_XLAT_TABLES`, `core/arch/arm/mm/core_mmu_lpae.c`; OP-TEE 4.5 to 4.10).
+//! Up to eight of the eleven are in use before, depending on where OP-TEE lies. From 4.6 on it takes them from the memory of
+//! the guest's trusted applications, and halts when that is full; so the tables of the window are made when the partition is.
+//!
+//! So it is not the sum of what is mapped that counts but how far up any of it may lie. That depends on the order in which
+//! pieces come and go on all of a guest's CPUs, which is not known here. Two things hold for each order, and the lower one
+//! bounds where a new piece ends:
+//!
+//! * it lies nowhere behind the piece that ends last, for behind that all is free;
+//! * where it did not fit into a gap, each gap before it is smaller than it is, and there are no more gaps than pieces.
+//!
+//! Both only grow with pieces that are counted although OP-TEE has let go of them.
+
+use alloc::vec::Vec;
+
+use spin::Mutex;
+
+use super::error::NoHeap;
+
+/// Pages that OP-TEE's mappings of a guest may span: two tables of the three that are always left.
+pub(super) const WINDOW_PAGES: u64 = 1024;
+
+/// A piece of a file takes no more pages. For it there is always room: OP-TEE up to 4.9 does not survive to be without
+/// (`docs/optee-versions.md`).
+pub(super) const FILE_PAGES: u64 = 2;
+
+/// Pages at the end of the window that are kept for files: their pages, and gaps that are too small for them.
+const fn kept_for_files(threads: usize) -> u64 {
+    let pages = 16 * threads as u64;
+    if pages < WINDOW_PAGES / 4 {
+        pages
+    } else {
+        WINDOW_PAGES / 4
+    }
+}
+
+/// For each of a guest's threads OP-TEE maps the page with its message and, for a time, a page of a list; and the page of
+/// messages that all share in the beginning.
+const fn small_pieces(threads: usize) -> u64 {
+    2 * threads as u64 + 1
+}
+
+/// What OP-TEE maps at once for one purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mapping {
+    /// Pages in all pieces.
+    pages: u64,
+    pieces: u64,
+    /// Pages in the largest piece.
+    largest: u64,
+}
+
+impl Mapping {
+    /// One piece more, of `pages` pages.
+    pub(super) fn add(&mut self, pages: u64) {
+        self.pages = self.pages.saturating_add(pages);
+        self.pieces += 1;
+        self.largest = self.largest.max(pages);
+    }
+
+    /// Whether nothing is mapped.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pieces == 0
+    }
+}
+
+impl From<u64> for Mapping {
+    /// One piece of `pages` pages.
+    fn from(pages: u64) -> Self {
+        let mut mapping = Self::default();
+        mapping.add(pages);
+        mapping
+    }
+}
+
+/// What a mapping holds of the window, to be given back when OP-TEE has let go of it.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) struct Share(usize);
+
+#[derive(Debug)]
+pub(super) struct CoreWindow(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    shares: Vec<Option<Placed>>,
+    small_pieces: u64,
+    kept_for_files: u64,
+    /// The most pages, other than small pieces, that were mapped at once since no call was under way: a small piece lies
+    /// no farther up, for each of them fits into any gap.
+    most: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Placed {
+    mapping: Mapping,
+    /// It ends no farther up than this, in pages.
+    end: u64,
+}
+
+impl CoreWindow {
+    /// The window of a guest for which OP-TEE has `threads` threads.
+    pub(super) fn new(threads: usize) -> Result<Self, NoHeap> {
+        let mut shares = Vec::new();
+        // Each thread maps for its call, for a file and for a trusted application; twice as many for what else there is.
+        let count = threads.saturating_mul(6);
+        shares.try_reserve_exact(count).map_err(|_| NoHeap)?;
+        shares.resize(count, None);
+        Ok(Self(Mutex::new(State {
+            shares,
+            small_pieces: small_pieces(threads),
+            kept_for_files: kept_for_files(threads),
+            most: 0,
+        })))
+    }
+
+    /// Sets room apart for a mapping. `None` where it might end behind the window.
+    pub(super) fn take(&self, mapping: Mapping) -> Option<Share> {
+        let mut state = self.0.lock();
+        let (mut pages, mut pieces) = (0, mapping.pieces.saturating_sub(1));
+        // Small pieces lie below.
+        let small_end = state.small_pieces + state.most;
+        let mut top = small_end;
+        for placed in state.shares.iter().flatten() {
+            pages += placed.mapping.pages;
+            pieces += placed.mapping.pieces;
+            top = top.max(placed.end);
+        }
+        let total = pages
+            .checked_add(mapping.pages)
+            .filter(|&total| total <= WINDOW_PAGES)?;
+        let gap = mapping.largest.saturating_sub(1);
+        // Gaps between all pieces, or between those that are not below `small_end`.
+        let gaps_from_start = (pieces + state.small_pieces).saturating_mul(gap);
+        let from_start = (state.small_pieces + total).saturating_add(gaps_from_start);
+        let from_small_end = (small_end + total).saturating_add(pieces.saturating_mul(gap));
+        let end = top
+            .saturating_add(mapping.pages)
+            .min(from_start)
+            .min(from_small_end);
+        let kept = match mapping.largest {
+            ..=FILE_PAGES => 0,
+            _ => state.kept_for_files,
+        };
+        if end > WINDOW_PAGES - kept {
+            return None;
+        }
+        let free = state.shares.iter().position(Option::is_none)?;
+        if let Some(share) = state.shares.get_mut(free) {
+            *share = Some(Placed { mapping, end });
+        }
+        state.most = state.most.max(total);
+        Some(Share(free))
+    }
+
+    /// OP-TEE has let go of a mapping. `idle` says, when asked, whether it has no other call of the guest.
+    pub(super) fn give_back(&self, share: Share, idle: impl FnOnce() -> bool) {
+        let mut state = self.0.lock();
+        if let Some(share) = state.shares.get_mut(share.0) {
+            *share = None;
+        }
+        // Asked while the window is locked: what a call that begins later maps counts from now on.
+        if state.shares.iter().all(Option::is_none) && idle() {
+            state.most = 0;
+        }
+    }
+
+    /// OP-TEE has let go of everything.
+    pub(super) fn clear(&self) {
+        self.0.lock().shares.fill(None);
+    }
+
+    /// How many pages are mapped, other than small pieces.
+    #[cfg(test)]
+    pub(super) fn pages(&self) -> u64 {
+        let state = self.0.lock();
+        let placed = state.shares.iter().flatten();
+        placed.map(|placed| placed.mapping.pages).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests;

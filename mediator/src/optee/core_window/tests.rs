@@ -1,0 +1,273 @@
+use super::*;
+use proptest::prelude::*;
+use std::vec;
+use std::vec::Vec;
+
+const THREADS: usize = 2;
+
+/// OP-TEE's window: pieces by where they start, each at the first gap that is large enough.
+#[derive(Default)]
+struct Reality {
+    pieces: Vec<(u64, u64)>,
+    top: u64,
+}
+
+impl Reality {
+    fn map(&mut self, pages: u64) -> u64 {
+        let mut start = 0;
+        for &(at, len) in &self.pieces {
+            if at - start >= pages {
+                break;
+            }
+            start = at + len;
+        }
+        self.pieces.push((start, pages));
+        self.pieces.sort_unstable();
+        self.top = self.top.max(start + pages);
+        start
+    }
+
+    fn unmap(&mut self, start: u64) {
+        self.pieces.retain(|&(at, _)| at != start);
+    }
+}
+
+/// What a hostile guest can have its threads do, in any order.
+#[derive(Clone, Debug)]
+enum Step {
+    /// A thread's call begins: OP-TEE maps its message.
+    Begin(usize),
+    /// OP-TEE maps so many pages more for it.
+    Map(usize, u64),
+    /// OP-TEE lets go of the thread's latest piece, or of its first.
+    Unmap(usize, bool),
+    /// The thread's call ends.
+    End(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let pages = prop_oneof![
+        1_u64..4,
+        1_u64..1100,
+        prop_oneof![
+            Just(31_u64),
+            Just(100),
+            Just(128),
+            Just(166),
+            Just(255),
+            Just(256),
+            Just(257),
+            Just(284),
+            Just(339),
+            Just(341),
+            Just(342),
+            Just(510),
+            Just(511),
+            Just(512),
+            Just(681),
+            Just(1018),
+            Just(1019)
+        ],
+    ];
+    let thread = || 0..THREADS;
+    prop_oneof![
+        2 => thread().prop_map(Step::Begin),
+        5 => (thread(), pages).prop_map(|(thread, pages)| Step::Map(thread, pages)),
+        3 => (thread(), any::<bool>()).prop_map(|(thread, last)| Step::Unmap(thread, last)),
+        2 => thread().prop_map(Step::End),
+    ]
+}
+
+#[derive(Default)]
+struct Thread {
+    message: Option<u64>,
+    pieces: Vec<(Share, u64)>,
+}
+
+/// Plays `steps` and says how far up anything lay.
+fn play(steps: &[Step]) -> u64 {
+    let window = CoreWindow::new(THREADS).unwrap();
+    let mut reality = Reality::default();
+    let mut threads: [Thread; THREADS] = Default::default();
+    for step in steps {
+        match *step {
+            Step::Begin(thread) => {
+                let thread = &mut threads[thread];
+                if thread.message.is_none() {
+                    thread.message = Some(reality.map(1));
+                }
+            }
+            Step::Map(thread, pages) => {
+                let thread = &mut threads[thread];
+                if thread.message.is_some()
+                    && let Some(share) = window.take(pages.into())
+                {
+                    thread.pieces.push((share, reality.map(pages)));
+                }
+            }
+            Step::Unmap(thread, last) => {
+                let pieces = &mut threads[thread].pieces;
+                if !pieces.is_empty() {
+                    let at = if last { pieces.len() - 1 } else { 0 };
+                    let (share, start) = pieces.remove(at);
+                    reality.unmap(start);
+                    window.give_back(share, || false);
+                }
+            }
+            Step::End(thread) => {
+                let Thread { message, pieces } = core::mem::take(&mut threads[thread]);
+                let idle = threads.iter().all(|thread| thread.message.is_none());
+                message.into_iter().for_each(|start| reality.unmap(start));
+                for (share, start) in pieces {
+                    reality.unmap(start);
+                    window.give_back(share, || idle);
+                }
+            }
+        }
+    }
+    reality.top
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_order_leads_behind_the_window(steps in proptest::collection::vec(step(), 1..80)) {
+        let top = play(&steps);
+        prop_assert!(top <= WINDOW_PAGES, "{top}");
+    }
+}
+
+/// Changes a sequence again and again and keeps what reaches farther up, as somebody who looks for a hole would.
+#[test]
+fn a_search_for_a_worse_order_stays_in_the_window() {
+    use proptest::strategy::{Strategy as _, ValueTree as _};
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut draw = || step().new_tree(&mut runner).unwrap().current();
+    let mut farthest = 0;
+    for _ in 0..10 {
+        let mut best: Vec<Step> = (0..20).map(|_| draw()).collect();
+        let mut reached = play(&best);
+        for round in 0..2000 {
+            let mut steps = best.clone();
+            let at = (round * 7) % steps.len();
+            match round % 4 {
+                0 => steps[at] = draw(),
+                1 if steps.len() < 60 => steps.insert(at, draw()),
+                2 => match &mut steps[at] {
+                    Step::Map(_, pages) if round % 8 < 4 => *pages += 1,
+                    Step::Map(_, pages) => *pages = (*pages - 1).max(1),
+                    _ => steps.swap(at, 0),
+                },
+                _ if steps.len() > 10 => {
+                    steps.remove(at);
+                }
+                _ => {}
+            }
+            let top = play(&steps);
+            if top >= reached {
+                (best, reached) = (steps, top);
+            }
+        }
+        farthest = farthest.max(reached);
+    }
+    assert!(farthest <= WINDOW_PAGES, "{farthest}");
+    assert!(
+        farthest > WINDOW_PAGES / 2,
+        "the search got no farther than {farthest}"
+    );
+}
+
+#[test]
+fn the_sequence_that_once_reached_five_tables_is_refused_in_part() {
+    let sequence = [
+        (0, 13),
+        (1, 10),
+        (1, 1),
+        (0, 5),
+        (1, 0),
+        (1, 12),
+        (0, 0),
+        (1, 31),
+        (0, 100),
+        (1, 0),
+        (1, 166),
+        (0, 0),
+        (0, 685),
+        (1, 0),
+        (1, 339),
+        (0, 0),
+        (0, 317),
+        (0, 23),
+        (1, 344),
+        (0, 0),
+        (0, 341),
+        (1, 0),
+        (1, 681),
+        (0, 1),
+        (1, 0),
+        (1, 682),
+    ];
+    let steps: Vec<Step> = sequence
+        .into_iter()
+        .flat_map(|(thread, pages)| match pages {
+            0 => vec![Step::End(thread)],
+            pages => vec![Step::Begin(thread), Step::Map(thread, pages)],
+        })
+        .collect();
+    assert!(play(&steps) <= WINDOW_PAGES);
+}
+
+#[test]
+fn trusted_applications_of_usual_sizes_always_fit() {
+    // Two threads load one application after the other, never both idle.
+    for pages in [9_u64, 30, 93, 108, 140] {
+        let window = CoreWindow::new(THREADS).unwrap();
+        let mut held = window.take(pages.into()).unwrap();
+        for _ in 0..100 {
+            let block = window.take(2.into()).unwrap();
+            let next = window.take(pages.into()).expect("there is room");
+            window.give_back(held, || false);
+            window.give_back(block, || false);
+            held = next;
+        }
+    }
+}
+
+#[test]
+fn a_large_one_fits_beside_another_and_always_alone() {
+    let window = CoreWindow::new(THREADS).unwrap();
+    for _ in 0..10 {
+        let one = window.take(284.into()).unwrap();
+        let other = window.take(284.into()).unwrap();
+        window.give_back(one, || false);
+        window.give_back(other, || true);
+    }
+}
+
+#[test]
+fn all_of_it_comes_back() {
+    let window = CoreWindow::new(THREADS).unwrap();
+    let room = WINDOW_PAGES - small_pieces(THREADS) - kept_for_files(THREADS);
+    for _ in 0..3 {
+        assert_eq!(window.take((room + 1).into()), None);
+        assert_eq!(window.take(u64::MAX.into()), None);
+        let all = window.take(room.into()).unwrap();
+        assert_eq!(window.pages(), room);
+        assert_eq!(window.take(3.into()), None);
+        let files: Vec<_> = (0..THREADS)
+            .map(|_| window.take(2.into()).unwrap())
+            .collect();
+        files
+            .into_iter()
+            .for_each(|file| window.give_back(file, || false));
+        window.give_back(all, || true);
+    }
+    let mut four = Mapping::default();
+    assert!(four.is_empty());
+    (0..4).for_each(|_| four.add(room / 4));
+    let four = window.take(four).unwrap();
+    window.give_back(four, || true);
+    let shares: Vec<_> = core::iter::from_fn(|| window.take(1.into())).collect();
+    assert_eq!(shares.len(), 6 * THREADS);
+}

@@ -1,0 +1,304 @@
+//! The end of a guest, before OP-TEE forgets it: its calls are seen through and its sessions are closed. The same is done with
+//! the calls of a kernel that is gone because the guest started another one in its place.
+//!
+//! OP-TEE gives back the memory of a guest that goes without a word, but not what it took for it out of what all guests
+//! share: each instance of a trusted application has one of 64 address space identifiers (`virt_put_guest`,
+//! `core/arch/arm/kernel/virtualization.c`, OP-TEE 4.5 to 4.10). What can't be ended in time, or keeps running without a
+//! session (`TA_FLAG_INSTANCE_KEEP_ALIVE`), is counted, for the guest to be charged with in its next life.
+
+use alloc::boxed::Box;
+
+use optee_abi::message::{Direction, Message, Parameter, command, uuid_words};
+use optee_abi::result;
+use optee_abi::rpc;
+use optee_abi::smc::{self, Returned, RpcFunction, status};
+
+use super::applications::{Applications, Charge};
+use super::call::{Call, Paused, Stage, Waiting};
+use super::engine::{Entry, Flow};
+use super::entry::message_of;
+use super::list::Purpose;
+use super::partition::Partition;
+use super::rpc::rpc_slot;
+use super::sessions::{Closing, Idle};
+use super::slots::Parkings;
+use crate::WindUp;
+use crate::access::Uuid;
+use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
+
+/// How long OP-TEE gets for what the guest left to it. A TA may take as long as it likes.
+const SECONDS_MAX: u64 = 5;
+
+/// How far the end of a guest has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Teardown {
+    /// When to give up.
+    until: Option<u64>,
+    /// Sessions before this place are closed, or can't be.
+    place: usize,
+    /// The slot whose call has its turn next: one that never ends is not to keep others from theirs.
+    turn: usize,
+}
+
+/// How far a call was brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// OP-TEE is done with it.
+    Over,
+    /// It asks for something, maybe to wait for another one.
+    Asks,
+    /// It asks for something that OP-TEE has to get, and nobody is there to give.
+    Stuck,
+    /// An interrupt has to be taken.
+    Interrupted,
+}
+
+impl<W, M, S, C> Partition<W, M, S, C>
+where
+    W: SecureWorld,
+    M: GuestMemory,
+    S: ShadowMemory,
+    C: Cpu,
+{
+    /// Goes on with the end of the guest, of which no call comes any more, until there is nothing to wind up or an
+    /// interrupt has to be taken.
+    pub(super) fn go_on_winding_up(&self) -> WindUp {
+        let mut teardown = self.teardown.lock();
+        let limit = SECONDS_MAX.saturating_mul(self.ports.cpu.ticks_per_second());
+        let now = self.ports.cpu.now();
+        let until = *teardown.until.get_or_insert(now.saturating_add(limit));
+        loop {
+            if self.ports.cpu.now() >= until {
+                return self.wound_up();
+            }
+            if self.ports.cpu.interrupt_pending() {
+                return WindUp::Interrupted;
+            }
+            let started = match self.sessions.take_idle(&mut teardown.place) {
+                Idle::Found(closing) => self.close(closing),
+                Idle::LookOn => continue,
+                Idle::None => self.find_out_what_is_kept_alive(),
+            };
+            if started == Some(Step::Interrupted) {
+                return WindUp::Interrupted;
+            }
+            let mut goes_on = started.is_some();
+            // One may wait for what another one holds, so all of them get their turns.
+            for _ in 0..self.slots.count() {
+                let index = teardown.turn;
+                teardown.turn = (index + 1) % self.slots.count();
+                let Some(call) = self.slots.take_parked(index, Parkings::All) else {
+                    continue;
+                };
+                match self.see_through(call) {
+                    Step::Interrupted => return WindUp::Interrupted,
+                    Step::Asks => goes_on = true,
+                    Step::Stuck => {}
+                    Step::Over => {
+                        // It may have used a session, or opened one.
+                        teardown.place = 0;
+                        goes_on = true;
+                    }
+                }
+            }
+            if started == Some(Step::Over) {
+                teardown.place = 0;
+            }
+            if !goes_on {
+                return self.wound_up();
+            }
+        }
+    }
+
+    /// There is no more to do, or no more time.
+    fn wound_up(&self) -> WindUp {
+        let left = u64::from(self.slots.in_flight()) + u64::from(self.sessions.count());
+        let lost = self.sessions.applications(|applications| {
+            // An application that there was no time to ask about counts as one that is kept alive.
+            while self.optee.survives_errors()
+                && let Some(name) = applications.take_unsettled()
+            {
+                applications.note_kept_alive(name);
+            }
+            applications.identifiers()
+        });
+        WindUp::Done { left, lost }
+    }
+
+    /// Goes on with the calls of a kernel that is gone, each by a step.
+    #[inline(never)]
+    pub(super) fn see_orphans_through(&self) {
+        for index in 0..self.slots.count() {
+            if let Some(call) = self.slots.take_parked(index, Parkings::Orphans) {
+                self.see_through(call);
+            }
+        }
+    }
+
+    /// Closes a session. `None` if OP-TEE has no thread for that.
+    fn close(&self, closing: Closing) -> Option<Step> {
+        let Some(mut call) = self.slots.claim() else {
+            self.sessions.not_closed(closing);
+            return None;
+        };
+        call.begin();
+        call.message = message_of(command::CLOSE_SESSION, &[]);
+        call.message.set_session(closing.session());
+        call.closing = Some(closing);
+        Some(self.send_own(call, 0))
+    }
+
+    /// Opens a session with an application that was loaded and that no session is with: if it is kept alive, OP-TEE does
+    /// not have it loaded. `None` if there is none, or no thread for that.
+    fn find_out_what_is_kept_alive(&self) -> Option<Step> {
+        // An earlier OP-TEE does not survive what it is answered.
+        if !self.optee.survives_errors() {
+            return None;
+        }
+        let mut call = self.slots.claim()?;
+        let unsettled = |applications: &mut Applications| applications.take_unsettled();
+        let Some(name) = self.sessions.applications(unsettled) else {
+            self.slots.release(call);
+            return None;
+        };
+        call.begin();
+        call.message = opening(name);
+        call.finds_out = true;
+        Some(self.send_own(call, OPENING_PARAMETERS))
+    }
+
+    /// Sends the message of a call of the mediator's own, with so many parameters.
+    fn send_own(&self, mut call: Box<Call>, count: usize) -> Step {
+        let message = call.message;
+        match self.send(&mut call, &message, count) {
+            Flow::Enter(entry) => self.follow(call, entry),
+            _ => Step::Over,
+        }
+    }
+
+    /// Goes on with a call that was parked.
+    fn see_through(&self, mut call: Box<Call>) -> Step {
+        let for_rpc = |purpose| purpose == Purpose::RpcAlloc;
+        let flow = match core::mem::replace(&mut call.waiting, Waiting::Nothing) {
+            waiting if self.must_be_answered(&call, waiting) => {
+                call.waiting = waiting;
+                self.slots.park(call);
+                return Step::Stuck;
+            }
+            Waiting::Interrupt => self.back_to_optee(&call),
+            Waiting::Command
+            | Waiting::ArgumentAlloc
+            | Waiting::BadArgumentFree
+            | Waiting::RefusedFree => self.answer(&mut call, result::COMMUNICATION),
+            Waiting::Pause(Paused::Room(..)) => self.answer(&mut call, result::OUT_OF_MEMORY),
+            Waiting::Pause(Paused::Translation)
+                if call
+                    .translation
+                    .as_ref()
+                    .is_some_and(|it| for_rpc(it.purpose)) =>
+            {
+                self.answer(&mut call, result::OUT_OF_MEMORY)
+            }
+            // OP-TEE knows nothing of it, or not any more.
+            Waiting::Pause(_) | Waiting::ArgumentFree | Waiting::Nothing => {
+                Flow::Finished(status::OK)
+            }
+        };
+        match flow {
+            Flow::Enter(entry) => self.follow(call, entry),
+            _ => self.over(call),
+        }
+    }
+
+    /// Whether OP-TEE might not survive an error as the answer to what a call waits for: what it asks of files, and memory
+    /// for that, up to 4.9 (`docs/optee-versions.md`).
+    fn must_be_answered(&self, call: &Call, waiting: Waiting) -> bool {
+        let for_files = || matches!(call.request.command(), rpc::FS | rpc::SHM_ALLOC);
+        let asks = match waiting {
+            Waiting::Command | Waiting::Pause(Paused::Room(..)) => for_files(),
+            Waiting::Pause(Paused::Translation) => call
+                .translation
+                .as_ref()
+                .is_some_and(|it| it.purpose == Purpose::RpcAlloc),
+            Waiting::ArgumentAlloc | Waiting::BadArgumentFree | Waiting::RefusedFree => true,
+            Waiting::Nothing | Waiting::Interrupt | Waiting::Pause(_) | Waiting::ArgumentFree => {
+                false
+            }
+        };
+        asks && !self.optee.survives_errors()
+    }
+
+    /// Enters OP-TEE, and leaves it again where it asks for something.
+    fn follow(&self, mut call: Box<Call>, mut entry: Entry) -> Step {
+        loop {
+            let registers = self.yielding(entry.function, entry.a1_a2, entry.a3);
+            let [a0, _, _, thread, ..] = self.ports.world.smc(registers);
+            match Returned::from_a0(a0 as u32) {
+                Returned::Done(status) => {
+                    if call.stage == Stage::Message {
+                        self.read_reply(&mut call, 0);
+                        self.note_session(&mut call, status);
+                    }
+                    return self.over(call);
+                }
+                Returned::Rpc(function) => {
+                    call.thread = thread;
+                    if function == RpcFunction::ForeignInterrupt {
+                        call.waiting = Waiting::Interrupt;
+                        self.slots.park(call);
+                        return Step::Interrupted;
+                    }
+                    if function == RpcFunction::Command {
+                        let (page, offset) = rpc_slot(&call);
+                        let shadow = &self.ports.shadow;
+                        shadow.read(page, offset, call.request.bytes_mut(0));
+                        if call.finds_out {
+                            self.note_files(&mut call);
+                        }
+                        call.waiting = Waiting::Command;
+                        self.slots.park(call);
+                        return Step::Asks;
+                    }
+                    entry = Entry {
+                        function: smc::RETURN_FROM_RPC,
+                        a1_a2: [0, 0],
+                        a3: thread,
+                    };
+                }
+            }
+        }
+    }
+
+    /// OP-TEE is done with a call.
+    fn over(&self, mut call: Box<Call>) -> Step {
+        // It refused a session with an application that it did not have to load.
+        if call.finds_out
+            && call.request.result() != result::SUCCESS
+            && call.charge == Charge::default()
+            && let Some(name) = call.message.application()
+        {
+            self.sessions
+                .applications(|applications| applications.note_kept_alive(Uuid(name)));
+        }
+        self.optee_is_done(&mut call);
+        self.slots.release(call);
+        Step::Over
+    }
+}
+
+/// The application and the client, which is anybody (`TEE_LOGIN_PUBLIC`).
+const OPENING_PARAMETERS: usize = 2;
+
+/// The message that opens a session with an application.
+fn opening(name: Uuid) -> Message {
+    let meta = |words| Parameter::Value {
+        direction: Direction::Input,
+        meta: true,
+        words,
+    };
+    let [first, second] = uuid_words(name.0);
+    message_of(
+        command::OPEN_SESSION,
+        &[meta([first, second, 0]), meta([0; 3])],
+    )
+}
