@@ -187,6 +187,8 @@ pub struct VmDescription {
     pub conduit: Conduit,
     /// The trusted applications that it may open.
     pub ta_access: TaAccess,
+    /// How many of OP-TEE's identifiers for instances of trusted applications are its own; all guests with OP-TEE have some.
+    pub ta_instances_max: Option<NonZeroU32>,
     /// How many calls of its TEE it may begin in a second, if not any number.
     pub tee_calls_per_second: Option<NonZeroU32>,
     /// What it may share with its TEE.

@@ -357,6 +357,7 @@ mod tests {
             tee: TeeChoice::Optee,
             conduit: Conduit::Smc,
             ta_access: TaAccess::All,
+            ta_instances_max: None,
             tee_calls_per_second: None,
             shm_limits: ShmLimits::default(),
             policy: CallPolicy::default(),

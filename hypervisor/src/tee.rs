@@ -15,7 +15,8 @@ pub fn probe(interrupt: Option<u32>, guests: usize) {
     let _ = (interrupt, guests);
 }
 
-/// Makes a VM's partition of the TEE that its description names.
+/// Makes a VM's partition of the TEE that its description names. `lost` is the sum of what its earlier lives took from all
+/// ([`mediator::WindUp::Done`]).
 ///
 /// # Errors
 ///
@@ -24,14 +25,15 @@ pub fn create(
     vmid: u16,
     description: &VmDescription,
     ram: &'static GuestRam,
+    lost: u32,
 ) -> Result<Option<Arc<dyn Tee>>, String> {
     match description.tee {
         TeeChoice::None => Ok(None),
         #[cfg(feature = "optee")]
-        TeeChoice::Optee => optee::create(vmid, description, ram).map(Some),
+        TeeChoice::Optee => optee::create(vmid, description, ram, lost).map(Some),
         #[cfg(not(feature = "optee"))]
         TeeChoice::Optee => {
-            let _ = (vmid, ram);
+            let _ = (vmid, ram, lost);
             Err(String::from(
                 "this hypervisor was built without a mediator for OP-TEE",
             ))
@@ -46,8 +48,10 @@ mod optee {
     use crate::arch::memory::ShadowPages;
     use crate::arch::secure_monitor::SecureMonitor;
     use crate::arch::{registers, timer};
+    use crate::entropy;
     use alloc::format;
-    use mediator::optee::{ClientId, Limits, Optee};
+    use core::num::NonZeroU32;
+    use mediator::optee::{ClientId, Guest, HashSecret, IDENTIFIERS, Limits, Optee};
     use mediator::ports::{Cpu, Ports};
     use spin::Once;
 
@@ -96,10 +100,20 @@ mod optee {
         }
     }
 
+    /// What no guest knows; without any randomness, the time at which the guest starts.
+    fn secret() -> HashSecret {
+        let mut words = [[0; 8]; 2];
+        if !entropy::fill(words.as_flattened_mut()) {
+            words[0] = timer::now().to_le_bytes();
+        }
+        HashSecret(words.map(u64::from_le_bytes))
+    }
+
     pub(super) fn create(
         vmid: u16,
         description: &VmDescription,
         ram: &'static GuestRam,
+        lost: u32,
     ) -> Result<Arc<dyn Tee>, String> {
         let optee = OPTEE
             .get()
@@ -110,6 +124,19 @@ mod optee {
             buffers_max: description.shm_limits.buffers_max,
             total_bytes_max: description.shm_limits.total_bytes_max,
             calls_per_second: description.tee_calls_per_second,
+            // A call that opens a session may take one for a moment before it is seen to be too many.
+            instances_max: description
+                .ta_instances_max
+                .map_or(IDENTIFIERS, NonZeroU32::get)
+                .saturating_sub(optee.threads() as u32)
+                .max(1),
+        };
+        let guest = Guest {
+            client,
+            limits,
+            access: description.ta_access.clone(),
+            identifiers_lost: lost,
+            secret: secret(),
         };
         let pages = optee.shadow_pages(&limits);
         let shadow = ShadowPages::allocate(pages)
@@ -123,7 +150,7 @@ mod optee {
         // Nobody could take an interrupt now: the VM's vCPUs do not run yet.
         let _held_back = InterruptsHeldBack::begin();
         let partition = optee
-            .create_partition(client, limits, description.ta_access.clone(), ports)
+            .create_partition(guest, ports)
             .map_err(|error| format!("{error}"))?;
         Ok(Arc::new(partition))
     }

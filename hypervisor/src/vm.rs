@@ -20,7 +20,7 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use arm_psci::ErrorCode;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use heapless::Deque;
 use mediator::address::Ipa;
 use mediator::ports::{GuestMemory, NotGuestMemory};
@@ -55,6 +55,8 @@ pub struct Vm {
     /// Whether the VM was asked to stop; readable without the lock.
     stopping: AtomicBool,
     tee: Mutex<Option<Arc<dyn Tee>>>,
+    /// What its earlier lives took from what the TEE has for all VMs, and did not give back.
+    tee_lost: AtomicU32,
     /// Calls that nobody answered, and how many of them may be logged.
     refused_calls: AtomicU64,
     refused_log: Mutex<RateLimit>,
@@ -81,6 +83,7 @@ impl Vm {
             power: Mutex::new(Power::new(vcpus)),
             stopping: AtomicBool::new(false),
             tee: Mutex::new(None),
+            tee_lost: AtomicU32::new(0),
             refused_calls: AtomicU64::new(0),
             refused_log: Mutex::new(RateLimit::new(
                 REFUSED_LOGGED_PER_SECOND,
@@ -205,7 +208,12 @@ impl Vm {
         self.gic.reset();
         *self.uart.lock() = VirtualPl011::new();
         self.typed.lock().clear();
-        let tee = tee::create(self.id, &self.description, self.ram)?;
+        let tee = tee::create(
+            self.id,
+            &self.description,
+            self.ram,
+            self.tee_lost.load(Ordering::Relaxed),
+        )?;
         *self.tee.lock() = tee;
         Ok(())
     }
@@ -320,11 +328,8 @@ impl Vm {
         };
         match self.tee().map(|tee| tee.wind_up()) {
             Some(WindUp::Interrupted) => return false,
-            None | Some(WindUp::Done { left: 0 }) => {}
-            Some(WindUp::Done { left }) => log::warn!(
-                "{}: the secure world did not end {left} of its calls and sessions in time",
-                self.name()
-            ),
+            None => {}
+            Some(WindUp::Done { left, lost }) => self.note_left_behind(left, lost),
         }
         self.take_apart();
         self.power.lock().taken_apart();
@@ -339,6 +344,24 @@ impl Vm {
             }
         }
         true
+    }
+
+    /// Takes note of what the VM leaves in the secure world.
+    fn note_left_behind(&self, left: u64, lost: u32) {
+        if left > 0 {
+            log::warn!(
+                "{}: the secure world did not end {left} of its calls and sessions in time",
+                self.name()
+            );
+        }
+        if lost > 0 {
+            let all = self.tee_lost.fetch_add(lost, Ordering::Relaxed) + lost;
+            log::warn!(
+                "{}: OP-TEE still runs {lost} trusted applications for it, and does not get their identifiers back; \
+                 that makes {all} of the VM's share",
+                self.name()
+            );
+        }
     }
 
     fn take_apart(&self) {

@@ -94,6 +94,9 @@ fn domain(guest: &Guest, kernel: &Module, ramdisk: Option<&Module>) -> DeviceTre
     if let Some(calls) = guest.limits.tee_calls_per_second {
         domain.add_property(cells("bulkhead,tee-calls-per-second", &[calls.get()]));
     }
+    if let Some(count) = guest.limits.ta_instances_max {
+        domain.add_property(cells("bulkhead,ta-instances-max", &[count.get()]));
+    }
     for (name, list) in [
         ("bulkhead,ta-allow", &guest.tas.allow),
         ("bulkhead,ta-deny", &guest.tas.deny),
@@ -184,6 +187,7 @@ mod tests {
         shm-buffers-max = 7
         shm-total-max = "8GiB"
         tee-calls-per-second = 300
+        ta-instances-max = 9
 
         [[guest]]
         name = "vm2"
@@ -272,6 +276,7 @@ mod tests {
             get("bulkhead,tee-calls-per-second"),
             some(&300u32.to_be_bytes())
         );
+        assert_eq!(get("bulkhead,ta-instances-max"), some(&9u32.to_be_bytes()));
     }
 
     #[test]
@@ -282,6 +287,7 @@ mod tests {
             "bulkhead,shm-buffers-max",
             "bulkhead,shm-total-max",
             "bulkhead,tee-calls-per-second",
+            "bulkhead,ta-instances-max",
             "bulkhead,ta-allow",
             "bulkhead,ta-deny",
             "bulkhead,smc-forward",

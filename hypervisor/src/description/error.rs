@@ -4,6 +4,7 @@ use alloc::string::String;
 use core::fmt;
 
 use dtoolkit::error::FdtParseError;
+use mediator::optee::IDENTIFIERS;
 
 use crate::policy::PolicyError;
 
@@ -86,6 +87,13 @@ pub enum Problem {
     MoreThanTotal,
     /// There is a list of what is allowed already.
     BesideTaAllow,
+    /// The guests' shares of OP-TEE's identifiers are more than there are, or leave none to others.
+    Identifiers {
+        /// The sum of the shares that are named.
+        named: u32,
+        /// How many guests name none.
+        others: u32,
+    },
     /// Calls can't be forwarded or denied as it says.
     Policy(PolicyError),
 }
@@ -146,6 +154,11 @@ impl fmt::Display for Problem {
                 f.write_str("kernel and RAM disk are larger than the guest's memory")
             }
             Self::BesideTaAllow => f.write_str("bulkhead,ta-allow is there, too"),
+            Self::Identifiers { named, others } => write!(
+                f,
+                "bulkhead,ta-instances-max is {named} for all guests together, of {IDENTIFIERS} that OP-TEE has, and \
+                 {others} guests name none"
+            ),
             Self::Policy(error) => error.fmt(f),
             Self::MoreThanTotal => f.write_str("it is more than bulkhead,shm-total-max allows"),
         }

@@ -9,6 +9,7 @@ use core::num::NonZeroU32;
 
 use mediator::access::{TaAccess, TaList, Uuid};
 use mediator::address::PAGE_SIZE;
+use mediator::optee::IDENTIFIERS;
 
 use super::node::DescribedNode;
 use super::{
@@ -38,6 +39,7 @@ const SHM_BUFFERS_MAX_NAME: &str = "bulkhead,shm-buffers-max";
 const SHM_TOTAL_MAX: &str = "bulkhead,shm-total-max";
 const TA_ALLOW: &str = "bulkhead,ta-allow";
 const TA_DENY: &str = "bulkhead,ta-deny";
+const TA_INSTANCES_MAX: &str = "bulkhead,ta-instances-max";
 const TEE_CALLS_PER_SECOND: &str = "bulkhead,tee-calls-per-second";
 const SMC_FORWARD: &str = "bulkhead,smc-forward";
 const SMC_DENY: &str = "bulkhead,smc-deny";
@@ -72,6 +74,7 @@ pub(super) fn guests(
         }
         guests.push(guest);
     }
+    share_identifiers(chosen, &mut guests)?;
     if guests.is_empty() {
         return Err(chosen.without("a guest"));
     }
@@ -113,6 +116,7 @@ fn guest(
         tee,
         conduit: conduit.unwrap_or(Conduit::Smc),
         ta_access: ta_access(node)?,
+        ta_instances_max: ta_instances_max(node)?,
         tee_calls_per_second: tee_calls_per_second(node)?,
         shm_limits: shm_limits(node)?,
         policy: policy(node)?,
@@ -229,6 +233,42 @@ fn tee_calls_per_second(node: &DescribedNode<'_>) -> Result<Option<NonZeroU32>, 
     let (value, max) = (u64::from(calls), u64::from(u32::MAX));
     within(node, TEE_CALLS_PER_SECOND, value, 1, max)?;
     Ok(NonZeroU32::new(calls))
+}
+
+fn ta_instances_max(node: &DescribedNode<'_>) -> Result<Option<NonZeroU32>, DescriptionError> {
+    let Some(count) = node.number(TA_INSTANCES_MAX)? else {
+        return Ok(None);
+    };
+    let (value, max) = (u64::from(count), u64::from(IDENTIFIERS));
+    within(node, TA_INSTANCES_MAX, value, 1, max)?;
+    Ok(NonZeroU32::new(count))
+}
+
+/// Gives each guest that has OP-TEE and names no share of its identifiers an even share of what the others leave.
+fn share_identifiers(
+    chosen: &DescribedNode<'_>,
+    guests: &mut [VmDescription],
+) -> Result<(), DescriptionError> {
+    let of_tee = |guest: &&mut VmDescription| guest.tee == TeeChoice::Optee;
+    let (mut named, mut others) = (0_u32, 0_u32);
+    for guest in guests.iter_mut().filter(of_tee) {
+        match guest.ta_instances_max {
+            Some(count) => named = named.saturating_add(count.get()),
+            None => others += 1,
+        }
+    }
+    let left = IDENTIFIERS.checked_sub(named);
+    let share = left.map(|left| NonZeroU32::new(left.checked_div(others).unwrap_or(0)));
+    match share {
+        Some(share @ Some(_)) => {
+            for guest in guests.iter_mut().filter(of_tee) {
+                guest.ta_instances_max = guest.ta_instances_max.or(share);
+            }
+            Ok(())
+        }
+        Some(None) if others == 0 => Ok(()),
+        _ => Err(chosen.broken(Problem::Identifiers { named, others })),
+    }
 }
 
 fn policy(node: &DescribedNode<'_>) -> Result<CallPolicy, DescriptionError> {

@@ -359,6 +359,7 @@ fn limits(
         shm_buffers_max: table.shm_buffers_max,
         shm_total_max: table.shm_total_max,
         tee_calls_per_second: table.tee_calls_per_second,
+        ta_instances_max: table.ta_instances_max,
     };
     if tee == Tee::None && limits != Limits::default() {
         return Err(refuse.at(

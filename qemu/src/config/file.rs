@@ -66,4 +66,5 @@ pub(super) struct LimitsTable {
     pub(super) shm_buffers_max: Option<u32>,
     pub(super) shm_total_max: Option<Size>,
     pub(super) tee_calls_per_second: Option<NonZeroU32>,
+    pub(super) ta_instances_max: Option<NonZeroU32>,
 }

@@ -227,6 +227,8 @@ pub struct Limits {
     pub shm_total_max: Option<Size>,
     /// Calls of the TEE that begin in a second.
     pub tee_calls_per_second: Option<NonZeroU32>,
+    /// Instances of trusted applications at once.
+    pub ta_instances_max: Option<NonZeroU32>,
 }
 
 /// What the command line says about a machine, beside its description.

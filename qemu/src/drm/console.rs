@@ -136,7 +136,7 @@ mod tests {
     fn stats(invokes: u64, rpcs: u64) -> String {
         format!(
             "vm1: TEE: calls: 5 fast, 1 open, {invokes} invoke, 0 close, 2 register, 3 unregister, 4 other; {rpcs} RPCs, \
-             7 foreign interrupts, 2 pauses, 9 notifications, 11 paced, 0 opens denied, 0 refused; 900 bytes copied, 30 entries \
+             7 foreign interrupts, 2 pauses, 9 notifications, 11 paced, 0 opens denied, 0 instances refused, 0 refused; 900 bytes copied, 30 entries \
              translated; now 3 buffers, 40 pages, 0 calls in flight"
         )
     }

@@ -40,6 +40,7 @@ fn the_machine_and_its_guests_are_read() {
         tee: TeeChoice::Optee,
         conduit: Conduit::Smc,
         ta_access: TaAccess::All,
+        ta_instances_max: NonZeroU32::new(32),
         tee_calls_per_second: None,
         shm_limits: ShmLimits {
             buffer_bytes_max: 64 << 20,
@@ -77,6 +78,7 @@ fn choices_are_read() {
     set("bulkhead,shm-total-max", longs(&[0x4000]))(vm1);
     set("bulkhead,ta-allow", [[7; 16], [1; 16]].concat())(vm1);
     set("bulkhead,tee-calls-per-second", cells(&[500]))(vm1);
+    set("bulkhead,ta-instances-max", cells(&[40]))(vm1);
     set("bulkhead,smc-forward", cells(&[0xc200_0000, 0xc200_00ff]))(vm1);
     set("bulkhead,smc-deny", cells(&[0x8400_0009, 0x8400_0009]))(vm1);
     without("module@65000000")(vm1);
@@ -95,6 +97,7 @@ fn choices_are_read() {
     let list = |names: &[u8]| TaList::new(names.iter().map(|&n| Uuid([n; 16])).collect());
     assert_eq!(vm1.ta_access, TaAccess::Only(list(&[1, 7])));
     assert_eq!(vm1.tee_calls_per_second, NonZeroU32::new(500));
+    assert_eq!(vm1.ta_instances_max, NonZeroU32::new(40));
     assert_eq!(
         vm1.policy.verdict(FunctionId(0xc200_0010)),
         Verdict::Forward

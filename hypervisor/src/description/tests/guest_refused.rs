@@ -32,6 +32,7 @@ fn malformed_properties() {
         "bulkhead,shm-total-max",
         "bulkhead,ta-allow",
         "bulkhead,ta-deny",
+        "bulkhead,ta-instances-max",
         "bulkhead,tee-calls-per-second",
     ] {
         assert_eq!(
@@ -149,6 +150,28 @@ fn limits_that_make_no_sense() {
 }
 
 #[test]
+fn shares_of_identifiers_that_are_too_many() {
+    for (vm1, vm2, others) in [(40, Some(25), 0), (64, None, 1)] {
+        let mut tree = machine();
+        let mut share = |name, count| {
+            let node = tree.find_node_mut(name).unwrap();
+            set("bulkhead,ta-instances-max", cells(&[count]))(node);
+        };
+        share(VM1, vm1);
+        if let Some(count) = vm2 {
+            share("/chosen/vm2", count);
+        }
+        let named = vm1 + vm2.unwrap_or(0);
+        assert_eq!(
+            parsed(&tree).unwrap_err().to_string(),
+            std::format!(
+                "/chosen: bulkhead,ta-instances-max is {named} for all guests together, of 64 that OP-TEE has, and {others} guests name none"
+            )
+        );
+    }
+}
+
+#[test]
 fn access_to_trusted_applications_that_can_not_be() {
     let both = |vm1: &mut DeviceTreeNode| {
         set("bulkhead,ta-allow", Vec::new())(vm1);
@@ -162,6 +185,12 @@ fn access_to_trusted_applications_that_can_not_be() {
         refusal(VM1, set("bulkhead,ta-allow", std::vec![0; 257 * 16])),
         "/chosen/vm1: bulkhead,ta-allow: 257 is not in 0 to 256"
     );
+    for count in [0, 65] {
+        assert_eq!(
+            refusal(VM1, set("bulkhead,ta-instances-max", cells(&[count]))),
+            std::format!("/chosen/vm1: bulkhead,ta-instances-max: {count} is not in 1 to 64")
+        );
+    }
     assert_eq!(
         refusal(VM1, set("bulkhead,tee-calls-per-second", cells(&[0]))),
         "/chosen/vm1: bulkhead,tee-calls-per-second: 0 is not in 1 to 4294967295"
