@@ -97,6 +97,16 @@ struct State {
     most: u64,
 }
 
+impl State {
+    /// Where nothing is mapped, small pieces lie at the start. Asked while the window is locked: what a call that begins
+    /// later maps counts from now on.
+    fn settle(&mut self, idle: impl FnOnce() -> bool) {
+        if self.most > 0 && self.shares.iter().all(Option::is_none) && idle() {
+            self.most = 0;
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Placed {
     mapping: Mapping,
@@ -120,9 +130,11 @@ impl CoreWindow {
         })))
     }
 
-    /// Sets room apart for a mapping. `None` where it might end behind the window.
-    pub(super) fn take(&self, mapping: Mapping) -> Option<Share> {
+    /// Sets room apart for a mapping. `None` where it might end behind the window. `idle` says, when asked, whether OP-TEE
+    /// has no other call of the guest.
+    pub(super) fn take(&self, mapping: Mapping, idle: impl FnOnce() -> bool) -> Option<Share> {
         let mut state = self.0.lock();
+        state.settle(idle);
         let (mut pages, mut pieces) = (0, mapping.pieces.saturating_sub(1));
         // Small pieces lie below.
         let small_end = state.small_pieces + state.most;
@@ -159,15 +171,10 @@ impl CoreWindow {
         Some(Share(free))
     }
 
-    /// OP-TEE has let go of a mapping. `idle` says, when asked, whether it has no other call of the guest.
-    pub(super) fn give_back(&self, share: Share, idle: impl FnOnce() -> bool) {
-        let mut state = self.0.lock();
-        if let Some(share) = state.shares.get_mut(share.0) {
+    /// OP-TEE has let go of a mapping.
+    pub(super) fn give_back(&self, share: Share) {
+        if let Some(share) = self.0.lock().shares.get_mut(share.0) {
             *share = None;
-        }
-        // Asked while the window is locked: what a call that begins later maps counts from now on.
-        if state.shares.iter().all(Option::is_none) && idle() {
-            state.most = 0;
         }
     }
 

@@ -13,7 +13,6 @@ use optee_abi::smc::{self, Returned, RpcFunction, status};
 
 use super::applications::Charge;
 use super::call::{Argument, Call, Paused, Stage, Waiting};
-use super::core_window::Share;
 use super::entry::{message_of, slot, unregister_message};
 use super::list::{Progress, Purpose, TranslateError};
 use super::partition::Partition;
@@ -329,7 +328,7 @@ where
     pub(super) fn optee_is_done(&self, call: &mut Call) {
         self.sessions.let_go(call.index);
         if let Some(share) = call.core_share.take() {
-            self.give_back(share);
+            self.window.give_back(share);
         }
         if call.charge != Charge::default() {
             let charge = core::mem::take(&mut call.charge);
@@ -341,10 +340,9 @@ where
         }
     }
 
-    /// OP-TEE has let go of what it had in its own address space.
-    pub(super) fn give_back(&self, share: Share) {
-        // The call of whoever gives it back is under way.
-        self.window.give_back(share, || self.slots.in_flight() <= 1);
+    /// Whether no call but the one at hand is under way.
+    pub(super) fn is_alone(&self) -> bool {
+        self.slots.in_flight() <= 1
     }
 
     /// Ends the call. Memory that the guest provided for RPCs goes back to it, unless it lets the mediator keep it.

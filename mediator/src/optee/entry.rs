@@ -185,7 +185,7 @@ where
             Err(result) => return self.fail(call, result),
         };
         if !loaded && !mapping.is_empty() {
-            call.core_share = self.window.take(mapping);
+            call.core_share = self.window.take(mapping, || self.is_alone());
             if call.core_share.is_none() {
                 return self.fail(call, result::OUT_OF_MEMORY);
             }
@@ -201,9 +201,16 @@ where
         } = call;
         let mut mapping = Mapping::default();
         let mut registered = None;
+        let mut named_before = 0_u8;
         posted.copy_header(message);
-        // An OP-TEE that says that all went well, and wrote nothing, does not count as success.
-        posted.set_result(result::GENERIC, result::ORIGIN_COMMS);
+        if !matches!(
+            message.command(),
+            command::DO_BOTTOM_HALF | command::STOP_ASYNC_NOTIF
+        ) {
+            // An OP-TEE that says that all went well, and wrote nothing, does not count as success. To messages about
+            // notifications it writes nothing.
+            posted.set_result(result::GENERIC, result::ORIGIN_COMMS);
+        }
         for index in (0..CAPACITY).take(call.count) {
             let bit = 1 << index;
             posted.copy_parameter(index, message);
@@ -226,8 +233,16 @@ where
                             ReferenceError::Unknown => result::BAD_PARAMETERS,
                             ReferenceError::OutOfBounds => result::SECURITY,
                         })?;
+                    // OP-TEE maps a buffer once, however often it is referred to.
+                    let named = |earlier: usize| {
+                        named_before & (1 << earlier) != 0
+                            && posted.words(earlier)[2] == handle.get()
+                    };
+                    if !(0..index).any(named) {
+                        mapping.add(of_buffer);
+                    }
+                    named_before |= bit;
                     posted.set_reference(index, handle.get());
-                    mapping.add(of_buffer);
                     call.back.note_memory(bit, direction);
                 }
                 Ok(Parameter::Temporary {
@@ -390,7 +405,7 @@ where
             })?;
         self.ports.memory.pin(pages);
         if purpose == Purpose::RpcAlloc {
-            match self.window.take(pages.into()) {
+            match self.window.take(pages.into(), || self.is_alone()) {
                 Some(share) => self.buffers.keep_share(handle, share),
                 None => {
                     self.forget(handle);
@@ -414,7 +429,7 @@ where
         let Removed { pages, share } = self.buffers.remove(handle);
         self.ports.memory.unpin(pages);
         if let Some(share) = share {
-            self.give_back(share);
+            self.window.give_back(share);
         }
     }
 

@@ -310,7 +310,7 @@ where
                     let wait = ROOM_SECONDS_MAX.saturating_mul(self.ports.cpu.ticks_per_second());
                     now.saturating_add(wait)
                 });
-                if now < until && self.slots.in_flight() > 1 {
+                if now < until && !self.is_alone() {
                     return self.pause(call, Paused::Room(memory, until));
                 }
                 self.free_refused(call)

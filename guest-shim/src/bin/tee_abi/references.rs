@@ -101,7 +101,7 @@ fn registered_memory_is_seen_at_every_offset(environment: &Environment) -> Outco
 case!(4, a_pseudo_ta_gets_no_more_memory_than_op_tee_can_map);
 fn a_pseudo_ta_gets_no_more_memory_than_op_tee_can_map(environment: &Environment) -> Outcome {
     // OP-TEE maps all of a buffer, however little of it is referred to, and halts where it can't.
-    const MOST: u64 = 1024;
+    const MOST: u64 = 987;
     let client = Client::new(environment)?;
     let session = Session::tests(&client)?;
     let page = client.arena.pages(1);

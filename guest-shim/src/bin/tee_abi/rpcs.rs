@@ -190,7 +190,7 @@ fn memory_that_can_not_be_used_goes_back_to_the_guest(environment: &Environment)
         (0xa, [good.address, 1, 0x14]),
         (0xa, [good.address, 0, 0x15]),
         (0xa, [0, 0x1000, 0x16]),
-        (0xa, [good.address, u64::MAX, 0x17]),
+        (0xa, [end - 0x800, u64::MAX, 0x17]),
     ] {
         let refused = answers_with(&client, attributes, parameter)?;
         check_eq!(refused, [rpc::SHM_FREE], "what follows {parameter:x?}");

@@ -254,10 +254,10 @@ fn memory_waits_for_room_that_another_call_has() {
         let other = send(&world, &guest, &invoke(&[]));
         assert!(is_rpc(&other, RpcFunction::ForeignInterrupt));
         // What it has came one after the other and lies high up.
-        let [first, second] = [(); 2].map(|()| guest.window.take(284.into()).unwrap());
-        guest.window.give_back(first, || false);
-        let third = guest.window.take(284.into()).unwrap();
-        guest.window.give_back(second, || false);
+        let [first, second] = [(); 2].map(|()| guest.window.take(284.into(), || false).unwrap());
+        guest.window.give_back(first);
+        let third = guest.window.take(284.into(), || false).unwrap();
+        guest.window.give_back(second);
 
         let size = 200 * 4096;
         let pages: Vec<u64> = (0..200).map(|page| BUFFER + page * 0x1000).collect();
@@ -278,7 +278,7 @@ fn memory_waits_for_room_that_another_call_has() {
             waits = resume(&guest, &waits);
         }
         if ends {
-            guest.window.give_back(third, || false);
+            guest.window.give_back(third);
             assert_eq!(resume(&guest, &waits)[0], u64::from(status::OK));
             assert_eq!(world.pinned(), 200);
         } else {
