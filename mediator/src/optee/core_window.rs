@@ -18,6 +18,7 @@
 //! Both only grow with pieces that are counted although OP-TEE has let go of them.
 
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use spin::Mutex;
 
@@ -85,7 +86,11 @@ impl From<u64> for Mapping {
 pub(super) struct Share(usize);
 
 #[derive(Debug)]
-pub(super) struct CoreWindow(Mutex<State>);
+pub(super) struct CoreWindow {
+    state: Mutex<State>,
+    /// Whether all small pieces lie at the start. Set only while the state is locked.
+    settled: AtomicBool,
+}
 
 #[derive(Debug)]
 struct State {
@@ -95,16 +100,6 @@ struct State {
     /// The most pages, other than small pieces, that were mapped at once since no call was under way: a small piece lies
     /// no farther up, for each of them fits into any gap.
     most: u64,
-}
-
-impl State {
-    /// Where nothing is mapped, small pieces lie at the start. Asked while the window is locked: what a call that begins
-    /// later maps counts from now on.
-    fn settle(&mut self, idle: impl FnOnce() -> bool) {
-        if self.most > 0 && self.shares.iter().all(Option::is_none) && idle() {
-            self.most = 0;
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -122,19 +117,20 @@ impl CoreWindow {
         let count = threads.saturating_mul(6);
         shares.try_reserve_exact(count).map_err(|_| NoHeap)?;
         shares.resize(count, None);
-        Ok(Self(Mutex::new(State {
-            shares,
-            small_pieces: small_pieces(threads),
-            kept_for_files: kept_for_files(threads),
-            most: 0,
-        })))
+        Ok(Self {
+            state: Mutex::new(State {
+                shares,
+                small_pieces: small_pieces(threads),
+                kept_for_files: kept_for_files(threads),
+                most: 0,
+            }),
+            settled: AtomicBool::new(true),
+        })
     }
 
-    /// Sets room apart for a mapping. `None` where it might end behind the window. `idle` says, when asked, whether OP-TEE
-    /// has no other call of the guest.
-    pub(super) fn take(&self, mapping: Mapping, idle: impl FnOnce() -> bool) -> Option<Share> {
-        let mut state = self.0.lock();
-        state.settle(idle);
+    /// Sets room apart for a mapping. `None` where it might end behind the window.
+    pub(super) fn take(&self, mapping: Mapping) -> Option<Share> {
+        let mut state = self.state.lock();
         let (mut pages, mut pieces) = (0, mapping.pieces.saturating_sub(1));
         // Small pieces lie below.
         let small_end = state.small_pieces + state.most;
@@ -168,25 +164,45 @@ impl CoreWindow {
             *share = Some(Placed { mapping, end });
         }
         state.most = state.most.max(total);
+        self.settled.store(false, Ordering::Relaxed);
         Some(Share(free))
     }
 
     /// OP-TEE has let go of a mapping.
     pub(super) fn give_back(&self, share: Share) {
-        if let Some(share) = self.0.lock().shares.get_mut(share.0) {
+        if let Some(share) = self.state.lock().shares.get_mut(share.0) {
             *share = None;
+        }
+    }
+
+    /// OP-TEE is done with a call. `alone` says, when asked, whether it has no other call of the guest: then small pieces of
+    /// later ones lie at the start again.
+    #[inline]
+    pub(super) fn call_ends(&self, alone: impl FnOnce() -> bool) {
+        if !self.settled.load(Ordering::Relaxed) {
+            self.settle(alone);
+        }
+    }
+
+    #[inline(never)]
+    fn settle(&self, alone: impl FnOnce() -> bool) {
+        let mut state = self.state.lock();
+        // Asked while the window is locked: what a call that begins later maps counts from now on.
+        if state.shares.iter().all(Option::is_none) && alone() {
+            state.most = 0;
+            self.settled.store(true, Ordering::Relaxed);
         }
     }
 
     /// OP-TEE has let go of everything.
     pub(super) fn clear(&self) {
-        self.0.lock().shares.fill(None);
+        self.state.lock().shares.fill(None);
     }
 
     /// How many pages are mapped, other than small pieces.
     #[cfg(test)]
     pub(super) fn pages(&self) -> u64 {
-        let state = self.0.lock();
+        let state = self.state.lock();
         let placed = state.shares.iter().flatten();
         placed.map(|placed| placed.mapping.pages).sum()
     }

@@ -330,6 +330,7 @@ where
         if let Some(share) = call.core_share.take() {
             self.window.give_back(share);
         }
+        self.window.call_ends(|| self.is_alone());
         if call.charge != Charge::default() {
             let charge = core::mem::take(&mut call.charge);
             self.sessions

@@ -185,7 +185,7 @@ where
             Err(result) => return self.fail(call, result),
         };
         if !loaded && !mapping.is_empty() {
-            call.core_share = self.window.take(mapping, || self.is_alone());
+            call.core_share = self.window.take(mapping);
             if call.core_share.is_none() {
                 return self.fail(call, result::OUT_OF_MEMORY);
             }
@@ -405,7 +405,7 @@ where
             })?;
         self.ports.memory.pin(pages);
         if purpose == Purpose::RpcAlloc {
-            match self.window.take(pages.into(), || self.is_alone()) {
+            match self.window.take(pages.into()) {
                 Some(share) => self.buffers.keep_share(handle, share),
                 None => {
                     self.forget(handle);

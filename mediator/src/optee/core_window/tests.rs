@@ -98,11 +98,9 @@ fn play(steps: &[Step]) -> u64 {
                 }
             }
             Step::Map(thread, pages) => {
-                let under_way = threads.iter().filter(|other| other.message.is_some());
-                let alone = under_way.count() == 1;
                 let thread = &mut threads[thread];
                 if thread.message.is_some()
-                    && let Some(share) = window.take(pages.into(), || alone)
+                    && let Some(share) = window.take(pages.into())
                 {
                     thread.pieces.push((share, reality.map(pages)));
                 }
@@ -123,6 +121,7 @@ fn play(steps: &[Step]) -> u64 {
                     reality.unmap(start);
                     window.give_back(share);
                 }
+                window.call_ends(|| threads.iter().all(|thread| thread.message.is_none()));
             }
         }
     }
@@ -224,10 +223,10 @@ fn trusted_applications_of_usual_sizes_always_fit() {
     // Two threads load one application after the other, never both idle.
     for pages in [9_u64, 30, 93, 108, 140] {
         let window = CoreWindow::new(THREADS).unwrap();
-        let mut held = window.take(pages.into(), || false).unwrap();
+        let mut held = window.take(pages.into()).unwrap();
         for _ in 0..100 {
-            let block = window.take(2.into(), || false).unwrap();
-            let next = window.take(pages.into(), || false).expect("there is room");
+            let block = window.take(2.into()).unwrap();
+            let next = window.take(pages.into()).expect("there is room");
             window.give_back(held);
             window.give_back(block);
             held = next;
@@ -239,10 +238,11 @@ fn trusted_applications_of_usual_sizes_always_fit() {
 fn a_large_one_fits_beside_another_and_always_alone() {
     let window = CoreWindow::new(THREADS).unwrap();
     for _ in 0..10 {
-        let one = window.take(284.into(), || true).unwrap();
-        let other = window.take(284.into(), || false).unwrap();
+        let one = window.take(284.into()).unwrap();
+        let other = window.take(284.into()).unwrap();
         window.give_back(one);
         window.give_back(other);
+        window.call_ends(|| true);
     }
 }
 
@@ -251,22 +251,23 @@ fn all_of_it_comes_back() {
     let window = CoreWindow::new(THREADS).unwrap();
     let room = WINDOW_PAGES - small_pieces(THREADS) - kept_for_files(THREADS);
     for _ in 0..3 {
-        assert_eq!(window.take((room + 1).into(), || true), None);
-        assert_eq!(window.take(u64::MAX.into(), || true), None);
-        let all = window.take(room.into(), || true).unwrap();
+        assert_eq!(window.take((room + 1).into()), None);
+        assert_eq!(window.take(u64::MAX.into()), None);
+        let all = window.take(room.into()).unwrap();
         assert_eq!(window.pages(), room);
-        assert_eq!(window.take(3.into(), || true), None);
+        assert_eq!(window.take(3.into()), None);
         let files: Vec<_> = (0..THREADS)
-            .map(|_| window.take(2.into(), || true).unwrap())
+            .map(|_| window.take(2.into()).unwrap())
             .collect();
         files.into_iter().for_each(|file| window.give_back(file));
         window.give_back(all);
+        window.call_ends(|| true);
     }
     let mut four = Mapping::default();
     assert!(four.is_empty());
     (0..4).for_each(|_| four.add(room / 4));
-    let four = window.take(four, || true).unwrap();
+    let four = window.take(four).unwrap();
     window.give_back(four);
-    let shares: Vec<_> = core::iter::from_fn(|| window.take(1.into(), || true)).collect();
+    let shares: Vec<_> = core::iter::from_fn(|| window.take(1.into())).collect();
     assert_eq!(shares.len(), 6 * THREADS);
 }
