@@ -6,7 +6,7 @@
 pub mod boot;
 pub mod context;
 pub mod debug;
-mod fatal;
+pub mod fatal;
 pub mod gic;
 pub mod guest_ram;
 pub mod heap;

@@ -15,7 +15,7 @@ use crate::smccc::FunctionId;
 use crate::syndrome::{self, SystemRegisterAccess, Trap};
 use crate::trapped_registers::{self, TrappedRegister};
 use crate::vcpu::Vcpu;
-use crate::{aarch32, id_registers, mmio, operator};
+use crate::{aarch32, console, id_registers, mmio, operator};
 use alloc::format;
 use alloc::vec::Vec;
 use heapless::Vec as FixedVec;
@@ -102,8 +102,13 @@ impl Cpu {
             let fits = statuses.push(vcpu.look(self.loaded == Some(n)));
             debug_assert!(fits.is_ok(), "the description bounds the vCPUs of a CPU");
         }
+        let mut until = None;
+        if self.number == console::CPU {
+            console::go_on();
+            until = console::resume_at();
+        }
         let decision = self.turns.decide(timer::now(), &statuses);
-        timer::set_deadline(decision.until);
+        timer::set_deadline(decision.until.into_iter().chain(until).min());
         if decision.run != self.loaded {
             if let Some(loaded) = self.loaded.take() {
                 self.vcpus[loaded].save(self.number);
@@ -186,23 +191,32 @@ fn take_interrupts(vcpu: Option<&mut Vcpu>, cpu: usize) -> Next {
             }
             (Interrupt::Maintenance, None) => gic::maintenance_done(),
             (Interrupt::Kick | Interrupt::HypervisorTimer, _) => next = Next::Reschedule,
-            (Interrupt::Shared(intid), _) => serve_shared_interrupt(intid),
+            (Interrupt::Shared(intid), _) => {
+                if serve_shared_interrupt(intid) == Next::Reschedule {
+                    next = Next::Reschedule;
+                }
+            }
         }
     }
     next
 }
 
 #[inline(never)]
-fn serve_shared_interrupt(intid: u32) {
+fn serve_shared_interrupt(intid: u32) -> Next {
     let machine = Machine::get();
     if machine.console_interrupt == Some(intid) {
         operator::take_input();
-    } else if machine.tee_interrupt == Some(intid) {
+        console::serve_transmit_interrupt();
+        // The console may go on at a time to come.
+        return Next::Reschedule;
+    }
+    if machine.tee_interrupt == Some(intid) {
         // It does not say for which VM.
         machine.vms.iter().for_each(|vm| vm.notify());
     } else {
         log::warn!("interrupt {intid} is nobody's");
     }
+    Next::Resume
 }
 
 /// Serves a synchronous exception of a vCPU that is loaded into CPU number `cpu`.

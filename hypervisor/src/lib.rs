@@ -20,6 +20,8 @@ pub mod guest_image;
 pub mod guest_tree;
 pub mod id_registers;
 pub mod line_buffer;
+pub mod output;
+pub mod pace;
 pub mod policy;
 pub mod power;
 pub mod prompt;

@@ -18,31 +18,99 @@ pub struct Piece {
 #[derive(Debug, Default)]
 pub struct LineBuffer {
     text: Vec<u8, CAPACITY>,
+    /// The first byte of a character of UTF-8 of which bytes are still to come, and how many.
+    lead: u8,
+    continuation_bytes: u8,
 }
+
+/// Stands for a byte that is no text.
+const NO_TEXT: u8 = b'?';
 
 impl LineBuffer {
     /// An empty line.
     #[must_use]
     pub const fn new() -> Self {
-        Self { text: Vec::new() }
+        Self {
+            text: Vec::new(),
+            lead: 0,
+            continuation_bytes: 0,
+        }
     }
 
-    /// Adds a byte. Gives a piece when the line ends or the buffer is full; a carriage return before the end of the
+    /// Adds a byte of text. Gives a piece when the line ends or the buffer is full; a carriage return before the end of the
     /// line is dropped.
+    ///
+    /// Other control characters come out as text, so that they do nothing to the terminal that shows it: those of ASCII as
+    /// `^[`, those of C1 and what is no UTF-8 as question marks.
+    #[inline]
     pub fn push(&mut self, byte: u8) -> Option<Piece> {
+        if matches!(byte, b' '..=b'~' | b'\t') {
+            self.continuation_bytes = 0;
+            return self.add(&[byte]);
+        }
+        self.push_other(byte)
+    }
+
+    fn push_other(&mut self, byte: u8) -> Option<Piece> {
+        match byte {
+            b'\n' => {
+                while self.text.ends_with(b"^M") {
+                    self.text.truncate(self.text.len() - 2);
+                }
+                self.continuation_bytes = 0;
+                Some(self.take(true))
+            }
+            ..b' ' | 0x7f => {
+                self.continuation_bytes = 0;
+                self.add(&[b'^', byte ^ 0x40])
+            }
+            0x80..0xc0 if self.continuation_bytes > 0 => {
+                self.continuation_bytes -= 1;
+                let first = core::mem::take(&mut self.lead);
+                match first {
+                    // A control character of C1, or a longer form of a character of ASCII.
+                    0xc2 if byte < 0xa0 => self.add(&[NO_TEXT]),
+                    0xe0 if byte < 0xa0 => self.add(&[NO_TEXT, NO_TEXT]),
+                    0xf0 if byte < 0x90 => self.add(&[NO_TEXT, NO_TEXT]),
+                    0 => self.add(&[byte]),
+                    _ => self.add(&[first, byte]),
+                }
+            }
+            0xc2..0xf5 => {
+                self.lead = byte;
+                self.continuation_bytes = match byte {
+                    0xc2..0xe0 => 1,
+                    0xe0..0xf0 => 2,
+                    _ => 3,
+                };
+                None
+            }
+            _ => {
+                self.continuation_bytes = 0;
+                self.add(&[NO_TEXT])
+            }
+        }
+    }
+
+    /// Adds a byte for a person whose terminal does what the guest says. Gives a piece as [`push`](Self::push) does.
+    pub fn push_raw(&mut self, byte: u8) -> Option<Piece> {
         if byte == b'\n' {
             while self.text.last() == Some(&b'\r') {
                 self.text.pop();
             }
             return Some(self.take(true));
         }
-        if self.text.push(byte).is_err() {
-            let piece = self.take(false);
-            // There is room now.
-            let _ = self.text.push(byte);
-            return Some(piece);
+        self.add(&[byte])
+    }
+
+    fn add(&mut self, bytes: &[u8]) -> Option<Piece> {
+        if self.text.extend_from_slice(bytes).is_ok() {
+            return None;
         }
-        None
+        let piece = self.take(false);
+        // There is room now.
+        let _ = self.text.extend_from_slice(bytes);
+        Some(piece)
     }
 
     /// What was written and has not gone out yet, if anything.
@@ -92,6 +160,79 @@ mod tests {
         let got = pieces(&mut buffer, &[b'x'; CAPACITY + 1]);
         assert_eq!(got, [("x".repeat(CAPACITY), false)]);
         assert_eq!(pieces(&mut buffer, b"\n"), [("x".into(), true)]);
+    }
+
+    fn shown(text: &[u8]) -> String {
+        let mut buffer = LineBuffer::new();
+        let mut shown: String = pieces(&mut buffer, text)
+            .into_iter()
+            .map(|(text, _)| text)
+            .collect();
+        let rest = buffer.flush().map(|piece| piece.text.to_vec());
+        shown.push_str(&String::from_utf8(rest.unwrap_or_default()).unwrap());
+        shown
+    }
+
+    #[test]
+    fn control_characters_come_out_as_text() {
+        assert_eq!(shown(b"\x1b[2Jred\x07\x7f\0\ttab"), "^[[2Jred^G^?^@\ttab");
+        assert_eq!(shown(b"over\rwritten"), "over^Mwritten");
+        assert_eq!(shown(b"vm2| \rx\r\r\n"), "vm2| ^Mx");
+    }
+
+    #[test]
+    fn utf_8_passes_and_what_is_none_does_not() {
+        assert_eq!(shown("Grüße, 日本 😀".as_bytes()), "Grüße, 日本 😀");
+        for no_text in [
+            &b"\x9b"[..],
+            b"\xc2\x9b",
+            b"\xc0\x9b",
+            b"\xe0\x82\x9b",
+            b"\xf0\x80\x82\x9b",
+            b"\xf8\x9b",
+            b"\xff",
+            b"\xc3",
+            b"\xc3\xc3",
+            b"\xe2\x82",
+        ] {
+            let mut line = no_text.to_vec();
+            line.extend(b"2J\n");
+            let mut buffer = LineBuffer::new();
+            let piece = line.iter().filter_map(|&byte| buffer.push(byte)).last();
+            let text = piece.unwrap().text;
+            let kept = &text[..text.len() - 2];
+            let c1 = kept
+                .windows(2)
+                .any(|pair| pair[0] == 0xc2 && pair[1] < 0xa0);
+            assert!(
+                !c1 && !kept
+                    .first()
+                    .is_some_and(|&byte| (0x80..0xa0).contains(&byte)),
+                "{no_text:x?} came out as {text:x?}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_byte_that_a_terminal_obeys_comes_out() {
+        for byte in (0..=0x1f)
+            .chain(0x7f..0xc0)
+            .filter(|&byte| byte != b'\t' && byte != b'\n')
+        {
+            let text = shown(&[b'x', byte, b'y']);
+            assert!(
+                text.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
+                "{byte:#x}: {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_attached_person_gets_what_the_guest_says() {
+        let mut buffer = LineBuffer::new();
+        let raw = b"\x1b[1mbold\r\n";
+        let piece = raw.iter().filter_map(|&byte| buffer.push_raw(byte)).last();
+        assert_eq!(piece.unwrap().text, b"\x1b[1mbold");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::arch::gic;
 use crate::arch::secure_monitor::SecureMonitor;
+use crate::console;
 use crate::vm::Vm;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -64,6 +65,7 @@ impl Machine {
     pub fn vm_is_off(&self) {
         if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
             log::info!("all guests are off");
+            console::flush();
             SecureMonitor.system_off();
         }
     }

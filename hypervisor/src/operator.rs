@@ -8,6 +8,12 @@ use crate::prompt::{self, Command, HELP, Input, Prompt};
 use crate::vm::Vm;
 use spin::Mutex;
 
+macro_rules! answer {
+    ($($text:tt)*) => {
+        console::answer(format_args!($($text)*))
+    };
+}
+
 static PROMPT: Mutex<Prompt> = Mutex::new(Prompt::new());
 
 /// Takes what came in at the console. Called by the CPU that takes the UART's interrupt.
@@ -24,13 +30,13 @@ pub fn take_input() {
             Input::Detached(number) => {
                 if let Some(vm) = Machine::get().vms.get(number) {
                     vm.set_attached(false);
-                    log::info!("{}: detached", vm.name());
+                    answer!("{}: detached", vm.name());
                 }
             }
             Input::Line(line) => match prompt::parse(&line) {
                 Ok(None) => {}
                 Ok(Some(command)) => obey(command),
-                Err(error) => log::info!("{error}"),
+                Err(error) => answer!("{error}"),
             },
         }
     }
@@ -38,25 +44,25 @@ pub fn take_input() {
 
 fn obey(command: Command<'_>) {
     match command {
-        Command::Help => log::info!("{HELP}"),
+        Command::Help => answer!("{HELP}"),
         Command::List => Machine::get()
             .vms
             .iter()
-            .for_each(|vm| log::info!("{}: {}, {}", vm.name(), vm.life(), vm.summary())),
+            .for_each(|vm| answer!("{}: {}, {}", vm.name(), vm.life(), vm.summary())),
         Command::Stats => tell_stats(),
         Command::Attach(name) => with_vm(name, |number, vm| {
             vm.set_attached(true);
             PROMPT.lock().attach(number);
-            log::info!("{name}: attached; Control-] leads back");
+            answer!("{name}: attached; Control-] leads back");
         }),
         Command::Destroy(name) => with_vm(name, |_, vm| {
             if !vm.stop(After::Off, Some("destroyed at the console")) {
-                log::info!("{name}: it does not run");
+                answer!("{name}: it does not run");
             }
         }),
         Command::Restart(name) => with_vm(name, |_, vm| {
             if !vm.stop(After::Restart, None) && !vm.start_again() {
-                log::info!("{name}: it is about to start or to stop; try again");
+                answer!("{name}: it is about to start or to stop; try again");
             }
         }),
     }
@@ -68,14 +74,14 @@ fn tell_stats() {
         bytes,
         free,
     } = heap::holds();
-    log::info!("heap: {bytes} bytes in {allocations} allocations, {free} bytes left");
+    answer!("heap: {bytes} bytes in {allocations} allocations, {free} bytes left");
     for vm in &Machine::get().vms {
-        log::info!("{}: {}", vm.name(), vm.stats());
+        answer!("{}: {}", vm.name(), vm.stats());
         if let Some(stats) = vm.tee_stats() {
-            log::info!("{}: TEE: {stats}", vm.name());
+            answer!("{}: TEE: {stats}", vm.name());
         }
         if let Some(bill) = vm.bill() {
-            log::info!("{}: EL2: {bill}", vm.name());
+            answer!("{}: EL2: {bill}", vm.name());
         }
     }
 }
@@ -84,6 +90,6 @@ fn with_vm(name: &str, act: impl FnOnce(usize, &'static Vm)) {
     let mut vms = Machine::get().vms.iter().enumerate();
     match vms.find(|(_, vm)| vm.name() == name) {
         Some((number, vm)) => act(number, vm),
-        None => log::info!("{name}: no such guest; list tells which there are"),
+        None => answer!("{name}: no such guest; list tells which there are"),
     }
 }

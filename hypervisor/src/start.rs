@@ -115,6 +115,8 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
             &*Box::leak(Box::new(Vm::new(id, guest, Box::leak(Box::new(ram)))))
         })
         .collect();
+    let vms: Vec<_> = vms;
+    console::add_guests(vms.len());
     let machine = Machine::set(
         machine.cpus,
         vms,
@@ -125,7 +127,9 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
     init_cpu(0);
     if let Some(interrupt) = machine.console_interrupt {
         gic::enable_spi(interrupt, Trigger::Level, registers::affinity());
-        console::enable_input();
+        console::enable_interrupts();
+    } else {
+        log::warn!("the console has no interrupt: nothing can be typed, and lines are waited for");
     }
     if let Some(interrupt) = machine.tee_interrupt {
         gic::enable_spi(interrupt, Trigger::Edge, registers::affinity());

@@ -20,8 +20,10 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use arm_psci::ErrorCode;
+use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use heapless::Deque;
+use log::Level;
 use mediator::address::Ipa;
 use mediator::ports::{GuestMemory, NotGuestMemory};
 use mediator::{Tee, WindUp};
@@ -29,6 +31,9 @@ use spin::Mutex;
 
 /// Lines a second that a VM's refused calls may have on the console.
 const REFUSED_LOGGED_PER_SECOND: u32 = 4;
+
+/// Resets a second that a VM has lines on the console for.
+const RESETS_TOLD_PER_SECOND: u32 = 50;
 
 /// Bytes that a person may be ahead of a VM.
 const TYPED_MAX: usize = 1024;
@@ -45,10 +50,7 @@ pub struct Vm {
     image: Result<Image, String>,
     /// Its interrupt controller.
     pub gic: VirtualGic,
-    uart: Mutex<VirtualPl011>,
-    line: Mutex<LineBuffer>,
-    /// What was typed and did not fit into the UART yet.
-    typed: Mutex<Deque<u8, TYPED_MAX>>,
+    serial: Mutex<Serial>,
     /// Whether a person types to this VM and wants to see what it writes at once.
     attached: AtomicBool,
     power: Mutex<Power>,
@@ -61,6 +63,9 @@ pub struct Vm {
     refused_calls: AtomicU64,
     refused_log: Mutex<RateLimit>,
     forwarded_calls: AtomicU64,
+    /// Which of its resets are told of, and whether that of the life to come was.
+    told_resets: Mutex<RateLimit>,
+    tells_of_this_life: AtomicBool,
     /// What each vCPU cost.
     pub accounts: Vec<Account>,
     /// How often it was started.
@@ -76,9 +81,7 @@ impl Vm {
             ram,
             image: Image::of(&description, ram.bytes()),
             gic: VirtualGic::new(vcpus, list_registers::count()),
-            uart: Mutex::new(VirtualPl011::new()),
-            line: Mutex::new(LineBuffer::new()),
-            typed: Mutex::new(Deque::new()),
+            serial: Mutex::new(Serial::new()),
             attached: AtomicBool::new(false),
             power: Mutex::new(Power::new(vcpus)),
             stopping: AtomicBool::new(false),
@@ -90,6 +93,8 @@ impl Vm {
                 timer::frequency(),
             )),
             forwarded_calls: AtomicU64::new(0),
+            told_resets: Mutex::new(RateLimit::new(RESETS_TOLD_PER_SECOND, timer::frequency())),
+            tells_of_this_life: AtomicBool::new(true),
             accounts: (0..vcpus).map(|_| Account::default()).collect(),
             starts: AtomicU64::new(0),
             description,
@@ -124,6 +129,7 @@ impl Vm {
     pub fn start_again(&self) -> bool {
         let off = self.power.lock().ask_for_start();
         if off {
+            self.tells_of_this_life.store(true, Ordering::Relaxed);
             Machine::get().vm_is_back();
             self.kick_vcpu(0);
         }
@@ -186,7 +192,9 @@ impl Vm {
         };
         match entry {
             Ok(entry) => {
-                log::info!("{}: started, {}", self.name(), self.summary());
+                if self.tells_of_this_life.load(Ordering::Relaxed) {
+                    self.log(Level::Info, format_args!("started, {}", self.summary()));
+                }
                 self.starts.fetch_add(1, Ordering::Relaxed);
                 let mut power = self.power.lock();
                 self.stopping.store(false, Ordering::Release);
@@ -198,7 +206,7 @@ impl Vm {
     }
 
     fn fail_start(&self, reason: &str) {
-        log::error!("{}: stopped: {reason}", self.name());
+        self.log(Level::Error, format_args!("stopped: {reason}"));
         self.power.lock().start_failed();
         Machine::get().vm_is_off();
     }
@@ -206,8 +214,7 @@ impl Vm {
     /// Makes what belongs to one life of the VM besides its memory.
     fn make_devices(&self) -> Result<(), String> {
         self.gic.reset();
-        *self.uart.lock() = VirtualPl011::new();
-        self.typed.lock().clear();
+        self.reset_serial();
         let tee = tee::create(
             self.id,
             &self.description,
@@ -216,6 +223,43 @@ impl Vm {
         )?;
         *self.tee.lock() = tee;
         Ok(())
+    }
+
+    /// Tells that the VM was reset, and has the next life tell of its start, unless that is so often that it floods the console.
+    fn tell_of_reset(&self) {
+        let pass = self.told_resets.lock().event(timer::now());
+        self.tells_of_this_life
+            .store(pass != Pass::No, Ordering::Relaxed);
+        if let Pass::Yes { held_back } = pass {
+            if held_back != 0 {
+                self.log(Level::Info, format_args!("reset {held_back} more times"));
+            }
+            self.log(Level::Info, format_args!("reset"));
+        }
+    }
+
+    /// Logs what became of the VM, in order with what it writes itself.
+    fn log(&self, level: Level, text: fmt::Arguments<'_>) {
+        console::log_about(
+            self.number(),
+            level,
+            format_args!("{}: {text}", self.name()),
+        );
+    }
+
+    /// Another life begins with a UART after reset, which has no room where the last life has filled its part of the console.
+    fn reset_serial(&self) {
+        let mut serial = self.serial.lock();
+        let room = console::has_room(self.number());
+        *serial = Serial::new();
+        if !room {
+            serial.uart.hold_back();
+        }
+    }
+
+    /// The VM's place among the machine's.
+    fn number(&self) -> usize {
+        usize::from(self.id) - 1
     }
 
     /// A vCPU is about to execute the first instruction of its life.
@@ -294,7 +338,7 @@ impl Vm {
         self.stopping.store(true, Ordering::Release);
         drop(power);
         if let Some(reason) = reason {
-            log::error!("{}: stopped: {reason}", self.name());
+            self.log(Level::Error, format_args!("stopped: {reason}"));
         }
         for index in 0..self.description.vcpu_cpus.len() {
             self.kick_vcpu(index);
@@ -335,11 +379,11 @@ impl Vm {
         self.power.lock().taken_apart();
         match after {
             After::Off => {
-                log::info!("{}: off", self.name());
+                self.log(Level::Info, format_args!("off"));
                 Machine::get().vm_is_off();
             }
             After::Restart => {
-                log::info!("{}: reset", self.name());
+                self.tell_of_reset();
                 self.ask_for_start();
             }
         }
@@ -365,9 +409,11 @@ impl Vm {
     }
 
     fn take_apart(&self) {
-        if let Some(piece) = self.line.lock().flush() {
-            console::write_piece(self.name(), &piece);
+        let mut serial = self.serial.lock();
+        if let Some(piece) = serial.line.flush() {
+            self.write_piece(&mut serial, &piece);
         }
+        drop(serial);
         if let Some(tee) = self.tee.lock().take() {
             tee.destroy();
         }
@@ -407,34 +453,59 @@ impl Vm {
 
     /// vCPU `own` reads a register of the VM's UART.
     pub fn uart_read(&self, own: usize, offset: u64) -> u32 {
-        let mut uart = self.uart.lock();
-        let value = uart.read(offset);
-        self.refill(&mut uart);
-        let kicks = self.forward_uart_interrupt(&uart);
-        drop(uart);
+        let mut serial = self.serial.lock();
+        let value = serial.uart.read(offset);
+        serial.refill();
+        let kicks = self.forward_uart_interrupt(&mut serial);
+        drop(serial);
         self.deliver(kicks, own);
         value
     }
 
     /// vCPU `own` writes a register of the VM's UART.
     pub fn uart_write(&self, own: usize, offset: u64, value: u32) {
-        let mut uart = self.uart.lock();
-        let byte = uart.write(offset, value);
-        let kicks = self.forward_uart_interrupt(&uart);
-        drop(uart);
-        self.deliver(kicks, own);
-        if let Some(byte) = byte {
-            self.print(byte);
+        let mut serial = self.serial.lock();
+        if let Some(byte) = serial.uart.write(offset, value) {
+            self.print(&mut serial, byte);
         }
+        let kicks = self.forward_uart_interrupt(&mut serial);
+        drop(serial);
+        self.deliver(kicks, own);
     }
 
     /// Writes a byte of the guest's output to the console when its line ends, or at once where a person waits for it.
-    fn print(&self, byte: u8) {
-        let mut line = self.line.lock();
-        let mut write = |piece: Piece| console::write_piece(self.name(), &piece);
-        line.push(byte).map(&mut write);
-        if self.attached.load(Ordering::Relaxed) {
-            line.flush().map(&mut write);
+    #[inline]
+    fn print(&self, serial: &mut Serial, byte: u8) {
+        let piece = if self.attached.load(Ordering::Relaxed) {
+            let piece = serial.line.push_raw(byte);
+            piece.or_else(|| serial.line.flush())
+        } else {
+            serial.line.push(byte)
+        };
+        if let Some(piece) = piece {
+            self.write_piece(serial, &piece);
+        }
+    }
+
+    #[inline(never)]
+    fn write_piece(&self, serial: &mut Serial, piece: &Piece) {
+        if !console::write_piece(self.number(), self.name(), piece) {
+            serial.uart.hold_back();
+        }
+    }
+
+    /// What the VM writes goes out again, after it was held back.
+    pub fn output_has_room(&self) {
+        let mut serial = self.serial.lock();
+        let lost = serial.uart.go_on();
+        let kicks = self.forward_uart_interrupt(&mut serial);
+        drop(serial);
+        kicks.vcpus().for_each(|index| self.kick_vcpu(index));
+        if lost != 0 {
+            log::warn!(
+                "{}: {lost} bytes are lost: it sent them to a full UART",
+                self.name()
+            );
         }
     }
 
@@ -445,29 +516,56 @@ impl Vm {
 
     /// Takes a byte that a person typed. What is too much is lost, as on a line without flow control.
     pub fn type_in(&self, byte: u8) {
-        let mut uart = self.uart.lock();
-        let _ = self.typed.lock().push_back(byte);
-        self.refill(&mut uart);
-        let kicks = self.forward_uart_interrupt(&uart);
-        drop(uart);
+        let mut serial = self.serial.lock();
+        let _ = serial.typed.push_back(byte);
+        serial.refill();
+        let kicks = self.forward_uart_interrupt(&mut serial);
+        drop(serial);
         kicks.vcpus().for_each(|index| self.kick_vcpu(index));
     }
 
-    /// Moves what was typed into the UART, as far as there is room.
-    fn refill(&self, uart: &mut VirtualPl011) {
-        let mut typed = self.typed.lock();
-        while let Some(&byte) = typed.front() {
-            if !uart.receive(byte) {
-                break;
-            }
-            typed.pop_front();
+    /// Brings the UART's interrupt line to the interrupt controller where it changed, while the UART is locked, so that two
+    /// vCPUs can't mix up the order of its levels.
+    #[inline]
+    fn forward_uart_interrupt(&self, serial: &mut Serial) -> Kicks {
+        let asserted = serial.uart.interrupt_asserted();
+        if serial.asserted == asserted {
+            return Kicks::NONE;
+        }
+        serial.asserted = asserted;
+        self.gic.set_spi_level(GuestLayout::UART_INTID, asserted)
+    }
+}
+
+/// The serial line of a VM: its UART, and what is on its way to or from a person.
+struct Serial {
+    uart: VirtualPl011,
+    /// The level of the UART's interrupt, as the interrupt controller knows it.
+    asserted: bool,
+    /// What the VM writes.
+    line: LineBuffer,
+    /// What was typed and did not fit into the UART yet.
+    typed: Deque<u8, TYPED_MAX>,
+}
+
+impl Serial {
+    const fn new() -> Self {
+        Self {
+            uart: VirtualPl011::new(),
+            asserted: false,
+            line: LineBuffer::new(),
+            typed: Deque::new(),
         }
     }
 
-    /// Brings the UART's interrupt line to the interrupt controller, while the UART is locked, so that two vCPUs can't
-    /// mix up the order of its levels.
-    fn forward_uart_interrupt(&self, uart: &VirtualPl011) -> Kicks {
-        self.gic
-            .set_spi_level(GuestLayout::UART_INTID, uart.interrupt_asserted())
+    /// Moves what was typed into the UART, as far as there is room.
+    #[inline]
+    fn refill(&mut self) {
+        while let Some(&byte) = self.typed.front() {
+            if !self.uart.receive(byte) {
+                break;
+            }
+            self.typed.pop_front();
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! The PL011 of a VM, emulated: revision r1p5 with FIFOs of 32 bytes (DDI0183G, chapter 3).
 //!
-//! What the guest sends is gone at once, so the transmit FIFO is always empty, and the end of each transmission raises the
-//! transmit interrupt as the fall of the FIFO through its trigger level does in the device. Bytes go out whether or not the
+//! What the guest sends is gone at once, so the transmit FIFO is empty, and the end of each transmission raises the
+//! transmit interrupt as the fall of the FIFO through its trigger level does in the device. Where nobody takes what the guest
+//! sends, it is full, until somebody does. Bytes go out whether or not the
 //! UART is enabled: early consoles do not care to enable it. There is no DMA, no modem, no line and so no error on it.
 
 use heapless::Deque;
@@ -32,6 +33,10 @@ const IDENTIFICATION_BYTES: [u8; 8] = [0x11, 0x10, 0x34, 0x00, 0x0d, 0xf0, 0x05,
 const FR_RECEIVE_EMPTY: u32 = 1 << 4;
 /// UARTFR.RXFF: there is no room for more.
 const FR_RECEIVE_FULL: u32 = 1 << 6;
+/// UARTFR.BUSY: something is being sent.
+const FR_BUSY: u32 = 1 << 3;
+/// UARTFR.TXFF: there is no room to send more.
+const FR_TRANSMIT_FULL: u32 = 1 << 5;
 /// UARTFR.TXFE: all was sent.
 const FR_TRANSMIT_EMPTY: u32 = 1 << 7;
 
@@ -64,6 +69,10 @@ pub struct VirtualPl011 {
     received: Deque<u8, FIFO_SIZE>,
     /// UARTRIS.TXRIS; the other interrupts follow from the receive FIFO.
     transmitted: bool,
+    /// Nobody takes what the guest sends.
+    held_back: bool,
+    /// Bytes that the guest sent all the same, since they were last asked for.
+    overrun: u64,
     low_power_divisor: u32,
     integer_divisor: u32,
     fractional_divisor: u32,
@@ -81,6 +90,8 @@ impl VirtualPl011 {
         Self {
             received: Deque::new(),
             transmitted: false,
+            held_back: false,
+            overrun: 0,
             low_power_divisor: 0,
             integer_divisor: 0,
             fractional_divisor: 0,
@@ -114,6 +125,7 @@ impl VirtualPl011 {
     /// A write of the register at `offset`, ignored where there is none. Gives the byte that the guest sends.
     pub fn write(&mut self, offset: u64, value: u32) -> Option<u8> {
         match offset {
+            DR if self.held_back => self.overrun = self.overrun.saturating_add(1),
             DR => {
                 self.transmitted = true;
                 return Some(value as u8);
@@ -136,6 +148,22 @@ impl VirtualPl011 {
             _ => {}
         }
         None
+    }
+
+    /// Nobody takes what the guest sends from now on: its transmit FIFO is full. What it sends all the same is lost, as on the
+    /// device.
+    pub fn hold_back(&mut self) {
+        self.held_back = true;
+        self.transmitted = false;
+    }
+
+    /// What the guest sends is taken again: its transmit FIFO has fallen through its trigger level. Says how many bytes
+    /// were lost meanwhile.
+    pub fn go_on(&mut self) -> u64 {
+        if core::mem::take(&mut self.held_back) {
+            self.transmitted = true;
+        }
+        core::mem::take(&mut self.overrun)
     }
 
     /// A byte for the guest. `false` where the guest does not take it now: it is full, or not enabled.
@@ -161,7 +189,11 @@ impl VirtualPl011 {
     }
 
     fn flags(&self) -> u32 {
-        let mut flags = FR_TRANSMIT_EMPTY;
+        let mut flags = if self.held_back {
+            FR_TRANSMIT_FULL | FR_BUSY
+        } else {
+            FR_TRANSMIT_EMPTY
+        };
         if self.received.is_empty() {
             flags |= FR_RECEIVE_EMPTY;
         }
@@ -280,6 +312,31 @@ mod tests {
             let _ = uart.write(ICR, INTERRUPT_TRANSMIT);
             assert!(!uart.interrupt_asserted());
         }
+    }
+
+    #[test]
+    fn held_back_it_is_full_until_it_goes_on() {
+        let mut uart = uart();
+        let _ = uart.write(IMSC, INTERRUPT_TRANSMIT);
+        assert_eq!(uart.write(DR, 1), Some(1));
+        uart.hold_back();
+        let transmit_flags = 1 << 3 | 1 << 5 | 1 << 7;
+        assert_eq!(
+            uart.read(FR) & transmit_flags,
+            1 << 3 | 1 << 5,
+            "full, busy"
+        );
+        assert!(!uart.interrupt_asserted());
+        for _ in 0..3 {
+            assert_eq!(uart.write(DR, 2), None);
+        }
+        assert_eq!(uart.go_on(), 3);
+        assert_eq!(uart.read(FR) & transmit_flags, 1 << 7, "empty");
+        assert!(uart.interrupt_asserted());
+        assert_eq!(uart.write(DR, 3), Some(3));
+        let _ = uart.write(ICR, INTERRUPT_TRANSMIT);
+        assert_eq!(uart.go_on(), 0);
+        assert!(!uart.interrupt_asserted(), "it was not held back");
     }
 
     #[test]

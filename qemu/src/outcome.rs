@@ -155,6 +155,8 @@ impl Trace {
             }
         } else if news == "reset" {
             guest.resets = guest.resets.saturating_add(1);
+        } else if let Some(more) = more_resets(news) {
+            guest.resets = guest.resets.saturating_add(more);
         } else if let Some(reason) = news.strip_prefix("stopped: ") {
             guest.stopped.get_or_insert_with(|| reason.to_owned());
         } else {
@@ -447,4 +449,12 @@ impl RunResult {
             Self::Interrupted => "interrupted".to_owned(),
         }
     }
+}
+
+/// How often a guest was reset that had no line for each time.
+fn more_resets(news: &str) -> Option<u32> {
+    news.strip_prefix("reset ")?
+        .strip_suffix(" more times")?
+        .parse()
+        .ok()
 }

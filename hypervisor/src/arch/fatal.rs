@@ -16,6 +16,12 @@ static mut FATAL_STACK: FatalStack = FatalStack([0; STACK_SIZE]);
 #[unsafe(no_mangle)]
 static mut FATAL_CPU: u64 = 0;
 
+/// Takes a lock away from whoever holds it. For the panic handler alone, after which nothing runs on.
+pub fn break_lock<T>(lock: &spin::Mutex<T>) {
+    // SAFETY: the machine is about to be powered off; at worst two writers mix their bytes.
+    unsafe { lock.force_unlock() }
+}
+
 extern "C" fn exception_in_el2(vector: u64) -> ! {
     let (esr, far, pc) = (
         registers::esr(),

@@ -1,8 +1,11 @@
-//! The machine's PL011.
+//! The machine's PL011 (DDI0183G).
 
-use arm_pl011_uart::{Interrupts, PL011Registers, Uart, UniqueMmioPointer};
+use arm_pl011_uart::{FifoLevel, Interrupts, PL011Registers, Uart, UniqueMmioPointer};
 use core::ptr::NonNull;
 use mediator::address::Pa;
+
+/// Both receive interrupts: enough bytes came in, or no more come.
+const RECEIVE: Interrupts = Interrupts::RXI.union(Interrupts::RTI);
 
 /// The UART, after [`PhysicalUart::new`] left as the firmware set it up.
 pub struct PhysicalUart(Uart<'static>);
@@ -22,13 +25,28 @@ impl PhysicalUart {
         })))
     }
 
-    /// Writes all of `bytes`, waiting for room where there is none.
-    pub fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            while self.0.is_tx_fifo_full() {
-                core::hint::spin_loop();
-            }
-            self.0.write_word(byte);
+    /// Whether there is room for a byte.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        !self.0.is_tx_fifo_full()
+    }
+
+    /// Sends a byte. There [is room](Self::has_room) for it, else it is lost.
+    pub fn send(&mut self, byte: u8) {
+        self.0.write_word(byte);
+    }
+
+    /// Waits until there is room for a byte. For before guests run and after they do.
+    pub fn wait_for_room(&self) {
+        while !self.has_room() {
+            core::hint::spin_loop();
+        }
+    }
+
+    /// Waits until the last byte has left the UART. For before guests run and after they do.
+    pub fn wait_until_sent(&self) {
+        while self.0.is_busy() {
+            core::hint::spin_loop();
         }
     }
 
@@ -37,15 +55,30 @@ impl PhysicalUart {
         self.0.read_word().ok().flatten()
     }
 
-    /// Asks for an interrupt when bytes come in.
-    pub fn enable_receive_interrupt(&mut self) {
+    /// Asks for an interrupt when bytes come in, and sets how much is left to be sent when the transmit interrupt comes.
+    pub fn enable_interrupts(&mut self) {
         self.0
-            .set_interrupt_masks(Interrupts::RXI | Interrupts::RTI);
+            .set_interrupt_fifo_levels(FifoLevel::Bytes16, FifoLevel::Bytes4);
+        self.set_transmit_interrupt(false);
     }
-}
 
-/// Takes the UART's lock away from whoever holds it. For the panic handler alone, after which nothing runs on.
-pub fn break_lock(uart: &spin::Mutex<PhysicalUart>) {
-    // SAFETY: the machine is about to be powered off; at worst two writers mix their bytes.
-    unsafe { uart.force_unlock() }
+    /// Sets whether an interrupt comes when the transmit FIFO falls through its trigger level (DDI0183G §2.8.2).
+    pub fn set_transmit_interrupt(&mut self, enable: bool) {
+        self.0.set_interrupt_masks(if enable {
+            RECEIVE | Interrupts::TXI
+        } else {
+            RECEIVE
+        });
+    }
+
+    /// Forgets that the transmit FIFO fell through its trigger level. To be done before it is filled anew.
+    pub fn clear_transmit_interrupt(&mut self) {
+        self.0.clear_interrupts(Interrupts::TXI);
+    }
+
+    /// Whether the transmit interrupt is there and enabled.
+    #[must_use]
+    pub fn has_transmit_interrupt(&self) -> bool {
+        self.0.masked_interrupt_status().contains(Interrupts::TXI)
+    }
 }

@@ -7,6 +7,7 @@ use super::{ConfigError, Refusals, Work};
 const PAYLOADS: &[&str] = &[
     "conformance",
     "dispatch_cost",
+    "flood",
     "fuzz",
     "hostile",
     "restart",

@@ -160,6 +160,18 @@ fn a_reset_before_the_end_of_the_job_ends_the_run() {
 }
 
 #[test]
+fn resets_that_have_no_line_each_count() {
+    let vm1 = ["vm1".to_owned()];
+    let lines = [
+        (HV, "vm1: started"),
+        (HV, "vm1: reset 12 more times"),
+        (HV, "vm1: reset"),
+        (HV, "vm1: reset many more times"),
+    ];
+    assert_eq!(trace_with(&vm1, &lines).guests[0].resets, 13);
+}
+
+#[test]
 fn the_last_life_counts_of_a_guest_that_may_restart() {
     let start = (VM1, "@@abc start kernel=6.12.1 optee=4.5");
     let bad = format!("@@abc exit=1 {EXIT}");
