@@ -46,7 +46,9 @@ pub fn call(vcpu: &mut Vcpu, conduit: Conduit, immediate: u16) -> Next {
 fn serve(vcpu: &mut Vcpu, function: FunctionId, conduit: Conduit) -> Next {
     // A TEE may own a part of another owner's range, too.
     if let Some(tee) = vcpu.tee.as_ref().filter(|tee| tee.owns(function.0)) {
-        tee.call(vcpu.context.call_registers());
+        if tee.call(vcpu.context.call_registers()) {
+            vcpu.vm.raise_tee_interrupt();
+        }
         return Next::Resume;
     }
     match function.owner() {

@@ -114,9 +114,14 @@ impl Vm {
     /// Passes on what its TEE has to notify the VM of, if there is anything.
     pub fn notify(&self) {
         if self.tee().is_some_and(|tee| tee.poll_notifications()) {
-            let kicks = self.gic.pulse_spi(GuestLayout::TEE_INTID);
-            kicks.vcpus().for_each(|index| self.kick_vcpu(index));
+            self.raise_tee_interrupt();
         }
+    }
+
+    /// Raises the virtual interrupt by which the TEE notifies the VM.
+    pub fn raise_tee_interrupt(&self) {
+        let kicks = self.gic.pulse_spi(GuestLayout::TEE_INTID);
+        kicks.vcpus().for_each(|index| self.kick_vcpu(index));
     }
 
     /// Asks for the VM to start at boot or after a stop that is followed by a restart; the CPU of its first vCPU does it.

@@ -39,10 +39,11 @@ pub trait Tee: Send + Sync {
     /// Whether calls of this function are the TEE's. The answer is always the same.
     fn owns(&self, function: u32) -> bool;
 
-    /// Serves one call of the guest and leaves in `registers` what the guest gets to see.
+    /// Serves one call of the guest and leaves in `registers` what the guest gets to see. Says whether the VM has to get its
+    /// virtual interrupt, by which the TEE notifies it.
     ///
     /// May be called on several CPUs at once.
-    fn call(&self, registers: &mut CallRegisters);
+    fn call(&self, registers: &mut CallRegisters) -> bool;
 
     /// Goes on with ending what the VM left in the TEE: calls in the middle of an RPC, sessions. No call of the VM is under
     /// way or will come. Comes back for an interrupt, and is then to be called again.

@@ -10,6 +10,10 @@ pub const FS: u32 = 2;
 pub const GET_TIME: u32 = 3;
 /// `OPTEE_RPC_CMD_NOTIFICATION`
 pub const NOTIFICATION: u32 = 4;
+/// `OPTEE_RPC_NOTIFICATION_WAIT`, in the first word of [`NOTIFICATION`]'s value; the second one has the notification
+pub const NOTIFICATION_WAIT: u64 = 0;
+/// `OPTEE_RPC_NOTIFICATION_SEND`, likewise
+pub const NOTIFICATION_SEND: u64 = 1;
 /// `OPTEE_RPC_CMD_SUSPEND`
 pub const SUSPEND: u32 = 5;
 /// `OPTEE_RPC_CMD_SHM_ALLOC`

@@ -39,6 +39,11 @@ impl Notifications {
         word.is_some()
     }
 
+    /// Keeps a value, if the guest wants to be notified. Says whether there is something new for it.
+    pub(super) fn pass_on(&self, value: u32) -> bool {
+        self.enabled.load(Ordering::Acquire) && self.keep(value)
+    }
+
     /// Takes the lowest value that waits.
     fn take(&self) -> Option<u32> {
         for (word, base) in self.waiting.iter().zip((0..).step_by(64)) {

@@ -511,14 +511,15 @@ where
         }
     }
 
-    fn serve(&self, registers: &mut CallRegisters) {
+    fn serve(&self, registers: &mut CallRegisters) -> bool {
         // SMC32: the upper half means nothing.
         let function = registers[0] as u32;
+        // A call may wait for what they hold.
+        let notified = function & smc::FAST_CALL == 0
+            && self.slots.has_orphans()
+            && self.see_orphans_through();
         match function {
             smc::CALL_WITH_ARG | smc::CALL_WITH_RPC_ARG | smc::CALL_WITH_REGD_ARG => {
-                if self.slots.has_orphans() {
-                    self.see_orphans_through();
-                }
                 match self.slots.claim() {
                     Some(mut call) => {
                         let [_, a1, a2, a3, ..] = *registers;
@@ -543,6 +544,7 @@ where
             _ if function & smc::FAST_CALL != 0 => self.fast_call(function, registers),
             _ => self.refuse(registers, status::UNKNOWN_FUNCTION),
         }
+        notified
     }
 }
 
@@ -589,8 +591,8 @@ where
         smc::TRUSTED_OS_OWNERS.contains(&smc::owner(function)) && function & smc::SMC64 == 0
     }
 
-    fn call(&self, registers: &mut CallRegisters) {
-        self.serve(registers);
+    fn call(&self, registers: &mut CallRegisters) -> bool {
+        self.serve(registers)
     }
 
     fn wind_up(&self) -> WindUp {

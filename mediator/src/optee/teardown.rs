@@ -45,8 +45,10 @@ pub(super) struct Teardown {
 enum Step {
     /// OP-TEE is done with it.
     Over,
-    /// It asks for something, maybe to wait for another one.
+    /// It asks for something.
     Asks,
+    /// It asks to wait until another one wakes it up.
+    Waits,
     /// It asks for something that OP-TEE has to get, and nobody is there to give.
     Stuck,
     /// An interrupt has to be taken.
@@ -67,6 +69,7 @@ where
         let limit = SECONDS_MAX.saturating_mul(self.ports.cpu.ticks_per_second());
         let now = self.ports.cpu.now();
         let until = *teardown.until.get_or_insert(now.saturating_add(limit));
+        let mut all_wait = false;
         loop {
             if self.ports.cpu.now() >= until {
                 return self.wound_up();
@@ -83,6 +86,7 @@ where
                 return WindUp::Interrupted;
             }
             let mut goes_on = started.is_some();
+            let mut waits = false;
             // One may wait for what another one holds, so all of them get their turns.
             for _ in 0..self.slots.count() {
                 let index = teardown.turn;
@@ -93,6 +97,7 @@ where
                 match self.see_through(call) {
                     Step::Interrupted => return WindUp::Interrupted,
                     Step::Asks => goes_on = true,
+                    Step::Waits => waits = true,
                     Step::Stuck => {}
                     Step::Over => {
                         // It may have used a session, or opened one.
@@ -104,7 +109,9 @@ where
             if started == Some(Step::Over) {
                 teardown.place = 0;
             }
-            if !goes_on {
+            // What they wait for may have come in this round. Where nothing comes in two, nothing does.
+            let waited = core::mem::replace(&mut all_wait, waits && !goes_on);
+            if !goes_on && (!waits || waited) {
                 return self.wound_up();
             }
         }
@@ -125,14 +132,22 @@ where
         WindUp::Done { left, lost }
     }
 
-    /// Goes on with the calls of a kernel that is gone, each by a step.
+    /// Goes on with the calls of a kernel that is gone, each by a step. Says whether there is a notification for the kernel
+    /// that took its place.
     #[inline(never)]
-    pub(super) fn see_orphans_through(&self) {
+    pub(super) fn see_orphans_through(&self) -> bool {
+        let mut notified = false;
         for index in 0..self.slots.count() {
-            if let Some(call) = self.slots.take_parked(index, Parkings::Orphans) {
-                self.see_through(call);
+            let Some(call) = self.slots.take_parked(index, Parkings::Orphans) else {
+                continue;
+            };
+            // A call of the new kernel may be what is to be woken up.
+            if let Some(value) = notification(&call, rpc::NOTIFICATION_SEND) {
+                notified |= self.notifications.pass_on(value);
             }
+            self.see_through(call);
         }
+        notified
     }
 
     /// Closes a session. `None` if OP-TEE has no thread for that.
@@ -251,13 +266,14 @@ where
                     if function == RpcFunction::Command {
                         let (page, offset) = rpc_slot(&call);
                         let shadow = &self.ports.shadow;
-                        shadow.read(page, offset, call.request.bytes_mut(0));
+                        shadow.read(page, offset, call.request.bytes_mut(1));
                         if call.finds_out {
                             self.note_files(&mut call);
                         }
                         call.waiting = Waiting::Command;
+                        let waits = notification(&call, rpc::NOTIFICATION_WAIT).is_some();
                         self.slots.park(call);
-                        return Step::Asks;
+                        return if waits { Step::Waits } else { Step::Asks };
                     }
                     entry = Entry {
                         function: smc::RETURN_FROM_RPC,
@@ -284,6 +300,13 @@ where
         self.slots.release(call);
         Step::Over
     }
+}
+
+/// The value that a call waits for, or sends, if that is what it asks of the guest.
+fn notification(call: &Call, what: u64) -> Option<u32> {
+    let [asked, value, _] = call.request.words(0);
+    let asks = call.waiting == Waiting::Command && call.request.command() == rpc::NOTIFICATION;
+    (asks && asked == what).then_some(value as u32)
 }
 
 /// The application and the client, which is anybody (`TEE_LOGIN_PUBLIC`).

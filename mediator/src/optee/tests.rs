@@ -1,6 +1,7 @@
 //! The mediator between a made-up guest and a made-up OP-TEE that checks what it is given.
 
 mod access;
+mod another_kernel;
 mod buffers;
 mod creation;
 mod fake;
