@@ -10,7 +10,7 @@ use super::buffers::Handle;
 use super::core_window::Share;
 use super::engine::Entry;
 use super::entry::Memory;
-use super::list::{Translation, Words};
+use super::list::{Purpose, Translation, Words};
 use super::pace::Start;
 use super::place::Place;
 use super::pool::Chain;
@@ -193,6 +193,25 @@ impl Call {
             lists: Chain::new(),
             forgetting: None,
             cached: None,
+        }
+    }
+
+    /// Whether a thread of OP-TEE is suspended for the call, which is parked.
+    pub(super) fn is_in_optee(&self) -> bool {
+        match self.waiting {
+            Waiting::Nothing | Waiting::ArgumentFree => false,
+            Waiting::Pause(Paused::Translation) => self
+                .translation
+                .as_ref()
+                .is_some_and(|translation| translation.purpose == Purpose::RpcAlloc),
+            Waiting::Pause(Paused::Room(..)) => true,
+            // OP-TEE has no thread, or was not asked yet.
+            Waiting::Pause(Paused::Enter(_) | Paused::CloseSession | Paused::Turn(..)) => false,
+            Waiting::Interrupt
+            | Waiting::Command
+            | Waiting::ArgumentAlloc
+            | Waiting::BadArgumentFree
+            | Waiting::RefusedFree => true,
         }
     }
 

@@ -461,7 +461,13 @@ where
 
     /// A driver begins with this. One that does so anew is another kernel's, which took the place of one that is gone.
     fn exchange_capabilities(&self, registers: &mut CallRegisters) {
-        self.slots.orphan_parked();
+        self.slots.orphan_parked(|call| {
+            let stays = call.is_in_optee();
+            if !stays {
+                self.let_go_of(call);
+            }
+            stays
+        });
         self.buffers.begin_era();
         while self.slots.find_free(|call| call.cached.take()).is_some() {}
         self.shm_cache.store(false, Ordering::Relaxed);

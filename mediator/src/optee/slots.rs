@@ -152,19 +152,23 @@ impl Slots {
         Some(parked.call)
     }
 
-    /// The guest's kernel is gone: no thread ID that it knows is good any more, and its parked calls are orphans, as far as
-    /// there are slots for another kernel's.
-    pub(super) fn orphan_parked(&self) {
+    /// The guest's kernel is gone: no thread ID that it knows is good any more. Its parked calls are orphans where OP-TEE has
+    /// a thread for them, which are no more than there are slots for, and others are over.
+    pub(super) fn orphan_parked(&self, mut is_in_optee: impl FnMut(&mut Call) -> bool) {
         for (index, slot) in self.slots.iter().enumerate() {
             let mut slot = slot.lock();
-            let orphans = self.orphans.load(Ordering::Relaxed);
-            let room = orphans.count_ones() + self.calls_max < self.slots.len() as u32;
-            if let Some(parked) = slot.as_mut()
-                && parked.state != State::Free
-                && room
-            {
+            let Some(parked) = slot
+                .as_mut()
+                .filter(|parked| matches!(parked.state, State::Waiting(_)))
+            else {
+                continue;
+            };
+            if is_in_optee(&mut parked.call) {
                 parked.state = State::Orphan;
                 self.orphans.fetch_or(1 << index, Ordering::Relaxed);
+            } else {
+                parked.state = State::Free;
+                self.free.fetch_or(1 << index, Ordering::Release);
             }
         }
     }
@@ -255,7 +259,7 @@ mod tests {
         let slots = Slots::new(2).unwrap();
         let ids = [(); 2].map(|()| slots.park(slots.claim().unwrap()));
         assert!(slots.claim().is_none());
-        slots.orphan_parked();
+        slots.orphan_parked(|_| true);
         assert!(slots.idle() && slots.has_orphans());
         assert!(ids.into_iter().all(|id| slots.resume(id).is_none()));
         let news = [(); 2].map(|()| slots.claim().unwrap());
@@ -279,18 +283,20 @@ mod tests {
     }
 
     #[test]
-    fn no_more_are_orphans_than_there_are_slots_for() {
+    fn what_has_no_thread_of_op_tee_is_over() {
         let slots = Slots::new(2).unwrap();
-        for generation in 0..3 {
-            (0..2).for_each(|_| {
-                if let Some(call) = slots.claim() {
-                    slots.park(call);
-                }
-            });
-            slots.orphan_parked();
-            assert_eq!(slots.idle(), generation == 0);
+        let ids = [(); 2].map(|()| slots.park(slots.claim().unwrap()));
+        slots.orphan_parked(|call| call.index == 0);
+        assert_eq!(slots.in_flight(), 1);
+        assert!(ids.into_iter().all(|id| slots.resume(id).is_none()));
+        for _ in 0..3 {
+            assert!(slots.claim().is_some_and(|call| {
+                slots.park(call);
+                true
+            }));
+            slots.orphan_parked(|_| false);
+            assert!(slots.idle());
         }
-        assert_eq!(slots.in_flight(), 4);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use alloc::boxed::Box;
 use optee_abi::message::{Direction, Message, Parameter, command, uuid_words};
 use optee_abi::result;
 use optee_abi::rpc;
-use optee_abi::smc::{self, Returned, RpcFunction, status};
+use optee_abi::smc::{self, Returned, RpcFunction};
 
 use super::applications::{Applications, Charge};
 use super::call::{Call, Paused, Stage, Waiting};
@@ -193,30 +193,21 @@ where
 
     /// Goes on with a call that was parked.
     fn see_through(&self, mut call: Box<Call>) -> Step {
-        let for_rpc = |purpose| purpose == Purpose::RpcAlloc;
+        let is_in_optee = call.is_in_optee();
         let flow = match core::mem::replace(&mut call.waiting, Waiting::Nothing) {
             waiting if self.must_be_answered(&call, waiting) => {
                 call.waiting = waiting;
                 self.slots.park(call);
                 return Step::Stuck;
             }
+            _ if !is_in_optee => return self.over(call),
             Waiting::Interrupt => self.back_to_optee(&call),
             Waiting::Command
             | Waiting::ArgumentAlloc
             | Waiting::BadArgumentFree
             | Waiting::RefusedFree => self.answer(&mut call, result::COMMUNICATION),
-            Waiting::Pause(Paused::Room(..)) => self.answer(&mut call, result::OUT_OF_MEMORY),
-            Waiting::Pause(Paused::Translation)
-                if call
-                    .translation
-                    .as_ref()
-                    .is_some_and(|it| for_rpc(it.purpose)) =>
-            {
-                self.answer(&mut call, result::OUT_OF_MEMORY)
-            }
-            // OP-TEE knows nothing of it, or not any more.
             Waiting::Pause(_) | Waiting::ArgumentFree | Waiting::Nothing => {
-                Flow::Finished(status::OK)
+                self.answer(&mut call, result::OUT_OF_MEMORY)
             }
         };
         match flow {
@@ -296,9 +287,22 @@ where
             self.sessions
                 .applications(|applications| applications.note_kept_alive(Uuid(name)));
         }
-        self.optee_is_done(&mut call);
+        self.let_go_of(&mut call);
         self.slots.release(call);
         Step::Over
+    }
+
+    /// OP-TEE has nothing to do with a call any more, and the guest's kernel does not ask for it.
+    pub(super) fn let_go_of(&self, call: &mut Call) {
+        if let Some(mut translation) = call.translation.take() {
+            self.pool.give_back(&mut translation.list);
+            self.forget(translation.handle);
+        }
+        self.pool.give_back(&mut call.lists);
+        if let Some(handle) = call.forgetting.take() {
+            self.forget(handle);
+        }
+        self.optee_is_done(call);
     }
 }
 
