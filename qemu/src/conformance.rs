@@ -1,4 +1,4 @@
-//! The conformance kit: boots the payloads of `guest-shim/` on five machines and collects what their cases found
+//! The conformance kit: boots the payloads of `guest-shim/` on six machines and collects what their cases found
 //! (docs/testing.md, "The conformance kit").
 
 mod console;
@@ -24,6 +24,8 @@ use console::{Console, Figure};
 
 /// Two guests that run all cases at the same time, each with a policy of its own.
 const TOGETHER: &str = "conformance.toml";
+/// The CPU with everything that QEMU knows, on which [`TOGETHER`] runs a second time.
+const NEWEST_CPU: &str = "max";
 /// Two guests that go through OP-TEE's ABI at the same time.
 const TEE_ABI: &str = "conformance-tee.toml";
 /// The same with Debian's older OP-TEE.
@@ -168,13 +170,13 @@ pub fn run(
     options: &ConformanceOptions,
     progress: &Progress,
 ) -> Result<ConformanceReport, RunError> {
-    let machine = |config: &str, icount: bool, until_off: Option<&str>| {
-        let name = config.trim_end_matches(".toml");
+    let machine = |config: &str, overrides: Overrides, until_off: Option<&str>| {
+        let mut name = config.trim_end_matches(".toml").to_owned();
+        if let Some(cpu) = &overrides.cpu {
+            name = format!("{name}-{cpu}");
+        }
         let machine = RunOptions {
-            overrides: Overrides {
-                icount,
-                ..Overrides::default()
-            },
+            overrides,
             timeout: LIMIT,
             logs: Some(options.logs.join(name)),
             until_off: until_off.map(str::to_owned),
@@ -185,11 +187,21 @@ pub fn run(
         Ok::<_, RunError>(MachineRun::read(&report)?)
     };
     let mut report = ConformanceReport::default();
-    judge::together(&machine(TOGETHER, false, None)?, &mut report);
-    judge::tee_abi(&machine(TEE_ABI, false, None)?, &mut report);
-    judge::tee_abi(&machine(TEE_ABI_DEBIAN, false, None)?, &mut report);
-    judge::alone(&machine(ALONE, false, Some(BYSTANDER))?, &mut report);
-    judge::cost(&machine(COST, true, None)?, &mut report);
+    let usual = Overrides::default;
+    let newest = Overrides {
+        cpu: Some(NEWEST_CPU.to_owned()),
+        ..usual()
+    };
+    let counting = Overrides {
+        icount: true,
+        ..usual()
+    };
+    judge::together(&machine(TOGETHER, usual(), None)?, &mut report);
+    judge::on_cpu(NEWEST_CPU, &machine(TOGETHER, newest, None)?, &mut report);
+    judge::tee_abi(&machine(TEE_ABI, usual(), None)?, &mut report);
+    judge::tee_abi(&machine(TEE_ABI_DEBIAN, usual(), None)?, &mut report);
+    judge::alone(&machine(ALONE, usual(), Some(BYSTANDER))?, &mut report);
+    judge::cost(&machine(COST, counting, None)?, &mut report);
     Ok(report)
 }
 

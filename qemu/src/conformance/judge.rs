@@ -133,6 +133,19 @@ pub fn together(machine: &MachineRun, report: &mut ConformanceReport) {
     );
 }
 
+/// The same guests on CPUs of another model.
+pub fn on_cpu(model: &str, machine: &MachineRun, report: &mut ConformanceReport) {
+    for guest in &machine.guests {
+        let guest = GuestRun {
+            name: format!("{} ({model})", guest.name),
+            ..guest.clone()
+        };
+        add_guest(report, &guest, CASES_MIN);
+    }
+    let outcome = ensure(machine.passed, &machine.summary);
+    report.add(4, "all", "guests_are_apart_on_another_cpu_too", outcome);
+}
+
 /// Two guests that went through OP-TEE's ABI at the same time.
 pub fn tee_abi(machine: &MachineRun, report: &mut ConformanceReport) {
     for guest in &machine.guests {
@@ -374,6 +387,22 @@ mod tests {
             spoil(&mut machine);
             assert_eq!(failed(together, &machine), [name]);
         }
+    }
+
+    #[test]
+    fn guests_on_another_cpu_are_judged_alike() {
+        let on_max =
+            |machine: &MachineRun, report: &mut ConformanceReport| on_cpu("max", machine, report);
+        assert_eq!(failed(on_max, &good()), [""; 0]);
+        let mut machine = good();
+        machine.passed = false;
+        assert_eq!(
+            failed(on_max, &machine),
+            ["guests_are_apart_on_another_cpu_too"]
+        );
+        let mut machine = good();
+        machine.guests[1].passed = false;
+        assert_eq!(failed(on_max, &machine), ["system_off_turns_the_guest_off"]);
     }
 
     #[test]
