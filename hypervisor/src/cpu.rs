@@ -226,6 +226,11 @@ fn serve_trap(vcpu: &mut Vcpu, cpu: usize) -> (Cause, Next) {
         vcpu.context.skip_a64();
         return serve_call(vcpu, Conduit::Smc, immediate);
     }
+    if syndrome::class(syndrome) == syndrome::DATA_ABORT
+        && mmio::serve_plain_console_access(vcpu, syndrome)
+    {
+        return (Cause::Device, Next::Resume);
+    }
     serve_other_trap(vcpu, cpu, syndrome)
 }
 

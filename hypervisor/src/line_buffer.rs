@@ -51,6 +51,13 @@ impl LineBuffer {
         self.push_other(byte)
     }
 
+    /// Adds a byte that can be shown as it is, if it is one and there is room. Says whether it did; else
+    /// [`push`](Self::push) does.
+    #[inline]
+    pub fn push_plain(&mut self, byte: u8) -> bool {
+        matches!(byte, b' '..=b'~') && self.continuation_bytes == 0 && self.text.push(byte).is_ok()
+    }
+
     fn push_other(&mut self, byte: u8) -> Option<Piece> {
         match byte {
             b'\n' => {

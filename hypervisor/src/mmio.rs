@@ -2,8 +2,9 @@
 
 use crate::arch::registers;
 use crate::cpu::{self, Next};
+use crate::exception_entry::pstate;
 use crate::guest_tree::GuestLayout;
-use crate::syndrome::DataAbort;
+use crate::syndrome::{self, DataAbort};
 use crate::vcpu::Vcpu;
 use crate::vgic::{DISTRIBUTOR_SIZE, REDISTRIBUTOR_STRIDE, Register};
 use alloc::format;
@@ -33,6 +34,34 @@ fn device_at(ipa: u64, vcpus: usize) -> Option<Device> {
         inside(GuestLayout::DISTRIBUTOR, DISTRIBUTOR_SIZE)
             .map(|offset| Device::Gic(Register::Distributor(offset)))
     }
+}
+
+/// Serves what a guest does for each character that it writes to its UART, if `syndrome` (ESR_EL2) is of that: an A64 load of
+/// 32 bits from UARTFR, or a store to UARTDR that changes nothing but the line. Says whether it did; else [`serve`] does.
+#[inline]
+pub fn serve_plain_console_access(vcpu: &mut Vcpu, syndrome: u64) -> bool {
+    let Some((write, transfer)) = syndrome::plain_device_access(syndrome) else {
+        return false;
+    };
+    if registers::faulting_ipa_page() != GuestLayout::UART.0
+        || vcpu.context.pstate & pstate::AARCH32 != 0
+    {
+        return false;
+    }
+    let offset = registers::far() & (PAGE_SIZE - 1);
+    let served = if write {
+        vcpu.vm
+            .uart_write_plain(offset, vcpu.register(transfer) as u8)
+    } else if let Some(value) = vcpu.vm.uart_read_plain(offset) {
+        vcpu.set_register(transfer, u64::from(value));
+        true
+    } else {
+        false
+    };
+    if served {
+        vcpu.context.skip_a64();
+    }
+    served
 }
 
 /// Serves an access that stage 2 stopped, of which ESR_EL2 says `syndrome` and that is `abort`, of a vCPU that is loaded into

@@ -47,11 +47,12 @@ impl Ring {
         self.len += bytes.len();
     }
 
+    #[inline]
     fn pop(&mut self) -> Option<u8> {
-        let byte = *self.bytes.get(self.first)?;
         if self.len == 0 {
             return None;
         }
+        let byte = *self.bytes.get(self.first)?;
         self.len -= 1;
         self.first += 1;
         if self.first == self.bytes.len() {
@@ -130,6 +131,7 @@ impl Output {
     }
 
     /// The next byte that is to go out, with its source.
+    #[inline]
     pub fn pop(&mut self) -> Option<(usize, u8)> {
         if !self.within_line {
             self.current = self.next_source()?;

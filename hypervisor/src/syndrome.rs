@@ -131,6 +131,9 @@ pub fn decode(esr: u64) -> Trap {
     }
 }
 
+/// The exception class of a data abort from a lower exception level.
+pub const DATA_ABORT: u8 = 0x24;
+
 /// The exception class.
 #[must_use]
 pub const fn class(esr: u64) -> u8 {
@@ -293,9 +296,55 @@ fn data_abort(esr: u64) -> DataAbort {
     }
 }
 
+/// Of a syndrome (ESR_EL2): whether it is of a plain load (`false`) or store (`true`) of a byte or of 32 bits at an address
+/// that stage 2 does not translate, and the number of the register that it goes to or comes from.
+#[must_use]
+#[inline]
+pub const fn plain_device_access(syndrome: u64) -> Option<(bool, usize)> {
+    /// A data abort of a lower exception level, IL, ISV, SAS, SSE, and DFSC (DDI0487J.a, D19.2.37): a translation fault, at
+    /// level 0 to 3; no cache maintenance, no fault of a table walk. What is left out may have any value.
+    const LOOKED_AT: u64 =
+        0x3f << 26 | 1 << 25 | 1 << 24 | 1 << 22 | 1 << 21 | 1 << 8 | 1 << 7 | 0b11_1100;
+    const EXPECTED: u64 = 0x24 << 26 | 1 << 25 | 1 << 24 | 0b00_0100;
+    const WRITE: u64 = 1 << 6;
+    if syndrome & LOOKED_AT != EXPECTED {
+        return None;
+    }
+    // SAS has its lower bit clear: a byte, or 32 bits.
+    let word = syndrome >> 23 & 1 == 1;
+    let write = syndrome & WRITE != 0;
+    if word || write {
+        Some((write, (syndrome >> 16 & 0x1f) as usize))
+    } else {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plain_device_access_is_told_from_all_others() {
+        // str w3, [x0] and ldr w3, [x0] at an address that is not mapped at level 3.
+        let store = 0x24 << 26 | 1 << 25 | 1 << 24 | 0b10 << 22 | 3 << 16 | 1 << 6 | 0b000111;
+        assert_eq!(plain_device_access(store), Some((true, 3)));
+        assert_eq!(plain_device_access(store & !(1 << 6)), Some((false, 3)));
+        let byte = store & !(0b11 << 22);
+        assert_eq!(plain_device_access(byte), Some((true, 3)), "strb");
+        for (bit, what) in [
+            (26, "another class"),
+            (25, "an instruction of two bytes"),
+            (24, "no register named"),
+            (22, "another size"),
+            (21, "a sign"),
+            (8, "cache maintenance"),
+            (7, "a table walk"),
+            (3, "another fault"),
+        ] {
+            assert_eq!(plain_device_access(store ^ 1 << bit), None, "{what}");
+        }
+    }
 
     #[test]
     fn an_smc_and_an_hvc_carry_their_immediate() {

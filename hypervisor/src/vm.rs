@@ -15,7 +15,7 @@ use crate::power::{After, CpuOnError, Entry, Life, Power, VcpuPower};
 use crate::rate_limit::{Pass, RateLimit};
 use crate::tee;
 use crate::vgic::{Kicks, VirtualGic};
-use crate::vpl011::VirtualPl011;
+use crate::vpl011::{self, VirtualPl011};
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -454,6 +454,23 @@ impl Vm {
         for index in kicks.vcpus().filter(|&index| index != own) {
             self.kick_vcpu(index);
         }
+    }
+
+    /// A read of the register at `offset` of the VM's UART, if that changes nothing.
+    #[inline]
+    pub fn uart_read_plain(&self, offset: u64) -> Option<u32> {
+        (offset == vpl011::FR).then(|| self.serial.lock().uart.flags())
+    }
+
+    /// Takes a byte that is written to the register at `offset` of the VM's UART, if that changes nothing but the line. Says
+    /// whether it did.
+    #[inline]
+    pub fn uart_write_plain(&self, offset: u64, byte: u8) -> bool {
+        if offset != vpl011::DR || self.attached.load(Ordering::Relaxed) {
+            return false;
+        }
+        let mut serial = self.serial.lock();
+        serial.uart.sends_unnoticed() && serial.line.push_plain(byte)
     }
 
     /// vCPU `own` reads a register of the VM's UART.

@@ -10,8 +10,10 @@ use heapless::Deque;
 /// Bytes in the receive FIFO.
 const FIFO_SIZE: usize = 32;
 
-const DR: u64 = 0x000;
-const FR: u64 = 0x018;
+/// UARTDR: a byte that comes or goes.
+pub const DR: u64 = 0x000;
+/// UARTFR, the flags.
+pub const FR: u64 = 0x018;
 const ILPR: u64 = 0x020;
 const IBRD: u64 = 0x024;
 const FBRD: u64 = 0x028;
@@ -188,7 +190,18 @@ impl VirtualPl011 {
         }
     }
 
-    fn flags(&self) -> u32 {
+    /// Whether a byte that the guest sends is taken and changes no register: it is not the first after the transmit interrupt
+    /// was cleared.
+    #[must_use]
+    #[inline]
+    pub fn sends_unnoticed(&self) -> bool {
+        self.transmitted && !self.held_back
+    }
+
+    /// UARTFR.
+    #[must_use]
+    #[inline]
+    pub fn flags(&self) -> u32 {
         let mut flags = if self.held_back {
             FR_TRANSMIT_FULL | FR_BUSY
         } else {

@@ -12,7 +12,7 @@ extern crate alloc;
 mod cost {
     use guest_shim::arch::conduit::{repeat_call, repeat_nothing};
     use guest_shim::arch::registers::counter_frequency;
-    use guest_shim::arch::timer;
+    use guest_shim::arch::{timer, uart};
     use guest_shim::case;
     use guest_shim::cases::Outcome;
     use guest_shim::check;
@@ -52,6 +52,35 @@ mod cost {
         check!(
             (10..=LIMIT).contains(&instructions),
             "{instructions} instructions, not {LIMIT} at most"
+        );
+        Ok(())
+    }
+
+    /// What a character on the console may take at most: the look for room, the character, and its way out on the
+    /// machine's UART. The guest's own few instructions are part of it, and two exits, which take 160 each without anything that
+    /// is done in them.
+    const CHARACTER_LIMIT: u64 = 450;
+
+    /// A line of 64 characters.
+    const LINE: &[u8; 64] = b"All work and no play makes a guest that talks without end dull.\n";
+    /// What fits into the guest's part of the console, so that nothing waits.
+    const LINES: u64 = 24;
+
+    case!(6, a_character_takes_450_instructions_at_most);
+    fn a_character_takes_450_instructions_at_most(_: &Environment) -> Outcome {
+        let measure = || {
+            // What was said before is out by then.
+            let quiet = timer::now() + timer::milliseconds(100);
+            while timer::now() < quiet {}
+            ticks(|| (0..LINES).for_each(|_| LINE.iter().for_each(|&byte| uart::send(byte))))
+        };
+        let [_, lines] = [(); 2].map(|()| measure());
+        let nanoseconds = 1_000_000_000 / counter_frequency();
+        let instructions = lines * nanoseconds / (LINES * LINE.len() as u64);
+        guest_shim::println!("@@figure character {instructions} instructions");
+        check!(
+            (100..=CHARACTER_LIMIT).contains(&instructions),
+            "{instructions} instructions, not {CHARACTER_LIMIT} at most"
         );
         Ok(())
     }
