@@ -39,5 +39,5 @@ pub mod run;
 pub mod shell;
 mod source_package;
 mod trusted_application;
-mod workloads;
+pub mod workloads;
 pub mod xtest;

@@ -26,7 +26,7 @@ const TA_PROFILE: &str = "ta";
 /// # Errors
 ///
 /// The host lacks a tool, a program can't be built, or the folder can't be written.
-pub(crate) fn overlay(programs: &[&str], folder: &Path, progress: &Progress) -> Result<()> {
+pub fn overlay(programs: &[&str], folder: &Path, progress: &Progress) -> Result<()> {
     host_tools::ensure(host_tools::WORKLOADS, progress)?;
     let step = progress.step("Building the guests' programs");
     let mut cargo = cargo();

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tee_client::{Request, Supplicant};
 
+/// The file with the names of all objects and where each is (OP-TEE 4.10, `core/tee/fs_dirfile.c`).
+pub const INDEX: &str = "/dirf.db";
 /// Where Debian's packages put trusted applications.
 const APPLICATIONS: &str = "/usr/lib/optee_armtz";
 
@@ -28,6 +30,8 @@ pub enum Operation {
     Create,
     Close,
     Read,
+    /// A read of [`INDEX`].
+    ReadIndex,
     Write,
     Truncate,
     Remove,
@@ -99,7 +103,10 @@ impl Fault {
                 Operation::Write | Operation::Truncate | Operation::Remove | Operation::Close
             ),
             Self::Size(_) | Self::WrongBit | Self::Zeros => {
-                matches!(operation, Operation::Read | Operation::LoadTa)
+                matches!(
+                    operation,
+                    Operation::Read | Operation::ReadIndex | Operation::LoadTa
+                )
             }
             Self::Number(_) => matches!(operation, Operation::Open | Operation::Create),
         }
@@ -148,6 +155,15 @@ impl Files {
         is_due.then_some(plan.fault)
     }
 
+    fn operation(&self, request: &Request) -> Operation {
+        let operation = Operation::of(request);
+        let name = self.open.get(&request.parameters[0].b);
+        if operation == Operation::Read && name.is_some_and(|name| name == INDEX) {
+            return Operation::ReadIndex;
+        }
+        operation
+    }
+
     fn file(&mut self, request: &Request) -> Option<&mut Vec<u8>> {
         let name = self.open.get(&request.parameters[0].b)?;
         self.files.get_mut(name)
@@ -173,11 +189,11 @@ impl Shared {
     pub fn serve(&self, mut supplicant: Supplicant, owes: &Sender<Operation>) -> Result<()> {
         loop {
             let mut request = supplicant.receive()?;
-            let operation = Operation::of(&request);
-            let fault = {
+            let (operation, fault) = {
                 let mut files = self.lock();
+                let operation = files.operation(&request);
                 files.seen.push(operation);
-                files.fault()
+                (operation, files.fault())
             };
             let result = match fault {
                 Some(Fault::Silence) => {
@@ -223,7 +239,7 @@ impl Shared {
                 files.open.remove(&request.parameters[0].b);
                 0
             }
-            Operation::Read => {
+            Operation::Read | Operation::ReadIndex => {
                 let Some(file) = files.file(request) else {
                     return Ok(result::GENERIC);
                 };

@@ -4,8 +4,9 @@
 //! | Arguments | What it does |
 //! |---|---|
 //! | `all [STEP]...` | each step of [`Step`], or these, with each wrong answer to each request that OP-TEE makes meanwhile; then looks whether objects can be stored |
-//! | `one STEP REQUEST FAULT` | one of them, by its numbers, from 0 |
-//! | `owe STEP HOW` | leaves OP-TEE's first read in a step without an answer, and ends the guest: `poweroff`, `reboot`, `panic`; or `wait` |
+//! | `some [STEP]...` | the same with one wrong answer to each request, of another kind each time |
+//! | `one STEP FAULT` | one wrong answer, by its number from 0, to the first read of the index in a step |
+//! | `owe STEP HOW` | leaves that read without an answer, and ends the guest: `poweroff`, `reboot`, `panic`; or `wait` |
 //! | `enumerate-nothing` | asks for the first of no objects |
 //! | `rollback` | puts an older index of all objects in the place of the newest, while an object is open |
 //!
@@ -22,12 +23,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::{sleep, spawn};
 use std::time::Duration;
 
-use files::{Fault, Operation, Plan, Shared};
+use files::{Fault, INDEX, Operation, Plan, Shared};
 use objects::{Object, Objects, STORAGE_2};
 use tee_client::{Supplicant, Tee};
 
-/// The file with the names of all objects and where each is (OP-TEE 4.10, `core/tee/fs_dirfile.c`).
-const INDEX: &str = "/dirf.db";
 /// How often OP-TEE may meet what it remembers of files that are no more, before it does well with new ones.
 const ATTEMPTS: u32 = 4;
 /// Bytes of an object that is more than one block.
@@ -185,13 +184,22 @@ impl Machine {
         objects.close_session()
     }
 
-    fn all(&self, steps: &[Step]) -> Result<()> {
+    /// With each wrong answer to each request of these steps, or with `one_each`.
+    fn all(&self, steps: &[Step], one_each: bool) -> Result<()> {
         for &step in steps {
             let mut results = BTreeMap::new();
             let (requests, _) = self.go(step, None, &mut results)?;
             let mut answers = 0;
             for (after, operation) in requests.iter().enumerate() {
-                for fault in Fault::ALL.into_iter().filter(|it| it.suits(*operation)) {
+                let suitable: Vec<_> = Fault::ALL
+                    .into_iter()
+                    .filter(|fault| fault.suits(*operation))
+                    .collect();
+                let (from, count) = match (one_each, suitable.len()) {
+                    (true, count @ 1..) => (after % count, 1),
+                    (_, count) => (0, count),
+                };
+                for &fault in suitable.iter().skip(from).take(count) {
                     let plan = Plan {
                         after,
                         fault,
@@ -210,9 +218,17 @@ impl Machine {
         self.works()
     }
 
-    fn one(&self, step: Step, after: usize, fault: Fault) -> Result<()> {
+    /// How many requests come before the first read of the index in a step, and the requests.
+    fn before_index(&self, step: Step) -> Result<(usize, Vec<Operation>)> {
+        let (requests, _) = self.go(step, None, &mut BTreeMap::new())?;
+        let first = requests.iter().position(|it| *it == Operation::ReadIndex);
+        let first = first.ok_or_else(|| Error::other("the index is not read"))?;
+        Ok((first, requests))
+    }
+
+    fn one(&self, step: Step, fault: Fault) -> Result<()> {
         let mut results = BTreeMap::new();
-        let (requests, _) = self.go(step, None, &mut results)?;
+        let (after, requests) = self.before_index(step)?;
         println!(
             "storage-faults: {step:?} makes the requests {requests:?}; {fault:?} for number {after}"
         );
@@ -231,10 +247,9 @@ impl Machine {
     }
 
     fn owe(&self, owes: &Receiver<Operation>, step: Step, how: &str) -> Result<()> {
-        let (requests, _) = self.go(step, None, &mut BTreeMap::new())?;
-        let after = requests.iter().position(|it| *it == Operation::Read);
+        let (after, _) = self.before_index(step)?;
         let plan = Plan {
-            after: after.ok_or_else(|| Error::other("nothing is read"))?,
+            after,
             fault: Fault::Silence,
             lasting: false,
         };
@@ -307,15 +322,15 @@ fn run(arguments: &[&str]) -> Result<()> {
     };
     let (machine, owes) = Machine::start()?;
     match arguments {
-        ["all"] => machine.all(&Step::ALL),
-        ["all", names @ ..] => {
+        [how @ ("all" | "some")] => machine.all(&Step::ALL, *how == "some"),
+        [how @ ("all" | "some"), names @ ..] => {
             let steps: Result<Vec<_>> = names.iter().map(|name| step(name)).collect();
-            machine.all(&steps?)
+            machine.all(&steps?, *how == "some")
         }
-        ["one", name, request, fault] => {
+        ["one", name, fault] => {
             let fault = Fault::ALL.get(number(fault)?).copied();
             let fault = fault.ok_or_else(|| Error::other("no such fault"))?;
-            machine.one(step(name)?, number(request)?, fault)
+            machine.one(step(name)?, fault)
         }
         ["owe", name, how] => machine.owe(&owes, step(name)?, how),
         ["enumerate-nothing"] => machine.enumerate_nothing(),
