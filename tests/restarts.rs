@@ -5,8 +5,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use end_to_end::{Outcome, Scenario};
-use qemu::operator::{DETACH, Operator};
+use end_to_end::{Outcome, Scenario, tell};
+use qemu::operator::Operator;
 
 /// How often a guest is restarted while the other one runs xtest.
 const RESTARTS: u32 = 200;
@@ -48,18 +48,6 @@ impl Stats {
         );
         Ok(())
     }
-}
-
-/// Types a line to a guest.
-fn tell(operator: &mut Operator, guest: &str, line: &str) -> Result<()> {
-    let said = |what| format!("{guest}: {what}");
-    operator.ask(&format!("attach {guest}"), LIMIT, |line| {
-        line.starts_with(&said("attached"))
-    })?;
-    operator.type_in(format!("{line}\r").as_bytes())?;
-    operator.type_in(&[DETACH])?;
-    operator.wait_for("bulkhead", LIMIT, |line| line == said("detached"))?;
-    Ok(())
 }
 
 /// Waits for a line of the hypervisor's about a guest.

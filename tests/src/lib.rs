@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use qemu::config::{GuestCommand, Overlay};
-use qemu::operator::Operator;
+use qemu::operator::{DETACH, Operator};
 use qemu::progress::Progress;
 use qemu::report::{GuestReport, Report};
 use qemu::run::{self, RunOptions};
@@ -30,6 +30,25 @@ pub struct Outcome {
     /// The report.
     pub report: Report,
     _folder: TempDir,
+}
+
+/// For an answer at the console.
+const ANSWERED: Duration = Duration::from_secs(60);
+
+/// Types a line to a guest.
+///
+/// # Errors
+///
+/// The hypervisor does not answer.
+pub fn tell(operator: &mut Operator, guest: &str, line: &str) -> anyhow::Result<()> {
+    let said = |what| format!("{guest}: {what}");
+    operator.ask(&format!("attach {guest}"), ANSWERED, |line| {
+        line.starts_with(&said("attached"))
+    })?;
+    operator.type_in(format!("{line}\r").as_bytes())?;
+    operator.type_in(&[DETACH])?;
+    operator.wait_for("bulkhead", ANSWERED, |line| line == said("detached"))?;
+    Ok(())
 }
 
 impl Scenario {

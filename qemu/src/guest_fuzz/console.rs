@@ -8,6 +8,22 @@ use anyhow::{Result, bail};
 use super::{FUZZ, WITNESS};
 use crate::console::HYPERVISOR_TAG;
 
+/// The kinds of actions that the fuzz tells of.
+const KINDS: [&str; 12] = [
+    "smc",
+    "hvc",
+    "tee",
+    "psci",
+    "distributor",
+    "redistributor",
+    "uart",
+    "register",
+    "timer",
+    "wait",
+    "exception",
+    "stray",
+];
+
 /// How lives of the fuzz ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Ends {
@@ -15,7 +31,7 @@ pub struct Ends {
     pub stopped: u64,
     /// It powered off.
     pub off: u64,
-    /// It reset itself.
+    /// It reset itself, or was restarted.
     pub reset: u64,
     /// It could not go on, and said so before it powered off.
     pub panicked: u64,
@@ -98,6 +114,9 @@ impl Watch {
         } else if news.starts_with("stopped: ") {
             self.stopped = true;
             self.ends.stopped += 1;
+        } else if news.ends_with("try again") {
+            // It was silent because it is being taken apart.
+            self.ends.silent = self.ends.silent.saturating_sub(1);
         } else if news == "reset" {
             self.ends.reset += 1;
         } else if news == "off" {
@@ -117,7 +136,7 @@ impl Watch {
         } else if let Some((_, counts)) = text.split_once("@@did ") {
             for count in counts.split(' ') {
                 if let Some((kind, count)) = count.split_once('=')
-                    && kind.bytes().all(|byte| byte.is_ascii_lowercase())
+                    && KINDS.contains(&kind)
                     && let Ok(count) = count.parse::<u64>()
                 {
                     let done = self.done.entry(kind.to_owned()).or_default();
@@ -171,8 +190,6 @@ impl Watch {
     /// The fuzz is restarted because it was silent.
     pub fn gave_up_on_fuzz(&mut self, now: Instant) {
         self.ends.silent += 1;
-        // A restart by the operator is told as a reset.
-        self.ends.reset = self.ends.reset.saturating_sub(1);
         self.heard = Some(now);
     }
 }
@@ -206,7 +223,7 @@ mod tests {
                 ("bulkhead", "fuzz: started, 16 MiB"),
                 ("fuzz", "@@seed 0x12"),
                 ("fuzz", "@@did smc=5 uart=1"),
-                ("fuzz", "x~z@@did smc=7 uart=zz hv=9 Q=1"),
+                ("fuzz", "x~z@@did smc=7 uart=zz hvc=9 hv=9 Q=1"),
                 ("bulkhead", "error: fuzz: stopped: it read from IPA 0x0"),
                 ("bulkhead", "fuzz: off"),
             ],
@@ -230,7 +247,8 @@ mod tests {
         };
         assert_eq!(watch.ends, ends);
         let done = watch.executions();
-        assert_eq!((done["smc"], done["uart"], done["hv"]), (9, 5, 9));
+        assert_eq!(done.len(), 3, "{done:?}");
+        assert_eq!((done["smc"], done["uart"], done["hvc"]), (9, 5, 9));
     }
 
     #[test]
@@ -269,9 +287,11 @@ mod tests {
         let late = start + 2 * limit;
         assert!(!watch.silent_fuzz(start, limit));
         assert!(watch.silent_fuzz(late, limit));
-        heard(&mut watch, &[("bulkhead", "fuzz: reset")]);
         watch.gave_up_on_fuzz(late);
         assert!(!watch.silent_fuzz(late, limit));
-        assert_eq!((watch.ends.silent, watch.ends.reset), (1, 0));
+        assert_eq!(watch.ends.silent, 1);
+        let busy = "fuzz: it is about to start or to stop; try again";
+        heard(&mut watch, &[("bulkhead", busy)]);
+        assert_eq!(watch.ends.silent, 0);
     }
 }

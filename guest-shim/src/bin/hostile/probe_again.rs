@@ -92,7 +92,9 @@ fn a_new_kernel_has_all_threads_for_itself(environment: &Environment) -> Outcome
     let sessions: Result<Vec<u32>, String> = (0..threads(&old))
         .map(|_| old.open(Flavour::RpcArgument, STATS))
         .collect();
-    let left: Result<Vec<Held<'_>>, String> = sessions?.iter().map(|id| wait(&old, *id)).collect();
+    let old_sessions = sessions?;
+    let left: Result<Vec<Held<'_>>, String> =
+        old_sessions.iter().map(|id| wait(&old, *id)).collect();
     let ids: Result<Vec<u64>, String> = left?.iter().map(Held::thread).collect();
     let ids = ids?;
 
@@ -116,7 +118,7 @@ fn a_new_kernel_has_all_threads_for_itself(environment: &Environment) -> Outcome
         check_eq!(reply.came.result(), result::SUCCESS, "a new call's result");
         check_eq!(reply.came.parameter(0), [7, 0, 0], "the time");
     }
-    for session in sessions {
+    for session in sessions.into_iter().chain(old_sessions) {
         new.close(Flavour::RpcArgument, session)?;
     }
     remove(&new)

@@ -164,7 +164,6 @@ fn a_session_that_is_being_closed_is_not_known(environment: &Environment) -> Out
         Returned::Rpc(RpcFunction::ForeignInterrupt),
         "a CLOSE while the session is in use"
     );
-    is_not_known(&client, session)?;
     let mut supplicant = Supplicant::new(false, [7, 0]);
     invoked.serve(&mut supplicant)?;
     let reply = invoked.reply()?;
