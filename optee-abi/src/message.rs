@@ -248,6 +248,17 @@ impl Message {
         self.header.command
     }
 
+    /// `func`, the command of a trusted application.
+    #[must_use]
+    pub fn function(&self) -> u32 {
+        self.header.function
+    }
+
+    /// Sets `func`.
+    pub fn set_function(&mut self, function: u32) {
+        self.header.function = function;
+    }
+
     /// `session`
     #[must_use]
     pub fn session(&self) -> u32 {

@@ -15,7 +15,8 @@
 //! * it lies nowhere behind the piece that ends last, for behind that all is free;
 //! * where it did not fit into a gap, each gap before it is smaller than it is, and there are no more gaps than pieces.
 //!
-//! Both only grow with pieces that are counted although OP-TEE has let go of them.
+//! Both only grow with pieces that are counted although OP-TEE has let go of them. A buffer that several calls refer to is
+//! mapped once, and stays where the first of them had it placed.
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -71,15 +72,6 @@ impl Mapping {
     }
 }
 
-impl From<u64> for Mapping {
-    /// One piece of `pages` pages.
-    fn from(pages: u64) -> Self {
-        let mut mapping = Self::default();
-        mapping.add(pages);
-        mapping
-    }
-}
-
 /// What a mapping holds of the window, to be given back when OP-TEE has let go of it.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
@@ -105,6 +97,8 @@ struct State {
 #[derive(Clone, Copy, Debug)]
 struct Placed {
     mapping: Mapping,
+    /// It is for a call, whose buffers others may refer to.
+    of_call: bool,
     /// It ends no farther up than this, in pages.
     end: u64,
 }
@@ -128,17 +122,33 @@ impl CoreWindow {
         })
     }
 
-    /// Sets room apart for a mapping. `None` where it might end behind the window.
-    pub(super) fn take(&self, mapping: Mapping) -> Option<Share> {
+    /// Sets room apart for the buffers of a call. `None` where they might end behind the window.
+    pub(super) fn take_for_call(&self, mapping: Mapping) -> Option<Share> {
+        self.take(mapping, true)
+    }
+
+    /// Sets room apart for memory that the guest provides for an RPC. `None` where it might end behind the window.
+    pub(super) fn take_for_rpc(&self, pages: u64) -> Option<Share> {
+        let mut mapping = Mapping::default();
+        mapping.add(pages);
+        self.take(mapping, false)
+    }
+
+    fn take(&self, mapping: Mapping, of_call: bool) -> Option<Share> {
         let mut state = self.state.lock();
         let (mut pages, mut pieces) = (0, mapping.pieces.saturating_sub(1));
         // Small pieces lie below.
         let small_end = state.small_pieces + state.most;
         let mut top = small_end;
+        // A buffer of the call may be one of another call already.
+        let mut already = 0;
         for placed in state.shares.iter().flatten() {
             pages += placed.mapping.pages;
             pieces += placed.mapping.pieces;
             top = top.max(placed.end);
+            if of_call && placed.of_call {
+                already = already.max(placed.end);
+            }
         }
         let total = pages
             .checked_add(mapping.pages)
@@ -151,7 +161,8 @@ impl CoreWindow {
         let end = top
             .saturating_add(mapping.pages)
             .min(from_start)
-            .min(from_small_end);
+            .min(from_small_end)
+            .max(already);
         let kept = match mapping.largest {
             ..=FILE_PAGES => 0,
             _ => state.kept_for_files,
@@ -161,7 +172,11 @@ impl CoreWindow {
         }
         let free = state.shares.iter().position(Option::is_none)?;
         if let Some(share) = state.shares.get_mut(free) {
-            *share = Some(Placed { mapping, end });
+            *share = Some(Placed {
+                mapping,
+                of_call,
+                end,
+            });
         }
         state.most = state.most.max(total);
         self.settled.store(false, Ordering::Relaxed);

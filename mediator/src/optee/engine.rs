@@ -211,8 +211,9 @@ where
     /// Takes note of the session that the guest's message opened or closed, according to the reply.
     pub(super) fn note_session(&self, call: &mut Call, status: u32) {
         let done = status == status::OK && call.request.result() == result::SUCCESS;
+        let unknown = status == status::OK && call.request.result() == result::ITEM_NOT_FOUND;
         if let Some(closing) = call.closing.take() {
-            match done {
+            match done || unknown {
                 true => self.sessions.closed(closing),
                 false => self.sessions.not_closed(closing),
             }

@@ -185,7 +185,7 @@ where
             Err(result) => return self.fail(call, result),
         };
         if !loaded && !mapping.is_empty() {
-            call.core_share = self.window.take(mapping);
+            call.core_share = self.window.take_for_call(mapping);
             if call.core_share.is_none() {
                 return self.fail(call, result::OUT_OF_MEMORY);
             }
@@ -405,7 +405,7 @@ where
             })?;
         self.ports.memory.pin(pages);
         if purpose == Purpose::RpcAlloc {
-            match self.window.take(pages.into()) {
+            match self.window.take_for_rpc(pages) {
                 Some(share) => self.buffers.keep_share(handle, share),
                 None => {
                     self.forget(handle);

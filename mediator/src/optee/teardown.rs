@@ -11,7 +11,7 @@ use alloc::boxed::Box;
 use optee_abi::message::{Direction, Message, Parameter, command, uuid_words};
 use optee_abi::result;
 use optee_abi::rpc;
-use optee_abi::smc::{self, Returned, RpcFunction};
+use optee_abi::smc::{self, Returned, RpcFunction, status};
 
 use super::applications::{Applications, Charge};
 use super::call::{Call, Paused, Stage, Waiting};
@@ -47,7 +47,7 @@ enum Step {
     Over,
     /// It asks for something.
     Asks,
-    /// It asks to wait until another one wakes it up.
+    /// It waits for another one: to be woken up by it, or for its thread.
     Waits,
     /// It asks for something that OP-TEE has to get, and nobody is there to give.
     Stuck,
@@ -85,8 +85,8 @@ where
             if started == Some(Step::Interrupted) {
                 return WindUp::Interrupted;
             }
-            let mut goes_on = started.is_some();
-            let mut waits = false;
+            let mut goes_on = matches!(started, Some(Step::Over | Step::Asks));
+            let mut waits = matches!(started, Some(Step::Waits));
             // One may wait for what another one holds, so all of them get their turns.
             for _ in 0..self.slots.count() {
                 let index = teardown.turn;
@@ -106,7 +106,7 @@ where
                     }
                 }
             }
-            if started == Some(Step::Over) {
+            if matches!(started, Some(Step::Over | Step::Waits)) {
                 teardown.place = 0;
             }
             // What they wait for may have come in this round. Where nothing comes in two, nothing does.
@@ -240,6 +240,10 @@ where
             let registers = self.yielding(entry.function, entry.a1_a2, entry.a3);
             let [a0, _, _, thread, ..] = self.ports.world.smc(registers);
             match Returned::from_a0(a0 as u32) {
+                Returned::Done(status::ETHREAD_LIMIT) => {
+                    self.over(call);
+                    return Step::Waits;
+                }
                 Returned::Done(status) => {
                     if call.stage == Stage::Message {
                         self.read_reply(&mut call, 0);

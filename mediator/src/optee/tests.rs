@@ -2,6 +2,7 @@
 
 mod access;
 mod another_kernel;
+mod attack;
 mod buffers;
 mod creation;
 mod fake;

@@ -100,7 +100,7 @@ fn play(steps: &[Step]) -> u64 {
             Step::Map(thread, pages) => {
                 let thread = &mut threads[thread];
                 if thread.message.is_some()
-                    && let Some(share) = window.take(pages.into())
+                    && let Some(share) = window.take_for_rpc(pages)
                 {
                     thread.pieces.push((share, reality.map(pages)));
                 }
@@ -223,10 +223,10 @@ fn trusted_applications_of_usual_sizes_always_fit() {
     // Two threads load one application after the other, never both idle.
     for pages in [9_u64, 30, 93, 108, 140] {
         let window = CoreWindow::new(THREADS).unwrap();
-        let mut held = window.take(pages.into()).unwrap();
+        let mut held = window.take_for_rpc(pages).unwrap();
         for _ in 0..100 {
-            let block = window.take(2.into()).unwrap();
-            let next = window.take(pages.into()).expect("there is room");
+            let block = window.take_for_rpc(2).unwrap();
+            let next = window.take_for_rpc(pages).expect("there is room");
             window.give_back(held);
             window.give_back(block);
             held = next;
@@ -238,8 +238,8 @@ fn trusted_applications_of_usual_sizes_always_fit() {
 fn a_large_one_fits_beside_another_and_always_alone() {
     let window = CoreWindow::new(THREADS).unwrap();
     for _ in 0..10 {
-        let one = window.take(284.into()).unwrap();
-        let other = window.take(284.into()).unwrap();
+        let one = window.take_for_rpc(284).unwrap();
+        let other = window.take_for_rpc(284).unwrap();
         window.give_back(one);
         window.give_back(other);
         window.call_ends(|| true);
@@ -251,13 +251,13 @@ fn all_of_it_comes_back() {
     let window = CoreWindow::new(THREADS).unwrap();
     let room = WINDOW_PAGES - small_pieces(THREADS) - kept_for_files(THREADS);
     for _ in 0..3 {
-        assert_eq!(window.take((room + 1).into()), None);
-        assert_eq!(window.take(u64::MAX.into()), None);
-        let all = window.take(room.into()).unwrap();
+        assert_eq!(window.take_for_rpc(room + 1), None);
+        assert_eq!(window.take_for_rpc(u64::MAX), None);
+        let all = window.take_for_rpc(room).unwrap();
         assert_eq!(window.pages(), room);
-        assert_eq!(window.take(3.into()), None);
+        assert_eq!(window.take_for_rpc(3), None);
         let files: Vec<_> = (0..THREADS)
-            .map(|_| window.take(2.into()).unwrap())
+            .map(|_| window.take_for_rpc(2).unwrap())
             .collect();
         files.into_iter().for_each(|file| window.give_back(file));
         window.give_back(all);
@@ -266,8 +266,8 @@ fn all_of_it_comes_back() {
     let mut four = Mapping::default();
     assert!(four.is_empty());
     (0..4).for_each(|_| four.add(room / 4));
-    let four = window.take(four).unwrap();
+    let four = window.take_for_call(four).unwrap();
     window.give_back(four);
-    let shares: Vec<_> = core::iter::from_fn(|| window.take(1.into())).collect();
+    let shares: Vec<_> = core::iter::from_fn(|| window.take_for_rpc(1)).collect();
     assert_eq!(shares.len(), 6 * THREADS);
 }

@@ -2,6 +2,7 @@
 
 mod guest;
 mod machine;
+pub mod model;
 mod optee;
 
 pub use guest::*;

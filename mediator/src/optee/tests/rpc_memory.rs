@@ -254,9 +254,9 @@ fn memory_waits_for_room_that_another_call_has() {
         let other = send(&world, &guest, &invoke(&[]));
         assert!(is_rpc(&other, RpcFunction::ForeignInterrupt));
         // What it has came one after the other and lies high up.
-        let [first, second] = [(); 2].map(|()| guest.window.take(284.into()).unwrap());
+        let [first, second] = [(); 2].map(|()| guest.window.take_for_rpc(284).unwrap());
         guest.window.give_back(first);
-        let third = guest.window.take(284.into()).unwrap();
+        let third = guest.window.take_for_rpc(284).unwrap();
         guest.window.give_back(second);
 
         let size = 200 * 4096;

@@ -160,7 +160,7 @@ impl World {
     pub fn message_count(&self) -> usize {
         self.optee().messages.len()
     }
-    fn message_at(&self, pa: u64) -> (Message, usize) {
+    pub fn message_at(&self, pa: u64) -> (Message, usize) {
         let mut message = Message::default();
         self.physical_read(pa, message.bytes_mut(0));
         let count = message
@@ -171,7 +171,7 @@ impl World {
     }
 
     /// Follows a list of pages as OP-TEE does (`msg_param_extract_pages`).
-    fn follow(&self, address: u64, size: u64) -> SharedMemory {
+    pub fn follow(&self, address: u64, size: u64) -> SharedMemory {
         let offset = address & 0xfff;
         let count = pagelist::pages_spanned(offset, size).unwrap();
         let mut list = address & !0xfff;
