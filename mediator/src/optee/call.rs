@@ -196,6 +196,12 @@ impl Call {
         }
     }
 
+    /// Whether OP-TEE was at work for the call, which is parked, on the guest's behalf, when an interrupt came.
+    pub(super) fn computes(&self) -> bool {
+        let own = self.closing.is_some() || self.finds_out;
+        self.waiting == Waiting::Interrupt && !own
+    }
+
     /// Whether a thread of OP-TEE is suspended for the call, which is parked.
     pub(super) fn is_in_optee(&self) -> bool {
         match self.waiting {

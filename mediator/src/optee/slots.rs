@@ -141,14 +141,21 @@ impl Slots {
             .map(|parked| parked.call)
     }
 
-    /// Takes the call that is parked in the slot at `index`, if one is and `which` it is.
-    pub(super) fn take_parked(&self, index: usize, which: Parkings) -> Option<Box<Call>> {
+    /// Takes the call that is parked in the slot at `index`, if one is and `is` holds for it.
+    pub(super) fn take_parked_if(
+        &self,
+        index: usize,
+        is: impl FnOnce(&Call) -> bool,
+    ) -> Option<Box<Call>> {
         let mut slot = self.slots.get(index)?.lock();
-        let parked = slot.take_if(|parked| match parked.state {
-            State::Free => false,
-            State::Waiting(_) => which == Parkings::All,
-            State::Orphan => true,
-        })?;
+        let parked = slot.take_if(|parked| parked.state != State::Free && is(&parked.call))?;
+        Some(parked.call)
+    }
+
+    /// Takes the call that is parked in the slot at `index`, if it is one of a kernel that is gone.
+    pub(super) fn take_orphan(&self, index: usize) -> Option<Box<Call>> {
+        let mut slot = self.slots.get(index)?.lock();
+        let parked = slot.take_if(|parked| parked.state == State::Orphan)?;
         Some(parked.call)
     }
 
@@ -215,14 +222,6 @@ impl Slots {
     }
 }
 
-/// Which of the parked calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Parkings {
-    All,
-    /// Those of a kernel that is gone.
-    Orphans,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,10 +269,10 @@ mod tests {
         assert_eq!(slots.in_flight(), 4);
         let id = slots.park(news.into_iter().next().unwrap());
         for index in 0..4 {
-            if let Some(orphan) = slots.take_parked(index, Parkings::Orphans) {
+            if let Some(orphan) = slots.take_orphan(index) {
                 // OP-TEE asks for something more.
                 slots.park(orphan);
-                let orphan = slots.take_parked(index, Parkings::Orphans).unwrap();
+                let orphan = slots.take_orphan(index).unwrap();
                 slots.release(orphan);
             }
         }

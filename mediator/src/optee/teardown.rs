@@ -21,7 +21,6 @@ use super::list::Purpose;
 use super::partition::Partition;
 use super::rpc::rpc_slot;
 use super::sessions::{Closing, Idle};
-use super::slots::Parkings;
 use crate::WindUp;
 use crate::access::Uuid;
 use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
@@ -87,22 +86,29 @@ where
             }
             let mut goes_on = matches!(started, Some(Step::Over | Step::Asks));
             let mut waits = matches!(started, Some(Step::Waits));
-            // One may wait for what another one holds, so all of them get their turns.
-            for _ in 0..self.slots.count() {
-                let index = teardown.turn;
-                teardown.turn = (index + 1) % self.slots.count();
-                let Some(call) = self.slots.take_parked(index, Parkings::All) else {
-                    continue;
-                };
-                match self.see_through(call) {
-                    Step::Interrupted => return WindUp::Interrupted,
-                    Step::Asks => goes_on = true,
-                    Step::Waits => waits = true,
-                    Step::Stuck => {}
-                    Step::Over => {
-                        // It may have used a session, or opened one.
-                        teardown.place = 0;
-                        goes_on = true;
+            // One may wait for what another one holds, so all of them get their turns; but one that computes, for as long as
+            // it likes, only where nothing else goes on.
+            for computes in [false, true] {
+                if computes && goes_on {
+                    break;
+                }
+                for _ in 0..self.slots.count() {
+                    let index = teardown.turn;
+                    teardown.turn = (index + 1) % self.slots.count();
+                    let is_next = |call: &Call| call.computes() == computes;
+                    let Some(call) = self.slots.take_parked_if(index, is_next) else {
+                        continue;
+                    };
+                    match self.see_through(call) {
+                        Step::Interrupted => return WindUp::Interrupted,
+                        Step::Asks => goes_on = true,
+                        Step::Waits => waits = true,
+                        Step::Stuck => {}
+                        Step::Over => {
+                            // It may have used a session, or opened one.
+                            teardown.place = 0;
+                            goes_on = true;
+                        }
                     }
                 }
             }
@@ -138,7 +144,7 @@ where
     pub(super) fn see_orphans_through(&self) -> bool {
         let mut notified = false;
         for index in 0..self.slots.count() {
-            let Some(call) = self.slots.take_parked(index, Parkings::Orphans) else {
+            let Some(call) = self.slots.take_orphan(index) else {
                 continue;
             };
             // A call of the new kernel may be what is to be woken up.

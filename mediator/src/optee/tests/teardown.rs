@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use optee_abi::message::{Direction, Message, Parameter, command};
 use optee_abi::result;
 use optee_abi::rpc;
-use optee_abi::smc::{RpcFunction, status};
+use optee_abi::smc::{self, RpcFunction, status};
 
 use super::fake::{
     ARG, Act, BUFFER, Guest, LIST, READY, SESSION, TICKS_PER_SECOND, World, assert_nothing_left,
@@ -236,7 +236,13 @@ fn what_takes_too_long_is_left_and_all_else_is_closed() {
     let registers = send(&world, &guest, &invoke(&[]));
     assert!(is_rpc(&registers, RpcFunction::ForeignInterrupt));
     let left = WindUp::Done { left: 2, lost: 0 };
+    world.optee().calls.clear();
     assert_eq!(wind_up_in_turns(&world, &guest), left);
+    let opens_or_closes = |call: &[u64; 8]| call[0] == u64::from(smc::CALL_WITH_REGD_ARG);
+    assert!(
+        world.optee().calls.iter().take(20).all(opens_or_closes),
+        "the call has its turn when all else is done"
+    );
     assert_eq!(
         world.optee().sessions.len(),
         1,
