@@ -30,7 +30,7 @@ pub fn create(
     match description.tee {
         TeeChoice::None => Ok(None),
         #[cfg(feature = "optee")]
-        TeeChoice::Optee => optee::create(vmid, description, ram, lost).map(Some),
+        TeeChoice::Optee => optee::create(vmid, description, ram, lost),
         #[cfg(not(feature = "optee"))]
         TeeChoice::Optee => {
             let _ = (vmid, ram, lost);
@@ -51,7 +51,7 @@ mod optee {
     use crate::entropy;
     use alloc::format;
     use core::num::NonZeroU32;
-    use mediator::optee::{ClientId, Guest, HashSecret, IDENTIFIERS, Limits, Optee};
+    use mediator::optee::{ClientId, CreateError, Guest, HashSecret, IDENTIFIERS, Limits, Optee};
     use mediator::ports::{Cpu, Ports};
     use spin::Once;
 
@@ -114,7 +114,7 @@ mod optee {
         description: &VmDescription,
         ram: &'static GuestRam,
         lost: u32,
-    ) -> Result<Arc<dyn Tee>, String> {
+    ) -> Result<Option<Arc<dyn Tee>>, String> {
         let optee = OPTEE
             .get()
             .ok_or_else(|| String::from("there is no OP-TEE"))?;
@@ -149,9 +149,14 @@ mod optee {
         };
         // Nobody could take an interrupt now: the VM's vCPUs do not run yet.
         let _held_back = InterruptsHeldBack::begin();
-        let partition = optee
-            .create_partition(guest, ports)
-            .map_err(|error| format!("{error}"))?;
-        Ok(Arc::new(partition))
+        match optee.create_partition(guest, ports) {
+            Ok(partition) => Ok(Some(Arc::new(partition))),
+            // It is the VM's own doing, which may go on without.
+            Err(error @ CreateError::IdentifiersLost { .. }) => {
+                log::error!("{}: no OP-TEE in this life: {error}", description.name);
+                Ok(None)
+            }
+            Err(error) => Err(format!("{error}")),
+        }
     }
 }

@@ -10,7 +10,10 @@
 //! * `call` is what the mediator remembers of a call between two of its returns to the guest.
 //!
 //! `buffers` knows the shared buffers, `pool` the pages for translated lists, `place` where in guest memory a message
-//! lies; `renewal` keeps OP-TEE's way to the messages short; `ending` sees through what a guest leaves, among it its `sessions`.
+//! lies; `renewal` keeps OP-TEE's way to the messages short; `teardown` sees through what a guest leaves. What OP-TEE has for all
+//! guests is kept count of: `sessions` knows which of its numbers are the guest's, `applications` how many identifiers it takes, and
+//! `core_window` how far up its mappings may lie. `index` finds what a guest numbers as it likes, in a bounded number of steps.
+//!
 //! No lock is held while OP-TEE runs, and nothing is allocated after a partition was created.
 
 mod applications;
