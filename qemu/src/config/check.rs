@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::file::{File, GuestTable, LimitsTable, MachineTable};
+use super::file::{File, GuestTable, MachineTable};
+use super::limits;
 use super::optee;
 use super::payload;
 use super::{
-    ConfigError, Description, Guest, Limits, Machine, Mediator, Overrides, Refusals, Size, Tee,
-    Work,
+    ConfigError, Description, Guest, Machine, Mediator, Overrides, Refusals, Size, Tee, Work,
 };
 use super::{smc, tas};
 use crate::kernel_image::KernelImage;
@@ -72,6 +72,7 @@ pub(super) fn check(
     };
     apply(refuse, &mut description, overrides)?;
     optee::check_room(refuse, &description)?;
+    limits::check_identifiers(refuse, &description)?;
     placement::check_guest_memory(&description, 0)?;
     Ok(description)
 }
@@ -245,7 +246,7 @@ fn guest(
         check_command(refuse, place("job"), command)?;
     }
     Ok(Guest {
-        limits: limits(refuse, &table.name, table.tee, &table.limits)?,
+        limits: limits::check(refuse, &table.name, table.tee, &table.limits)?,
         name: table.name,
         memory: table.memory,
         vcpu_cpus,
@@ -338,47 +339,6 @@ fn command_line(refuse: Refusals<'_>, table: &GuestTable) -> Result<String, Conf
         ));
     }
     Ok(line)
-}
-
-/// What one shared buffer, and all of them, may have where a description says nothing: the hypervisor's limits
-/// (`Limits::default`, `mediator/src/optee/limits.rs`).
-const SHM_BUFFER_MAX: Size = Size::mib(64);
-const SHM_TOTAL_MAX: Size = Size::mib(256);
-
-fn limits(
-    refuse: Refusals<'_>,
-    name: &str,
-    tee: Tee,
-    table: &LimitsTable,
-) -> Result<Limits, ConfigError> {
-    let place = |field: &str| format!("guest {name}: limits.{field}");
-    // Who allows less in all allows no more to one.
-    let below = |total: &Size| *total < SHM_BUFFER_MAX;
-    let limits = Limits {
-        shm_buffer_max: table.shm_buffer_max.or(table.shm_total_max.filter(below)),
-        shm_buffers_max: table.shm_buffers_max,
-        shm_total_max: table.shm_total_max,
-        tee_calls_per_second: table.tee_calls_per_second,
-        ta_instances_max: table.ta_instances_max,
-    };
-    if tee == Tee::None && limits != Limits::default() {
-        return Err(refuse.at(
-            format!("guest {name}: limits"),
-            "a guest with tee = \"none\" has no TEE to use up",
-            "Leave out the limits, or write tee = \"optee\".",
-        ));
-    }
-    let total = limits.shm_total_max.unwrap_or(SHM_TOTAL_MAX);
-    if let Some(buffer) = limits.shm_buffer_max
-        && buffer > total
-    {
-        return Err(refuse.at(
-            place("shm-buffer-max"),
-            format!("one buffer of {buffer} is more than all buffers together, {total}"),
-            "Make shm-total-max at least as large as shm-buffer-max.",
-        ));
-    }
-    Ok(limits)
 }
 
 /// Applies `--exec` and `--overlay`.

@@ -1,6 +1,5 @@
 //! A machine description as it stands in its TOML file, before anything is checked but form.
 
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -65,6 +64,6 @@ pub(super) struct LimitsTable {
     pub(super) shm_buffer_max: Option<Size>,
     pub(super) shm_buffers_max: Option<u32>,
     pub(super) shm_total_max: Option<Size>,
-    pub(super) tee_calls_per_second: Option<NonZeroU32>,
-    pub(super) ta_instances_max: Option<NonZeroU32>,
+    pub(super) tee_calls_per_second: Option<u32>,
+    pub(super) ta_instances_max: Option<u32>,
 }

@@ -6,6 +6,7 @@
 mod check;
 mod error;
 mod file;
+mod limits;
 mod optee;
 mod payload;
 mod size;
@@ -16,13 +17,13 @@ mod tas;
 mod tests;
 
 use std::fmt;
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
 pub(crate) use error::Refusals;
+pub use limits::Limits;
 pub use size::{Size, SizeError};
 pub use smc::{IdRange, SmcPolicy};
 pub use tas::{TaAccess, Uuid};
@@ -214,21 +215,6 @@ impl Conduit {
             Self::Hvc => "hvc",
         }
     }
-}
-
-/// Limits of a guest; `None` leaves the hypervisor's own default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// The largest shared buffer.
-    pub shm_buffer_max: Option<Size>,
-    /// Shared buffers at once.
-    pub shm_buffers_max: Option<u32>,
-    /// All shared buffers together.
-    pub shm_total_max: Option<Size>,
-    /// Calls of the TEE that begin in a second.
-    pub tee_calls_per_second: Option<NonZeroU32>,
-    /// Instances of trusted applications at once.
-    pub ta_instances_max: Option<NonZeroU32>,
 }
 
 /// What the command line says about a machine, beside its description.

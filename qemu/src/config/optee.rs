@@ -62,8 +62,8 @@ pub(super) fn choose(
                 return Err(refuse.at(
                     "machine: optee",
                     format!("there is no file {}", missing.display()),
-                    "Write \"debian\", \"source\", or the path of a folder with tee-header_v2.bin, tee-pager_v2.bin \
-                     and tee-pageable_v2.bin.",
+                    "Leave it out or write \"source\" for the newest OP-TEE, \"debian\" for that of Debian's stable release, or the \
+                     path of a folder with tee-header_v2.bin, tee-pager_v2.bin and tee-pageable_v2.bin.",
                 ));
             }
             Ok(Optee::Folder(images))

@@ -521,53 +521,6 @@ fn a_command_line_that_linux_would_cut_is_refused() {
 }
 
 #[test]
-fn limits_without_a_tee_are_refused() {
-    refused(
-        parse(&guest_with(
-            "tee = \"none\"\n[guest.limits]\nshm-buffers-max = 1",
-        )),
-        "guest vm1: limits",
-        "has no TEE to use up",
-    );
-}
-
-#[test]
-fn a_guest_that_may_make_no_calls_is_refused() {
-    let fields = "[guest.limits]\ntee-calls-per-second = 0";
-    refused(parse(&guest_with(fields)), "line 5", "nonzero");
-}
-
-#[test]
-fn a_buffer_limit_above_the_total_is_refused() {
-    refused(
-        parse(&guest_with(
-            "[guest.limits]\nshm-buffer-max = \"2MiB\"\nshm-total-max = \"1MiB\"",
-        )),
-        "guest vm1: limits.shm-buffer-max",
-        "more than all buffers together",
-    );
-}
-
-#[test]
-fn a_buffer_limit_above_the_hypervisor_s_total_is_refused() {
-    refused(
-        parse(&guest_with("[guest.limits]\nshm-buffer-max = \"257MiB\"")),
-        "guest vm1: limits.shm-buffer-max",
-        "more than all buffers together, 256",
-    );
-}
-
-#[test]
-fn a_total_limits_each_buffer_too() {
-    let limits = |total| {
-        let text = guest_with(&format!("[guest.limits]\nshm-total-max = \"{total}\""));
-        parse(&text).unwrap().guests[0].limits
-    };
-    assert_eq!(limits("16MiB").shm_buffer_max, Some(Size::mib(16)));
-    assert_eq!(limits("64MiB").shm_buffer_max, None);
-}
-
-#[test]
 fn an_empty_job_is_refused() {
     refused(
         parse(&guest_with("job = \" \"")),
