@@ -39,7 +39,7 @@ fetch: setup ## download and build everything, so that later runs need no networ
 	cd workloads && cargo fetch --locked
 	cargo run --release -p qemu -- bench --fetch
 
-test: format-check lint test-host conformance test-e2e ## all of the checks below
+test: format-check lint test-host conformance test-e2e ## format-check, lint, test-host, conformance and test-e2e, one after the other
 
 format-check: setup ## check that the code is formatted
 	cargo fmt --all --check
@@ -68,10 +68,10 @@ bench: setup ## what calls to OP-TEE cost, with target and measured side by side
 	cargo run --release -p qemu -- bench
 
 drm: CONFIG = qemu/configs/drm.toml
-drm: setup ## protected streams in two guests at the same time, on an OP-TEE with AES instructions; CONFIG=FILE for another machine
+drm: setup ## protected streams in two guests at the same time; CONFIG=FILE for another machine
 	cargo run --release -p qemu -- drm --config $(CONFIG) $(ARGS)
 
-restarts: fetch ## of these, 200 restarts of a guest while another one runs xtest, reboots and panics
+restarts: fetch ## of test-e2e, the guests that start again and again: 200 restarts beside another one's xtest, reboots, panics
 	cargo test --release --no-fail-fast -p end-to-end --test restarts -- --test-threads=1
 
 clean: ## remove what was built; what was downloaded stays, in .cache
