@@ -30,8 +30,10 @@ struct Application {
     asked_for: bool,
     /// So that a session with it can be opened: it is no library.
     loaded: bool,
-    /// OP-TEE opened a session with it without doing anything that it does for others.
-    pseudo: bool,
+    /// OP-TEE read files to open a session with it: it is no pseudo-TA.
+    reads_files: bool,
+    /// A session with it was opened.
+    is_used: bool,
     sessions: u32,
     identifiers: u32,
     kept_alive: bool,
@@ -40,8 +42,13 @@ struct Application {
 }
 
 impl Application {
+    /// Whether OP-TEE opened a session with it without doing anything that it does for others.
+    fn is_pseudo(&self) -> bool {
+        self.is_used && !self.asked_for && !self.reads_files
+    }
+
     fn is_unsettled(&self) -> bool {
-        !self.settled && !self.pseudo && self.identifiers == 0
+        !self.settled && !self.is_pseudo() && self.identifiers == 0
     }
 }
 
@@ -109,7 +116,8 @@ impl Applications {
                 name,
                 asked_for: false,
                 loaded: false,
-                pseudo: false,
+                reads_files: false,
+                is_used: false,
                 sessions: 0,
                 identifiers: 0,
                 kept_alive: false,
@@ -129,10 +137,14 @@ impl Applications {
     }
 
     /// The guest wants to open a session with an application, which takes an identifier unless it is a pseudo-TA or runs.
+    /// One that runs may come to run once more: that is seen when OP-TEE has the guest load it, or, where it comes out of
+    /// secure storage, when it is too late. So there is no other try until what is too much is given back.
     pub(super) fn may_open(&mut self, name: Option<Uuid>) -> Result<(), NoIdentifier> {
         self.has_identifier().or_else(|none| {
+            let too_many = self.identifiers > self.identifiers_max;
             let known = name.and_then(|name| self.find(name)).ok_or(none)?;
-            let takes_none = known.pseudo || known.sessions > 0 || known.kept_alive;
+            let runs = known.sessions > 0 || known.kept_alive;
+            let takes_none = known.is_pseudo() || runs && !too_many;
             takes_none.then_some(()).ok_or(none)
         })
     }
@@ -204,19 +216,22 @@ impl Applications {
         };
         let mut given_back = 0;
         let mut found_kept = 0;
-        if application.asked_for && !charge.loads {
-            // It was running: the session is one more with the same instance.
+        // It came out of secure storage for each session, if OP-TEE never had the guest load it.
+        let is_new = charge.own && !application.asked_for;
+        let ran = (application.asked_for || application.reads_files) && !charge.loads && !is_new;
+        if ran && application.sessions == 0 && application.identifiers == 0 {
             given_back = u32::from(core::mem::take(&mut charge.own));
-            if application.sessions == 0 && application.identifiers == 0 {
-                application.kept_alive = true;
-                application.settled = true;
-                application.identifiers = 1;
-                found_kept = 1;
-            }
+            application.kept_alive = true;
+            application.settled = true;
+            application.identifiers = 1;
+            found_kept = 1;
         }
+        // Of one that ran and for which OP-TEE read files it is not known whether it is another instance, out of secure
+        // storage, or the same one that has files.
         application.sessions += 1;
         application.identifiers += u32::from(charge.own);
-        application.pseudo = !application.asked_for && !charge.own;
+        application.reads_files |= charge.own;
+        application.is_used = true;
         self.identifiers = self.identifiers - given_back + found_kept;
         charge
     }
@@ -333,13 +348,13 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_that_reads_a_file_for_a_session_is_one() {
+    fn an_instance_that_reads_a_file_for_a_session_may_be_another_one() {
         let mut applications = applications(3);
         open(&mut applications, true).unwrap();
         let mut charge = Charge::default();
         applications.note_own(&mut charge);
         let charge = applications.opened(Some(NAME), charge);
-        assert_eq!(applications.identifiers(), 1);
+        assert_eq!(applications.identifiers(), 2, "out of secure storage");
         applications.closed(Some(NAME), charge);
         assert_eq!(applications.identifiers(), 1);
     }

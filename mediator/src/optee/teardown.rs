@@ -268,7 +268,8 @@ where
                         let (page, offset) = rpc_slot(&call);
                         let shadow = &self.ports.shadow;
                         shadow.read(page, offset, call.request.bytes_mut(1));
-                        if call.finds_out {
+                        // Its answer is an error, but until OP-TEE has it, and if it never does, it has an identifier.
+                        if call.finds_out || is_about_files(call.request.command()) {
                             self.note_files(&mut call);
                         }
                         call.waiting = Waiting::Command;
@@ -314,6 +315,11 @@ where
         }
         self.optee_is_done(call);
     }
+}
+
+/// Whether OP-TEE asks for this only where it opens a session with a trusted application that it has to load.
+fn is_about_files(command: u32) -> bool {
+    matches!(command, rpc::LOAD_TA | rpc::SHM_ALLOC | rpc::RPMB | rpc::FS)
 }
 
 /// The value that a call waits for, or sends, if that is what it asks of the guest.

@@ -12,7 +12,8 @@ use optee_abi::smc::{self, RpcFunction};
 use proptest::prelude::*;
 
 use super::fake::model::{
-    ASK, KEPT_ALIVE, Model, NEVER_END, NOBODY, PSEUDO, SEVERAL, SINGLE, Secure, WORK,
+    ASK, INSTALL, KEPT_ALIVE, Model, NEVER_END, NOBODY, PSEUDO, SEVERAL, SINGLE, STORED,
+    STORED_KEPT_ALIVE, Secure, WORK,
 };
 use super::fake::{
     ARG, BUFFER, LIST, TICKS_PER_SECOND, World, description, put_list, register_message,
@@ -277,6 +278,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(SEVERAL),
         1 => Just(SINGLE),
         1 => Just(KEPT_ALIVE),
+        1 => Just(STORED),
+        1 => Just(STORED_KEPT_ALIVE),
         2 => Just(NOBODY)
     ];
     let commands = prop_oneof![
@@ -284,7 +287,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(command::CLOSE_SESSION),
         1 => Just(command::CANCEL)
     ];
-    let functions = prop_oneof![3 => Just(WORK), 2 => Just(ASK), 1 => Just(NEVER_END)];
+    let functions =
+        prop_oneof![3 => Just(WORK), 2 => Just(ASK), 1 => Just(NEVER_END), 1 => Just(INSTALL)];
     let buffers = proptest::collection::vec(1_u64..4, 0..3);
     let answers = (
         prop_oneof![4 => Just(result::SUCCESS), 1 => Just(result::GENERIC)],
@@ -347,7 +351,7 @@ proptest! {
 /// Sessions that stay open and calls that never end, life after life.
 #[test]
 fn lives_that_leave_sessions_behind_cost_their_own_guest_alone() {
-    for name in [SEVERAL, KEPT_ALIVE] {
+    for name in [SEVERAL, KEPT_ALIVE, STORED, STORED_KEPT_ALIVE] {
         let life = || {
             let open = [Step::Open(name), Step::Work(12)];
             let endless = |far| Step::About(command::INVOKE_COMMAND, far, NEVER_END, vec![]);
@@ -357,5 +361,54 @@ fn lives_that_leave_sessions_behind_cost_their_own_guest_alone() {
                 .chain([endless(0), endless(-1), Step::Restart])
         };
         play([4, 10], (0..80).flat_map(|_| life()).collect());
+    }
+}
+
+/// Applications that OP-TEE loads without a word of it to the guest, whether it had the guest load them before or not.
+#[test]
+fn applications_out_of_secure_storage_take_no_more_than_the_share() {
+    let open = |name| [Step::Open(name), Step::Work(12)];
+    let install = Step::About(command::INVOKE_COMMAND, 0, INSTALL, vec![]);
+    for name in [SEVERAL, STORED, STORED_KEPT_ALIVE] {
+        for revision in [[4, 5], [4, 10]] {
+            let first = open(name)
+                .into_iter()
+                .chain(open(PSEUDO))
+                .chain([install.clone()]);
+            let others = (0..100).flat_map(|_| open(name));
+            play(revision, first.chain(others).collect());
+        }
+    }
+}
+
+/// What never is loaded out of secure storage for a session, because it runs on, is counted in each life.
+#[test]
+fn applications_kept_alive_out_of_secure_storage_are_charged_to_the_next_life() {
+    let close = || Step::About(command::CLOSE_SESSION, 0, 0, vec![]);
+    let open = || [Step::Open(STORED_KEPT_ALIVE), Step::Work(12)];
+    let life = || {
+        open()
+            .into_iter()
+            .chain([close()])
+            .chain(open())
+            .chain([close(), Step::Restart])
+    };
+    play([4, 10], (0..80).flat_map(|_| life()).collect());
+}
+
+/// A guest that ends in the middle of opening a session, before OP-TEE came to ask for anything.
+#[test]
+fn calls_cut_off_before_they_asked_for_anything_are_counted() {
+    let life = || {
+        [
+            Step::Interrupt,
+            Step::Open(SEVERAL),
+            Step::Interrupt,
+            Step::Open(SEVERAL),
+            Step::Restart,
+        ]
+    };
+    for revision in [[4, 5], [4, 10]] {
+        play(revision, (0..80).flat_map(|_| life()).collect());
     }
 }

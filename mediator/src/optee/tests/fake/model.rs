@@ -25,6 +25,9 @@ pub const SEVERAL: [u8; 16] = [2; 16];
 pub const SINGLE: [u8; 16] = [3; 16];
 /// Loaded once, and never let go.
 pub const KEPT_ALIVE: [u8; 16] = [4; 16];
+/// The same, out of the guest's secure storage rather than of its file system.
+pub const STORED: [u8; 16] = [5; 16];
+pub const STORED_KEPT_ALIVE: [u8; 16] = [6; 16];
 /// Nobody has it.
 pub const NOBODY: [u8; 16] = [9; 16];
 
@@ -32,6 +35,8 @@ pub const NOBODY: [u8; 16] = [9; 16];
 pub const WORK: u32 = 0;
 pub const ASK: u32 = 1;
 pub const NEVER_END: u32 = 2;
+/// Has the pseudo-TA put [`SEVERAL`] into secure storage, out of which it is loaded from then on (`secstor_ta_mgmt`).
+pub const INSTALL: u32 = 3;
 
 /// `MAX_XLAT_TABLES`, and those of them that are in use before anything is mapped, at worst.
 const TABLES: usize = 11;
@@ -65,6 +70,7 @@ struct Instance {
     buffers: BTreeMap<u64, (u64, u32)>,
     tables: BTreeSet<u64>,
     heap: u64,
+    installed: bool,
     /// The guest is gone: answers are the mediator's own.
     gone: bool,
 }
@@ -400,7 +406,7 @@ impl Secure {
         let runs = instance.instances.iter().position(|running| {
             running
                 .as_ref()
-                .is_some_and(|it| it.name == name && (name == SINGLE || name == KEPT_ALIVE))
+                .is_some_and(|it| it.name == name && name != SEVERAL && name != STORED)
         });
         let context = match (name, runs) {
             (PSEUDO, _) => Context::Pseudo,
@@ -444,6 +450,8 @@ impl Secure {
         }
         let name = thread.message.application().unwrap_or_default();
         let [first, second] = uuid_words(name);
+        let is_stored =
+            name == STORED || name == STORED_KEPT_ALIVE || name == SEVERAL && instance.installed;
         let mut provided = || {
             let parameter = answer.parameter(0).ok().filter(|_| !refused)?;
             let (cookie, pages) = instance.register(machine, &parameter)?;
@@ -463,6 +471,10 @@ impl Secure {
                     None => self.end_opening(instance, thread, result::OUT_OF_MEMORY),
                 }
             }
+            Stage::File if is_stored => match refused {
+                true => self.end_opening(instance, thread, result::ITEM_NOT_FOUND),
+                false => self.run(instance, thread, name),
+            },
             Stage::File => {
                 thread.stage = Stage::Size;
                 let none = Parameter::null(Direction::Output, 0);
@@ -494,19 +506,22 @@ impl Secure {
             Stage::Load if refused || name == NOBODY => {
                 self.end_opening(instance, thread, result::ITEM_NOT_FOUND)
             }
-            Stage::Load => {
-                let place = instance.instances.len();
-                instance
-                    .instances
-                    .push(Some(TrustedApplication { name, sessions: 1 }));
-                if let Some(session) = instance.sessions.get_mut(&thread.session) {
-                    session.context = Context::Instance(place);
-                }
-                self.free_memory(instance, thread)
-            }
+            Stage::Load => self.run(instance, thread, name),
             Stage::FreeMemory | Stage::FreeFile => self.free_memory(instance, thread),
             other => unreachable!("{other:?}"),
         }
+    }
+
+    /// The application is loaded.
+    fn run(&mut self, instance: &mut Instance, thread: &mut Thread, name: [u8; 16]) -> Next {
+        let place = instance.instances.len();
+        instance
+            .instances
+            .push(Some(TrustedApplication { name, sessions: 1 }));
+        if let Some(session) = instance.sessions.get_mut(&thread.session) {
+            session.context = Context::Instance(place);
+        }
+        self.free_memory(instance, thread)
     }
 
     fn end_opening(&mut self, instance: &mut Instance, thread: &mut Thread, result: u32) -> Next {
@@ -544,7 +559,8 @@ impl Secure {
             Context::Pseudo | Context::Instance(_) => {}
         }
         session.users += 1;
-        if session.context == Context::Pseudo {
+        let is_pseudo = session.context == Context::Pseudo;
+        if is_pseudo {
             for index in 0..thread.count {
                 if let Ok(Parameter::Registered { reference, .. }) = thread.message.parameter(index)
                 {
@@ -562,7 +578,8 @@ impl Secure {
                 thread.stage = Stage::Never;
                 Next::Interrupt
             }
-            _ => {
+            function => {
+                instance.installed |= function == INSTALL && is_pseudo;
                 if let Some(session) = instance.sessions.get_mut(&thread.session) {
                     session.users -= 1;
                 }
@@ -587,7 +604,8 @@ impl Secure {
             && let Some(running) = &mut instance.instances[place]
         {
             running.sessions -= 1;
-            if running.sessions == 0 && running.name != KEPT_ALIVE {
+            let kept_alive = [KEPT_ALIVE, STORED_KEPT_ALIVE].contains(&running.name);
+            if running.sessions == 0 && !kept_alive {
                 instance.instances[place] = None;
                 self.identifiers += 1;
             }
