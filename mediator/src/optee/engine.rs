@@ -12,6 +12,7 @@ use optee_abi::result;
 use optee_abi::smc::{self, Returned, RpcFunction, status};
 
 use super::applications::Charge;
+use super::buffers::Handle;
 use super::call::{Argument, Call, Paused, Stage, Waiting};
 use super::entry::{message_of, slot, unregister_message};
 use super::list::{Progress, Purpose, TranslateError};
@@ -182,11 +183,7 @@ where
             }
             _ => {}
         }
-        // OP-TEE has gone on since it was given lists or was told that a buffer is free, other than to an interrupt.
-        self.pool.give_back(&mut call.lists);
-        if let Some(handle) = call.forgetting.take() {
-            self.forget(handle);
-        }
+        self.went_on(call);
         match returned {
             Returned::Rpc(function) => {
                 call.thread = thread;
@@ -198,6 +195,14 @@ where
                 }
             }
             Returned::Done(status) => self.returned(call, status),
+        }
+    }
+
+    /// OP-TEE has gone on since it was given lists or was told that a buffer is free, other than to an interrupt.
+    pub(super) fn went_on(&self, call: &mut Call) {
+        self.pool.give_back(&mut call.lists);
+        if let Some(handle) = call.forgetting.take() {
+            self.forget(handle);
         }
     }
 
@@ -226,6 +231,39 @@ where
         }
     }
 
+    /// Takes note of which buffers OP-TEE knows, according to whether it has `done` what it was last sent.
+    pub(super) fn note_buffers(&self, call: &mut Call, done: bool) {
+        match (call.stage, call.message.command()) {
+            (Stage::Replace(handle), _) if done => self.forget(handle),
+            (Stage::Replace(handle), _) => self.buffers.keep(handle),
+            (Stage::Share(index), _) => {
+                if done && let Some(handle) = call.handles[index] {
+                    call.shared |= 1 << index;
+                    self.buffers.commit(handle);
+                } else if let Some(handle) = call.handles[index].take() {
+                    self.forget(handle);
+                }
+            }
+            // Memory that OP-TEE does not let go of stays pinned until the partition ends.
+            (Stage::Unshare(index), _) => {
+                if done && let Some(handle) = call.handles[index].take() {
+                    self.forget(handle);
+                }
+            }
+            (Stage::Message, command::REGISTER_SHM) => match call.handles[0] {
+                Some(handle) if done => self.buffers.commit(handle),
+                Some(handle) => self.forget(handle),
+                None => {}
+            },
+            (Stage::Message, command::UNREGISTER_SHM) => match call.handles[0] {
+                Some(handle) if done => self.forget(handle),
+                Some(handle) => self.buffers.keep(handle),
+                None => {}
+            },
+            (Stage::Renew(_) | Stage::Retire | Stage::Message, _) => {}
+        }
+    }
+
     /// OP-TEE is done with what it was last sent.
     fn returned(&self, call: &mut Call, status: u32) -> Flow {
         let stage = call.stage;
@@ -236,50 +274,26 @@ where
         };
         self.read_reply(call, count);
         let done = status == status::OK && call.request.result() == result::SUCCESS;
+        self.note_buffers(call, done);
         match stage {
             Stage::Renew(known) => self.renewed(call, known, done),
             Stage::Retire => self.dispatch(call),
-            Stage::Replace(handle) if done => {
-                self.forget(handle);
+            Stage::Replace(_) if done => {
                 call.stage = Stage::Message;
                 self.register(call)
             }
-            Stage::Replace(handle) => {
-                self.buffers.keep(handle);
-                self.fail(call, result::BAD_PARAMETERS)
-            }
-            Stage::Share(index) => {
-                let Some(handle) = call.handles[index] else {
-                    return self.fail(call, result::GENERIC);
-                };
-                if done {
-                    self.buffers.commit(handle);
-                    return self.shared(call, index, handle);
-                }
-                call.handles[index] = None;
-                self.forget(handle);
-                self.fail(call, result::OUT_OF_MEMORY)
-            }
+            Stage::Replace(_) => self.fail(call, result::BAD_PARAMETERS),
+            Stage::Share(index) => match call.handles[index] {
+                Some(handle) => self.shared(call, index, handle),
+                None => self.fail(call, result::OUT_OF_MEMORY),
+            },
             Stage::Message => {
                 call.status = status;
                 self.note_session(call, status);
-                match (call.message.command(), call.handles[0]) {
-                    (command::REGISTER_SHM, Some(handle)) if done => self.buffers.commit(handle),
-                    (command::REGISTER_SHM, Some(handle)) => self.forget(handle),
-                    (command::UNREGISTER_SHM, Some(handle)) if done => self.forget(handle),
-                    (command::UNREGISTER_SHM, Some(handle)) => self.buffers.keep(handle),
-                    _ => {}
-                }
                 take_results(call);
                 self.settle(call)
             }
-            Stage::Unshare(index) => {
-                // Memory that OP-TEE does not let go of stays pinned until the partition ends.
-                if done && let Some(handle) = call.handles[index].take() {
-                    self.forget(handle);
-                }
-                self.settle(call)
-            }
+            Stage::Unshare(_) => self.settle(call),
         }
     }
 
@@ -306,14 +320,8 @@ where
 
     /// Takes temporary memory back from OP-TEE that it still knows, then ends the call.
     fn settle(&self, call: &mut Call) -> Flow {
-        while call.shared != 0 {
-            let index = call.shared.trailing_zeros() as usize;
-            call.shared &= call.shared - 1;
-            if let Some(handle) = call.handles[index] {
-                call.stage = Stage::Unshare(index);
-                let message = unregister_message(handle);
-                return self.send(call, &message, 1);
-            }
+        if let Some(handle) = self.next_to_unshare(call) {
+            return self.send(call, &unregister_message(handle), 1);
         }
         if call.status == status::OK {
             let bytes = call.message.bytes(call.back.count());
@@ -323,6 +331,19 @@ where
             }
         }
         self.complete(call)
+    }
+
+    /// The next temporary memory that OP-TEE still knows, for the call to take it back.
+    pub(super) fn next_to_unshare(&self, call: &mut Call) -> Option<Handle> {
+        while call.shared != 0 {
+            let index = call.shared.trailing_zeros() as usize;
+            call.shared &= call.shared - 1;
+            if let Some(handle) = call.handles[index] {
+                call.stage = Stage::Unshare(index);
+                return Some(handle);
+            }
+        }
+        None
     }
 
     /// OP-TEE is done with the call: it has nothing mapped for it any more, and the session may be closed.

@@ -288,7 +288,6 @@ where
         else {
             return self.fail(call, result::GENERIC);
         };
-        call.shared |= 1 << index;
         let buffer = Parameter::Registered {
             direction,
             offset: 0,

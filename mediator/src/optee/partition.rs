@@ -12,6 +12,7 @@ use optee_abi::{message::Direction, result};
 use spin::Mutex;
 
 use super::buffers::{Buffers, Handle};
+use super::call::{Paused, Waiting};
 use super::core_window::{CoreWindow, WINDOW_PAGES};
 use super::entry::{message_of, unregister_message};
 use super::error::NoHeap;
@@ -463,7 +464,12 @@ where
     fn exchange_capabilities(&self, registers: &mut CallRegisters) {
         self.slots.orphan_parked(|call| {
             let stays = call.is_in_optee();
+            call.cached = None;
             if !stays {
+                if let Waiting::Pause(Paused::Enter(_)) = call.waiting {
+                    // OP-TEE never got what the call last had for it.
+                    self.note_buffers(call, false);
+                }
                 self.let_go_of(call);
             }
             stays

@@ -158,7 +158,7 @@ where
 
     /// Makes the guest's version of the command to free memory that OP-TEE had asked for. The guest may use the cookie
     /// anew at once; the pages stay pinned until OP-TEE has gone on.
-    fn request_to_free(&self, call: &mut Call) -> Result<(), u32> {
+    pub(super) fn request_to_free(&self, call: &mut Call) -> Result<(), u32> {
         let Ok(Parameter::Value {
             direction: Direction::Input,
             meta: false,

@@ -16,7 +16,7 @@ use optee_abi::smc::{self, Returned, RpcFunction, status};
 use super::applications::{Applications, Charge};
 use super::call::{Call, Paused, Stage, Waiting};
 use super::engine::{Entry, Flow};
-use super::entry::message_of;
+use super::entry::{message_of, unregister_message};
 use super::list::Purpose;
 use super::partition::Partition;
 use super::rpc::rpc_slot;
@@ -251,11 +251,20 @@ where
                     return Step::Waits;
                 }
                 Returned::Done(status) => {
+                    self.went_on(&mut call);
+                    self.read_reply(&mut call, 0);
+                    let done = status == status::OK && call.request.result() == result::SUCCESS;
+                    self.note_buffers(&mut call, done);
                     if call.stage == Stage::Message {
-                        self.read_reply(&mut call, 0);
                         self.note_session(&mut call, status);
                     }
-                    return self.over(call);
+                    let Some(handle) = self.next_to_unshare(&mut call) else {
+                        return self.over(call);
+                    };
+                    match self.send(&mut call, &unregister_message(handle), 1) {
+                        Flow::Enter(next) => entry = next,
+                        _ => return self.over(call),
+                    }
                 }
                 Returned::Rpc(function) => {
                     call.thread = thread;
@@ -264,6 +273,7 @@ where
                         self.slots.park(call);
                         return Step::Interrupted;
                     }
+                    self.went_on(&mut call);
                     if function == RpcFunction::Command {
                         let (page, offset) = rpc_slot(&call);
                         let shadow = &self.ports.shadow;
@@ -271,6 +281,10 @@ where
                         // Its answer is an error, but until OP-TEE has it, and if it never does, it has an identifier.
                         if call.finds_out || is_about_files(call.request.command()) {
                             self.note_files(&mut call);
+                        }
+                        // What is no buffer of the guest's is none to forget.
+                        if call.request.command() == rpc::SHM_FREE {
+                            let _ = self.request_to_free(&mut call);
                         }
                         call.waiting = Waiting::Command;
                         let waits = notification(&call, rpc::NOTIFICATION_WAIT).is_some();

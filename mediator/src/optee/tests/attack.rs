@@ -17,6 +17,7 @@ use super::fake::model::{
 };
 use super::fake::{
     ARG, BUFFER, LIST, TICKS_PER_SECOND, World, description, put_list, register_message,
+    unregister_message,
 };
 use crate::access::TaAccess;
 use crate::optee::{ClientId, Guest as Description, IDENTIFIERS, Limits, Optee, Partition};
@@ -30,6 +31,9 @@ const LIST_PAGES: u64 = 1100;
 const PLACES: u64 = 4;
 /// A buffer of so many pages is registered under this cookie.
 const SHARED: [(u64, u64); 3] = [(1, 1), (2, 400), (3, 900)];
+
+/// Stands for temporary memory where a buffer is named.
+const TEMPORARY: u64 = 0;
 
 struct Vm {
     model: Model,
@@ -224,11 +228,20 @@ fn opening(name: [u8; 16]) -> Message {
 fn about(command: u32, session: u32, function: u32, buffers: &[u64]) -> Message {
     let parameters: Vec<Parameter> = buffers
         .iter()
-        .map(|&cookie| Parameter::Registered {
-            direction: Direction::Input,
-            offset: 0,
-            size: 1,
-            reference: cookie,
+        .map(|&cookie| match cookie {
+            TEMPORARY => Parameter::Temporary {
+                direction: Direction::Input,
+                list: true,
+                address: LIST,
+                size: 3 * 4096,
+                reference: 0,
+            },
+            _ => Parameter::Registered {
+                direction: Direction::Input,
+                offset: 0,
+                size: 1,
+                reference: cookie,
+            },
         })
         .collect();
     let mut message = Message::new(command, &parameters);
@@ -268,6 +281,9 @@ enum Step {
     /// Does all that it is asked for, so many times.
     Work(u8),
     Interrupt,
+    /// Registers so many pages under this cookie, or takes it back.
+    Register(u64, u64),
+    Unregister(u64),
     ProbeAnew,
     Restart,
 }
@@ -289,7 +305,7 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     let functions =
         prop_oneof![3 => Just(WORK), 2 => Just(ASK), 1 => Just(NEVER_END), 1 => Just(INSTALL)];
-    let buffers = proptest::collection::vec(1_u64..4, 0..3);
+    let buffers = proptest::collection::vec(0_u64..5, 0..3);
     let answers = (
         prop_oneof![4 => Just(result::SUCCESS), 1 => Just(result::GENERIC)],
         prop_oneof![3 => Just(0_u64), 1 => 0_u64..8, 1 => 1_u64..1000],
@@ -302,9 +318,33 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (0_usize..3, answers).prop_map(|(which, answer)| Step::Answer(which, answer)),
         3 => (1_u8..20).prop_map(Step::Work),
         1 => Just(Step::Interrupt),
+        1 => (1_u64..5, 1_u64..600).prop_map(|(cookie, pages)| Step::Register(cookie, pages)),
+        1 => (1_u64..5).prop_map(Step::Unregister),
         1 => Just(Step::ProbeAnew),
         1 => Just(Step::Restart),
     ]
+}
+
+impl Vm {
+    /// Once no call is under way any more, nothing is left but what is registered.
+    fn ends_calls(&mut self) {
+        self.smc(0, &[u64::from(smc::EXCHANGE_CAPABILITIES), 0]);
+        self.waiting.clear();
+        for _ in 0..20 {
+            self.call(&about(command::CANCEL, 0, 0, &[]));
+        }
+        let Some(guest) = &self.guest else {
+            return;
+        };
+        let stats = guest.stats();
+        if stats.calls_in_flight == 0 {
+            assert_eq!(guest.window.pages(), 0, "of OP-TEE's address space");
+            let secure = self.model.secure.lock().unwrap();
+            let known = secure.registered(self.model.client);
+            assert_eq!(stats.buffers, known, "buffers that OP-TEE knows");
+            assert_eq!(self.model.machine.pinned(), stats.pinned_pages as i64);
+        }
+    }
 }
 
 fn play(revision: [u64; 2], steps: Vec<Step>) {
@@ -327,6 +367,12 @@ fn play(revision: [u64; 2], steps: Vec<Step>) {
             Step::Answer(which, answer) => hostile.answer(which, answer),
             Step::Work(times) => (0..times).for_each(|_| hostile.answer(0, WELL)),
             Step::Interrupt => secure.lock().unwrap().interrupt = true,
+            Step::Register(cookie, pages) => {
+                hostile.call(&register_message(LIST, pages * 4096, cookie));
+            }
+            Step::Unregister(cookie) => {
+                hostile.call(&unregister_message(cookie));
+            }
             Step::ProbeAnew => hostile.smc(0, &[u64::from(smc::EXCHANGE_CAPABILITIES), 0]),
             Step::Restart => hostile.restart(),
         }
@@ -334,6 +380,8 @@ fn play(revision: [u64; 2], steps: Vec<Step>) {
         works(&mut honest);
         secure.lock().unwrap().interrupt = interrupt;
     }
+    secure.lock().unwrap().interrupt = false;
+    hostile.ends_calls();
 }
 
 proptest! {

@@ -168,6 +168,15 @@ impl Secure {
         }
     }
 
+    /// How many buffers of a guest's own are registered.
+    pub fn registered(&self, client: u16) -> u64 {
+        let own = |instance: &Instance| {
+            let handles = instance.registered.keys();
+            handles.filter(|&&handle| handle as u32 != u32::MAX).count() as u64
+        };
+        self.guests.get(&client).map_or(0, own)
+    }
+
     fn survives(&self) -> bool {
         (self.revision[0], self.revision[1]) >= (4, 10)
     }
@@ -388,6 +397,12 @@ impl Secure {
                     None => Next::Done(result::BAD_PARAMETERS),
                 }
             }
+            (command::UNREGISTER_SHM, _)
+                if instance.buffers.contains_key(&thread.message.words(0)[2]) =>
+            {
+                thread.stage = Stage::Wait;
+                ask(Message::new(rpc::NOTIFICATION, &[value([0, 66, 0])]))
+            }
             (command::UNREGISTER_SHM, _) => match instance.forget(thread.message.words(0)[2]) {
                 true => Next::Done(result::SUCCESS),
                 false => Next::Done(result::BAD_PARAMETERS),
@@ -550,6 +565,15 @@ impl Secure {
     fn invoke(&mut self, instance: &mut Instance, thread: &mut Thread) -> Next {
         let tables_are_memory = self.revision >= [4, 6];
         thread.session = thread.message.session();
+        let is_known = |index| match thread.message.parameter(index) {
+            Ok(Parameter::Registered { reference, .. }) => {
+                instance.registered.contains_key(&reference)
+            }
+            _ => true,
+        };
+        if !(0..thread.count).all(is_known) {
+            return Next::Done(result::BAD_PARAMETERS);
+        }
         let Some(session) = instance.sessions.get_mut(&thread.session) else {
             return Next::Done(result::BAD_PARAMETERS);
         };
