@@ -41,7 +41,7 @@ const ROOM_AGAIN: usize = GUEST_RING / 2;
 const OWN_TEXT_MAX: usize = 2048;
 
 /// The most bytes that go to the UART at once, which bounds how long a CPU is busy with them. A FIFO of a PL011 has less.
-const BYTES_AT_ONCE: u64 = 128;
+const BYTES_AT_ONCE: usize = 128;
 /// Bytes a second to a UART that always has room, for all sources together.
 const BYTES_PER_SECOND: u64 = 512 << 10;
 /// What may be made up for, in parts of a second, and what lies between two times at least.
@@ -72,18 +72,17 @@ impl Console {
     /// Sends what the UART takes, for the CPU of its interrupt or, where nothing was under way, for any.
     fn advance(&mut self) {
         self.uart.clear_transmit_interrupt();
-        let mut sent = 0;
-        while sent < BYTES_AT_ONCE && self.uart.has_room() {
-            let Some((source, byte)) = self.output.pop() else {
+        let mut left = BYTES_AT_ONCE;
+        while left > 0 && self.uart.has_room() {
+            let uart = &mut self.uart;
+            let Some((source, sent)) = self.output.send(left, |byte| uart.send_if_room(byte))
+            else {
                 break;
             };
-            self.uart.send(byte);
-            sent += 1;
-            if byte == b'\n' {
-                self.note_room(source);
-            }
+            left -= sent;
+            self.note_room(source);
         }
-        self.pace.spend(timer::now(), sent);
+        self.pace.spend(timer::now(), (BYTES_AT_ONCE - left) as u64);
     }
 
     fn note_room(&mut self, source: usize) {
@@ -163,10 +162,12 @@ impl Console {
 
     /// Waits until all is sent.
     fn send_all(&mut self) {
-        while let Some((_, byte)) = self.output.pop() {
-            self.uart.wait_for_room();
-            self.uart.send(byte);
-        }
+        let uart = &mut self.uart;
+        let mut send = |byte| {
+            uart.wait_for_room();
+            uart.send_if_room(byte)
+        };
+        while self.output.send(usize::MAX, &mut send).is_some() {}
     }
 
     /// Adds what the hypervisor says, line by line.
@@ -320,7 +321,7 @@ fn tell_guests() {
 
 /// Adds a piece of a line of guest number `guest`. Says whether there is room for another one; if not,
 /// [`Vm::output_has_room`](crate::vm::Vm::output_has_room) tells when there is.
-pub fn write_piece(guest: usize, tag: &str, piece: &Piece) -> bool {
+pub fn write_piece(guest: usize, tag: &str, piece: Piece<'_>) -> bool {
     let Some(console) = CONSOLE.get() else {
         return true;
     };
@@ -329,7 +330,7 @@ pub fn write_piece(guest: usize, tag: &str, piece: &Piece) -> bool {
     let mut console = console.lock();
     console
         .output
-        .push(source, &[tag.as_bytes(), mark, &piece.text, b"\n"]);
+        .push(source, &[tag.as_bytes(), mark, piece.text, b"\n"]);
     console.start();
     console.has_room(guest)
 }

@@ -10,8 +10,8 @@ use crate::exception_entry::{self, pstate};
 use crate::machine::Machine;
 use crate::power::After;
 use crate::scheduler::{Status, Turns};
-use crate::services::{self, Conduit};
-use crate::smccc::FunctionId;
+use crate::services;
+use crate::smccc::{Conduit, FunctionId};
 use crate::syndrome::{self, SystemRegisterAccess, Trap};
 use crate::trapped_registers::{self, TrappedRegister};
 use crate::vcpu::Vcpu;
@@ -69,6 +69,7 @@ impl Cpu {
     }
 
     /// Runs vCPU `current`, or does its other work, until something else than that is next.
+    #[inline(never)]
     fn run_in_turn(&mut self, current: usize) -> Next {
         let (number, vcpu) = (self.number, &mut self.vcpus[current]);
         let mut meter = Meter::new();
@@ -222,19 +223,20 @@ fn serve_shared_interrupt(intid: u32) -> Next {
 /// Serves a synchronous exception of a vCPU that is loaded into CPU number `cpu`.
 fn serve_trap(vcpu: &mut Vcpu, cpu: usize) -> (Cause, Next) {
     let syndrome = registers::esr();
-    if let Some(immediate) = syndrome::smc(syndrome) {
-        vcpu.context.skip_a64();
-        return serve_call(vcpu, Conduit::Smc, immediate);
+    if let Some((conduit, immediate)) = syndrome::call(syndrome) {
+        if conduit == Conduit::Smc {
+            vcpu.context.skip_a64();
+        }
+        let cause = Cause::of_call(FunctionId(vcpu.context.x[0] as u32));
+        return (cause, services::call(vcpu, conduit, immediate));
     }
-    if syndrome::class(syndrome) == syndrome::DATA_ABORT
-        && mmio::serve_plain_console_access(vcpu, syndrome)
-    {
+    if mmio::serve_plain_console_access(vcpu, syndrome) {
         return (Cause::Device, Next::Resume);
     }
     serve_other_trap(vcpu, cpu, syndrome)
 }
 
-/// Serves a synchronous exception that is no SMC.
+/// Serves a synchronous exception that is no call.
 #[inline(never)]
 fn serve_other_trap(vcpu: &mut Vcpu, cpu: usize, syndrome: u64) -> (Cause, Next) {
     if is_skipped(vcpu.context.pstate, syndrome) {
@@ -242,7 +244,6 @@ fn serve_other_trap(vcpu: &mut Vcpu, cpu: usize, syndrome: u64) -> (Cause, Next)
         return (Cause::Other, Next::Resume);
     }
     match syndrome::decode(syndrome) {
-        Trap::Hvc(immediate) => serve_call(vcpu, Conduit::Hvc, immediate),
         Trap::WaitForInterrupt => {
             vcpu.context.skip_instruction(syndrome);
             (Cause::Wait, Next::Wait)
@@ -280,11 +281,6 @@ fn is_skipped(pstate: u64, syndrome: u64) -> bool {
     pstate & pstate::AARCH32 != 0
         && syndrome::may_be_conditional(syndrome)
         && !aarch32::condition_holds(pstate, syndrome::condition(syndrome))
-}
-
-fn serve_call(vcpu: &mut Vcpu, conduit: Conduit, immediate: u16) -> (Cause, Next) {
-    let cause = Cause::of_call(FunctionId(vcpu.context.x[0] as u32));
-    (cause, services::call(vcpu, conduit, immediate))
 }
 
 /// What becomes of a load or store that stage 2 stopped and that no device serves: of a program's, the kernel hears as of one

@@ -19,6 +19,7 @@ use mediator::access::TaAccess;
 use mediator::address::Pa;
 
 use crate::policy::CallPolicy;
+use crate::smccc::Conduit;
 use crate::vgic::FIRST_SPI;
 
 pub use error::{DescriptionError, Problem};
@@ -121,26 +122,6 @@ impl fmt::Display for TeeChoice {
             Self::None => "none",
             Self::Optee => "optee",
         })
-    }
-}
-
-/// How a guest calls PSCI and its TEE, as its device tree tells it. Both work for every guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Conduit {
-    /// SMC.
-    Smc,
-    /// HVC.
-    Hvc,
-}
-
-impl Conduit {
-    /// The name in a device tree.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Smc => "smc",
-            Self::Hvc => "hvc",
-        }
     }
 }
 

@@ -338,8 +338,9 @@ mod tests {
     use dtoolkit::{FromPropertyValue, Node, Property};
 
     use super::*;
-    use crate::description::{Conduit, Module, ShmLimits};
+    use crate::description::{Module, ShmLimits};
     use crate::policy::CallPolicy;
+    use crate::smccc::Conduit;
     use mediator::access::TaAccess;
     use mediator::address::Pa;
 

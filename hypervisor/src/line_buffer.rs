@@ -6,10 +6,10 @@ use heapless::Vec;
 pub const CAPACITY: usize = 256;
 
 /// A piece of a guest's output.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Piece {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece<'a> {
     /// The text, without the end of the line.
-    pub text: Vec<u8, CAPACITY>,
+    pub text: &'a [u8],
     /// Whether the line ends here.
     pub complete: bool,
 }
@@ -37,50 +37,38 @@ impl LineBuffer {
         }
     }
 
-    /// Adds a byte of text. Gives a piece when the line ends or the buffer is full; a carriage return before the end of the
-    /// line is dropped.
+    /// Adds a byte of text. Passes a piece to `out` when the line ends or the buffer is full; a carriage return before the end of
+    /// the line is dropped.
     ///
     /// Other control characters come out as text, so that they do nothing to the terminal that shows it: those of ASCII as
     /// `^[`, those of C1 and what is no UTF-8 as question marks.
-    #[inline]
-    pub fn push(&mut self, byte: u8) -> Option<Piece> {
-        if matches!(byte, b' '..=b'~' | b'\t') {
-            self.continuation_bytes = 0;
-            return self.add(&[byte]);
-        }
-        self.push_other(byte)
-    }
-
-    /// Adds a byte that can be shown as it is, if it is one and there is room. Says whether it did; else
-    /// [`push`](Self::push) does.
-    #[inline]
-    pub fn push_plain(&mut self, byte: u8) -> bool {
-        matches!(byte, b' '..=b'~') && self.continuation_bytes == 0 && self.text.push(byte).is_ok()
-    }
-
-    fn push_other(&mut self, byte: u8) -> Option<Piece> {
+    pub fn push(&mut self, byte: u8, out: impl FnOnce(Piece<'_>)) {
         match byte {
+            b' '..=b'~' | b'\t' => {
+                self.continuation_bytes = 0;
+                self.add(&[byte], out);
+            }
             b'\n' => {
                 while self.text.ends_with(b"^M") {
                     self.text.truncate(self.text.len() - 2);
                 }
                 self.continuation_bytes = 0;
-                Some(self.take(true))
+                self.take(true, out);
             }
             ..b' ' | 0x7f => {
                 self.continuation_bytes = 0;
-                self.add(&[b'^', byte ^ 0x40])
+                self.add(&[b'^', byte ^ 0x40], out);
             }
             0x80..0xc0 if self.continuation_bytes > 0 => {
                 self.continuation_bytes -= 1;
                 let first = core::mem::take(&mut self.lead);
                 match first {
                     // A control character of C1, or a longer form of a character of ASCII.
-                    0xc2 if byte < 0xa0 => self.add(&[NO_TEXT]),
-                    0xe0 if byte < 0xa0 => self.add(&[NO_TEXT, NO_TEXT]),
-                    0xf0 if byte < 0x90 => self.add(&[NO_TEXT, NO_TEXT]),
-                    0 => self.add(&[byte]),
-                    _ => self.add(&[first, byte]),
+                    0xc2 if byte < 0xa0 => self.add(&[NO_TEXT], out),
+                    0xe0 if byte < 0xa0 => self.add(&[NO_TEXT, NO_TEXT], out),
+                    0xf0 if byte < 0x90 => self.add(&[NO_TEXT, NO_TEXT], out),
+                    0 => self.add(&[byte], out),
+                    _ => self.add(&[first, byte], out),
                 }
             }
             0xc2..0xf5 => {
@@ -90,46 +78,58 @@ impl LineBuffer {
                     0xe0..0xf0 => 2,
                     _ => 3,
                 };
-                None
             }
             _ => {
                 self.continuation_bytes = 0;
-                self.add(&[NO_TEXT])
+                self.add(&[NO_TEXT], out);
             }
         }
     }
 
-    /// Adds a byte for a person whose terminal does what the guest says. Gives a piece as [`push`](Self::push) does.
-    pub fn push_raw(&mut self, byte: u8) -> Option<Piece> {
+    /// Adds a byte that can be shown as it is, if it is one and there is room. Says whether it did; else
+    /// [`push`](Self::push) does.
+    #[inline]
+    pub fn push_plain(&mut self, byte: u8) -> bool {
+        let plain = matches!(byte, b' '..=b'~') && self.text.push(byte).is_ok();
+        if plain {
+            self.continuation_bytes = 0;
+        }
+        plain
+    }
+
+    /// Adds a byte for a person whose terminal does what the guest says. Passes on pieces as [`push`](Self::push) does.
+    pub fn push_raw(&mut self, byte: u8, out: impl FnOnce(Piece<'_>)) {
         if byte == b'\n' {
             while self.text.last() == Some(&b'\r') {
                 self.text.pop();
             }
-            return Some(self.take(true));
+            return self.take(true, out);
         }
-        self.add(&[byte])
+        self.add(&[byte], out);
     }
 
-    fn add(&mut self, bytes: &[u8]) -> Option<Piece> {
+    fn add(&mut self, bytes: &[u8], out: impl FnOnce(Piece<'_>)) {
         if self.text.extend_from_slice(bytes).is_ok() {
-            return None;
+            return;
         }
-        let piece = self.take(false);
+        self.take(false, out);
         // There is room now.
         let _ = self.text.extend_from_slice(bytes);
-        Some(piece)
     }
 
-    /// What was written and has not gone out yet, if anything.
-    pub fn flush(&mut self) -> Option<Piece> {
-        (!self.text.is_empty()).then(|| self.take(false))
-    }
-
-    fn take(&mut self, complete: bool) -> Piece {
-        Piece {
-            text: core::mem::take(&mut self.text),
-            complete,
+    /// Passes what was written and has not gone out yet, if anything, to `out`.
+    pub fn flush(&mut self, out: impl FnOnce(Piece<'_>)) {
+        if !self.text.is_empty() {
+            self.take(false, out);
         }
+    }
+
+    fn take(&mut self, complete: bool, out: impl FnOnce(Piece<'_>)) {
+        out(Piece {
+            text: &self.text,
+            complete,
+        });
+        self.text.clear();
     }
 }
 
@@ -140,15 +140,22 @@ mod tests {
     use alloc::vec::Vec as List;
 
     fn pieces(buffer: &mut LineBuffer, text: &[u8]) -> List<(String, bool)> {
-        text.iter()
-            .filter_map(|&byte| buffer.push(byte))
-            .map(|piece| {
-                (
-                    String::from_utf8(piece.text.to_vec()).unwrap(),
-                    piece.complete,
-                )
-            })
-            .collect()
+        let mut pieces = List::new();
+        for &byte in text {
+            buffer.push(byte, |Piece { text, complete }| {
+                pieces.push((String::from_utf8(text.to_vec()).unwrap(), complete));
+            });
+        }
+        pieces
+    }
+
+    fn rest(buffer: &mut LineBuffer) -> List<u8> {
+        let mut rest = List::new();
+        buffer.flush(|piece| {
+            assert!(!piece.complete);
+            rest = piece.text.to_vec();
+        });
+        rest
     }
 
     #[test]
@@ -175,8 +182,7 @@ mod tests {
             .into_iter()
             .map(|(text, _)| text)
             .collect();
-        let rest = buffer.flush().map(|piece| piece.text.to_vec());
-        shown.push_str(&String::from_utf8(rest.unwrap_or_default()).unwrap());
+        shown.push_str(&String::from_utf8(rest(&mut buffer)).unwrap());
         shown
     }
 
@@ -205,8 +211,10 @@ mod tests {
             let mut line = no_text.to_vec();
             line.extend(b"2J\n");
             let mut buffer = LineBuffer::new();
-            let piece = line.iter().filter_map(|&byte| buffer.push(byte)).last();
-            let text = piece.unwrap().text;
+            let mut text = List::new();
+            for byte in line {
+                buffer.push(byte, |piece| text = piece.text.to_vec());
+            }
             let kept = &text[..text.len() - 2];
             let c1 = kept
                 .windows(2)
@@ -238,20 +246,18 @@ mod tests {
     fn an_attached_person_gets_what_the_guest_says() {
         let mut buffer = LineBuffer::new();
         let raw = b"\x1b[1mbold\r\n";
-        let piece = raw.iter().filter_map(|&byte| buffer.push_raw(byte)).last();
-        assert_eq!(piece.unwrap().text, b"\x1b[1mbold");
+        let mut shown = List::new();
+        for &byte in raw {
+            buffer.push_raw(byte, |piece| shown = piece.text.to_vec());
+        }
+        assert_eq!(shown, b"\x1b[1mbold");
     }
 
     #[test]
     fn a_prompt_can_be_flushed_once() {
         let mut buffer = LineBuffer::new();
         assert!(pieces(&mut buffer, b"# ").is_empty());
-        assert_eq!(
-            buffer
-                .flush()
-                .map(|piece| (piece.text.to_vec(), piece.complete)),
-            Some((b"# ".to_vec(), false))
-        );
-        assert_eq!(buffer.flush(), None);
+        assert_eq!(rest(&mut buffer), b"# ");
+        assert_eq!(rest(&mut buffer), b"");
     }
 }

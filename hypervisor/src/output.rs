@@ -47,18 +47,19 @@ impl Ring {
         self.len += bytes.len();
     }
 
-    #[inline]
-    fn pop(&mut self) -> Option<u8> {
-        if self.len == 0 {
-            return None;
-        }
-        let byte = *self.bytes.get(self.first)?;
-        self.len -= 1;
-        self.first += 1;
+    /// The oldest bytes, as far as they lie in one piece.
+    fn oldest(&self) -> &[u8] {
+        let end = self.bytes.len().min(self.first + self.len);
+        self.bytes.get(self.first..end).unwrap_or_default()
+    }
+
+    /// Forgets so many of the [oldest](Self::oldest) bytes.
+    fn forget(&mut self, count: usize) {
+        self.len -= count;
+        self.first += count;
         if self.first == self.bytes.len() {
             self.first = 0;
         }
-        Some(byte)
     }
 }
 
@@ -130,16 +131,38 @@ impl Output {
         (lost != Lost::default()).then_some(lost)
     }
 
-    /// The next byte that is to go out, with its source.
+    /// Passes the bytes that go out next, of one line at most, to `send`: up to `limit`, as long as that says that it took one.
+    /// Says whose they are and how many were taken; `None` where nothing waits.
     #[inline]
-    pub fn pop(&mut self) -> Option<(usize, u8)> {
-        if !self.within_line {
-            self.current = self.next_source()?;
+    pub fn send(
+        &mut self,
+        limit: usize,
+        mut send: impl FnMut(u8) -> bool,
+    ) -> Option<(usize, usize)> {
+        let source = if self.within_line {
+            self.current
+        } else {
+            self.next_source()?
+        };
+        let ring = self.rings.get_mut(source)?;
+        let bytes = ring.oldest();
+        let bytes = bytes.get(..limit).unwrap_or(bytes);
+        let mut sent = 0;
+        let mut last = None;
+        while let Some(&byte) = bytes.get(sent)
+            && last != Some(b'\n')
+            && send(byte)
+        {
+            last = Some(byte);
+            sent += 1;
         }
-        let byte = self.rings.get_mut(self.current)?.pop()?;
-        self.len -= 1;
-        self.within_line = byte != b'\n';
-        Some((self.current, byte))
+        if let Some(byte) = last {
+            self.current = source;
+            self.within_line = byte != b'\n';
+        }
+        ring.forget(sent);
+        self.len -= sent;
+        Some((source, sent))
     }
 
     /// Whose turn it is after the current one.
@@ -165,8 +188,19 @@ mod tests {
         output
     }
 
+    /// The next byte, with its source.
+    fn next(output: &mut Output) -> Option<(usize, u8)> {
+        let mut taken = None;
+        let (source, sent) = output.send(1, |byte| {
+            taken = Some(byte);
+            true
+        })?;
+        assert_eq!(sent, 1);
+        Some((source, taken?))
+    }
+
     fn all(output: &mut Output) -> String {
-        core::iter::from_fn(|| output.pop())
+        core::iter::from_fn(|| next(output))
             .map(|(_, byte)| char::from(byte))
             .collect()
     }
@@ -185,7 +219,7 @@ mod tests {
     fn a_line_of_another_source_does_not_wait_for_a_flood() {
         let mut output = output(&[4096, 64]);
         while output.push(0, &[b"flood\n"]) {}
-        assert_eq!(output.pop(), Some((0, b'f')));
+        assert_eq!(next(&mut output), Some((0, b'f')));
         assert!(output.push(1, &[b"word\n"]));
         let rest: String = all(&mut output);
         assert!(rest.starts_with("lood\nword\nflood\n"), "{rest:.40}");
@@ -199,10 +233,39 @@ mod tests {
         }
         let mut sent = [0; 3];
         for _ in 0..11 * 30 {
-            let (source, _) = output.pop().unwrap();
+            let (source, _) = next(&mut output).unwrap();
             sent[source] += 1;
         }
         assert_eq!(sent, [110; 3]);
+    }
+
+    #[test]
+    fn a_line_goes_out_as_far_as_it_is_taken_and_keeps_its_turn() {
+        let mut output = output(&[16, 16]);
+        let mut send = |output: &mut Output, limit, room| {
+            let mut sent = String::new();
+            let result = output.send(limit, |byte| {
+                let takes = sent.len() < room;
+                if takes {
+                    sent.push(char::from(byte));
+                }
+                takes
+            });
+            (result, sent)
+        };
+        for line in [b"one\n", b"two\n", b"six\n"] {
+            assert!(output.push(1, &[b"x", line]));
+        }
+        assert!(output.push(0, &[b"vm1\n"]));
+        assert_eq!(send(&mut output, 9, 0), (Some((1, 0)), "".into()));
+        assert_eq!(send(&mut output, 2, 9), (Some((1, 2)), "xo".into()));
+        assert_eq!(send(&mut output, 9, 0), (Some((1, 0)), "".into()));
+        assert_eq!(send(&mut output, 9, 9), (Some((1, 3)), "ne\n".into()));
+        assert_eq!(send(&mut output, 9, 9), (Some((0, 4)), "vm1\n".into()));
+        assert_eq!(send(&mut output, 9, 9), (Some((1, 5)), "xtwo\n".into()));
+        assert!(output.push(1, &[b"xten\n"]), "around the end of the ring");
+        assert_eq!(all(&mut output), "xsix\nxten\n");
+        assert_eq!(send(&mut output, 9, 9), (None, "".into()));
     }
 
     #[test]
@@ -229,7 +292,7 @@ mod tests {
         let mut output = output(&[8]);
         assert!(!output.push(1, &[b"\n"]));
         assert_eq!((output.free(1), output.take_lost(1)), (0, None));
-        assert_eq!(output.pop(), None);
+        assert_eq!(next(&mut output), None);
     }
 
     proptest! {
@@ -241,7 +304,7 @@ mod tests {
             let mut sent = [const { String::new() }; 3];
             let mut last: Option<(usize, u8)> = None;
             let mut take = |output: &mut Output, sent: &mut [String; 3]| {
-                let Some((source, byte)) = output.pop() else { return Ok(false) };
+                let Some((source, byte)) = next(output) else { return Ok(false) };
                 if let Some((before, end)) = last {
                     prop_assert!(before == source || end == b'\n', "a line was cut");
                 }

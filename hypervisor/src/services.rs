@@ -14,19 +14,11 @@ use crate::arch::timer;
 use crate::cpu::Next;
 use crate::policy::Verdict;
 use crate::rate_limit::Pass;
-use crate::smccc::{FunctionId, NOT_SUPPORTED, Owner};
+use crate::smccc::{Conduit, FunctionId, NOT_SUPPORTED, Owner};
 use crate::vcpu::Vcpu;
 
-/// The instruction by which a call came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Conduit {
-    /// SMC.
-    Smc,
-    /// HVC.
-    Hvc,
-}
-
 /// Serves a call of `vcpu`, whose PC is behind the instruction already.
+#[inline]
 pub fn call(vcpu: &mut Vcpu, conduit: Conduit, immediate: u16) -> Next {
     let function = FunctionId(vcpu.context.x[0] as u32);
     // §2.9: calls of this convention have an immediate of zero; others are reserved.
@@ -43,6 +35,7 @@ pub fn call(vcpu: &mut Vcpu, conduit: Conduit, immediate: u16) -> Next {
     }
 }
 
+#[inline]
 fn serve(vcpu: &mut Vcpu, function: FunctionId, conduit: Conduit) -> Next {
     // A TEE may own a part of another owner's range, too.
     if let Some(tee) = vcpu.tee.as_ref().filter(|tee| tee.owns(function.0)) {

@@ -8,6 +8,26 @@ pub const ARCH_WORKAROUND_1: u32 = 0x8000_8000;
 /// Mitigates CVE-2017-5715 and CVE-2022-23960 on the calling CPU (§7.7).
 pub const ARCH_WORKAROUND_3: u32 = 0x8000_3fff;
 
+/// The instruction by which a call comes (§2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conduit {
+    /// SMC.
+    Smc,
+    /// HVC.
+    Hvc,
+}
+
+impl Conduit {
+    /// The name in a device tree.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Smc => "smc",
+            Self::Hvc => "hvc",
+        }
+    }
+}
+
 /// A function identifier, W0 of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FunctionId(pub u32);

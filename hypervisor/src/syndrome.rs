@@ -1,15 +1,14 @@
 //! Why a guest trapped, out of ESR_EL2 (DDI0487J.a, D19.2.37).
 
 use crate::exception_entry;
+use crate::smccc::Conduit;
 use core::fmt;
 
-/// A synchronous exception from EL1 or EL0 that is no [SMC](smc), decoded.
+/// A synchronous exception from EL1 or EL0 that is no [call], decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trap {
     /// WFI or WFE.
     WaitForInterrupt,
-    /// HVC with this immediate. The PC is behind it already.
-    Hvc(u16),
     /// MSR, MRS or a system instruction.
     SystemRegister(SystemRegisterAccess),
     /// A load or store that stage 2 does not allow.
@@ -98,11 +97,17 @@ const fn bits(value: u64, high: u32, low: u32) -> u64 {
     value >> low & ((1 << (high - low + 1)) - 1)
 }
 
-/// The immediate of an SMC, if ESR_EL2 speaks of one. The PC is still at it.
+/// The instruction and the immediate of a call from AArch64, if ESR_EL2 speaks of one. The PC is still at an SMC, and behind an
+/// HVC.
 #[must_use]
 #[inline]
-pub fn smc(esr: u64) -> Option<u16> {
-    (bits(esr, 31, 26) == 0x17).then(|| bits(esr, 15, 0) as u16)
+pub const fn call(esr: u64) -> Option<(Conduit, u16)> {
+    let conduit = match class(esr) {
+        0x16 => Conduit::Hvc,
+        0x17 => Conduit::Smc,
+        _ => return None,
+    };
+    Some((conduit, bits(esr, 15, 0) as u16))
 }
 
 /// Decodes ESR_EL2 of another synchronous exception from a guest.
@@ -110,7 +115,6 @@ pub fn smc(esr: u64) -> Option<u16> {
 pub fn decode(esr: u64) -> Trap {
     match class(esr) {
         0x01 => Trap::WaitForInterrupt,
-        0x16 => Trap::Hvc(bits(esr, 15, 0) as u16),
         0x18 => Trap::SystemRegister(SystemRegisterAccess {
             register: RegisterName {
                 op0: bits(esr, 21, 20) as u8,
@@ -130,9 +134,6 @@ pub fn decode(esr: u64) -> Trap {
         _ => Trap::Undefined,
     }
 }
-
-/// The exception class of a data abort from a lower exception level.
-pub const DATA_ABORT: u8 = 0x24;
 
 /// The exception class.
 #[must_use]
@@ -296,28 +297,20 @@ fn data_abort(esr: u64) -> DataAbort {
     }
 }
 
-/// Of a syndrome (ESR_EL2): whether it is of a plain load (`false`) or store (`true`) of a byte or of 32 bits at an address
-/// that stage 2 does not translate, and the number of the register that it goes to or comes from.
+/// Of a syndrome (ESR_EL2): whether it is of a plain load (`false`) or store (`true`) of one register, without extension of
+/// the sign, at an address that stage 2 does not translate, and the number of the register that it goes to or comes from.
 #[must_use]
 #[inline]
 pub const fn plain_device_access(syndrome: u64) -> Option<(bool, usize)> {
-    /// A data abort of a lower exception level, IL, ISV, SAS, SSE, and DFSC (DDI0487J.a, D19.2.37): a translation fault, at
+    /// A data abort of a lower exception level, IL, ISV, SSE, and DFSC (DDI0487J.a, D19.2.37): a translation fault, at
     /// level 0 to 3; no cache maintenance, no fault of a table walk. What is left out may have any value.
-    const LOOKED_AT: u64 =
-        0x3f << 26 | 1 << 25 | 1 << 24 | 1 << 22 | 1 << 21 | 1 << 8 | 1 << 7 | 0b11_1100;
+    const LOOKED_AT: u64 = 0x3f << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 8 | 1 << 7 | 0b11_1100;
     const EXPECTED: u64 = 0x24 << 26 | 1 << 25 | 1 << 24 | 0b00_0100;
     const WRITE: u64 = 1 << 6;
     if syndrome & LOOKED_AT != EXPECTED {
         return None;
     }
-    // SAS has its lower bit clear: a byte, or 32 bits.
-    let word = syndrome >> 23 & 1 == 1;
-    let write = syndrome & WRITE != 0;
-    if word || write {
-        Some((write, (syndrome >> 16 & 0x1f) as usize))
-    } else {
-        None
-    }
+    Some((syndrome & WRITE != 0, (syndrome >> 16 & 0x1f) as usize))
 }
 
 #[cfg(test)]
@@ -330,13 +323,14 @@ mod tests {
         let store = 0x24 << 26 | 1 << 25 | 1 << 24 | 0b10 << 22 | 3 << 16 | 1 << 6 | 0b000111;
         assert_eq!(plain_device_access(store), Some((true, 3)));
         assert_eq!(plain_device_access(store & !(1 << 6)), Some((false, 3)));
-        let byte = store & !(0b11 << 22);
-        assert_eq!(plain_device_access(byte), Some((true, 3)), "strb");
+        for size in 0..4 {
+            let access = store & !(0b11 << 22) | size << 22;
+            assert_eq!(plain_device_access(access), Some((true, 3)), "{size}");
+        }
         for (bit, what) in [
             (26, "another class"),
             (25, "an instruction of two bytes"),
             (24, "no register named"),
-            (22, "another size"),
             (21, "a sign"),
             (8, "cache maintenance"),
             (7, "a table walk"),
@@ -348,10 +342,10 @@ mod tests {
 
     #[test]
     fn an_smc_and_an_hvc_carry_their_immediate() {
-        assert_eq!(smc(0x5e00_0000), Some(0));
-        assert_eq!(smc(0x5e00_1234), Some(0x1234));
-        assert_eq!(smc(0x5a00_1234), None);
-        assert_eq!(decode(0x5a00_1234), Trap::Hvc(0x1234));
+        assert_eq!(call(0x5e00_0000), Some((Conduit::Smc, 0)));
+        assert_eq!(call(0x5e00_1234), Some((Conduit::Smc, 0x1234)));
+        assert_eq!(call(0x5a00_1234), Some((Conduit::Hvc, 0x1234)));
+        assert_eq!(call(0x6200_0000), None);
     }
 
     #[test]
@@ -378,17 +372,20 @@ mod tests {
     fn every_exception_class_is_decided() {
         const UNDEFINED: &[u8] = &[
             0x00, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0c, 0x0d, 0x0e, 0x11, 0x12,
-            0x13, 0x14, 0x15, 0x17, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x27, 0x28, 0x2c, 0x2d,
+            0x13, 0x14, 0x15, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x27, 0x28, 0x2c, 0x2d,
         ];
         const UNEXPECTED: &[u8] = &[
             0x1e, 0x21, 0x22, 0x25, 0x26, 0x2f, 0x30, 0x31, 0x32, 0x33, 0x34, 0x35, 0x38, 0x3a,
             0x3c, 0x3d,
         ];
-        const SERVED: &[u8] = &[0x01, 0x16, 0x18, 0x20, 0x24];
+        const SERVED: &[u8] = &[0x01, 0x18, 0x20, 0x24];
+        const CALLS: &[u8] = &[0x16, 0x17];
         for class in 0..64u8 {
-            let trap = decode(u64::from(class) << 26);
+            let syndrome = u64::from(class) << 26;
+            let trap = decode(syndrome);
             let named = class_name(class) != "reserved";
             let outcome = match trap {
+                _ if call(syndrome).is_some() => CALLS,
                 Trap::Undefined => UNDEFINED,
                 Trap::Unexpected => UNEXPECTED,
                 _ => SERVED,

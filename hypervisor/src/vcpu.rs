@@ -22,15 +22,18 @@ use mediator::Tee;
 const GUEST_TIMERS: u32 = 1 << timer::VIRTUAL_TIMER | 1 << timer::PHYSICAL_TIMER;
 
 /// A vCPU. Only the CPU it is pinned to touches it.
+///
+/// What every exit needs comes first, within reach of loads and stores of pairs.
+#[repr(C)]
 pub struct Vcpu {
-    /// The VM it belongs to.
-    pub vm: &'static Vm,
-    /// Its number in the VM.
-    pub index: usize,
     /// The registers that every exit saves.
     pub context: Context,
+    /// The VM it belongs to.
+    pub vm: &'static Vm,
     /// What it costs.
     pub account: &'static Account,
+    /// Its number in the VM.
+    pub index: usize,
     /// The VM's TEE, if it has one; held from the vCPU's start to its stop.
     pub tee: Option<Arc<dyn Tee>>,
     system: SystemRegisters,

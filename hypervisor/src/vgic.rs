@@ -193,9 +193,10 @@ impl VirtualGic {
     /// Whether `vcpu` must come by [`sync`](Self::sync) before it is entered. Takes no lock.
     #[inline]
     pub fn needs_sync(&self, vcpu: usize) -> bool {
-        // vCPUs are fewer than bits: nothing is shifted out, and nothing needs to be checked on each entry.
+        // What the flag stands for is behind the lock. vCPUs are fewer than bits: nothing is shifted out, and nothing needs to be
+        // checked on each entry.
         self.attention
-            .load(Ordering::Acquire)
+            .load(Ordering::Relaxed)
             .wrapping_shr(vcpu as u32)
             & 1
             == 1

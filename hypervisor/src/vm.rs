@@ -51,6 +51,8 @@ pub struct Vm {
     /// Its interrupt controller.
     pub gic: VirtualGic,
     serial: Mutex<Serial>,
+    /// UARTFR, which guests read for each character.
+    uart_flags: AtomicU32,
     /// Whether a person types to this VM and wants to see what it writes at once.
     attached: AtomicBool,
     power: Mutex<Power>,
@@ -82,6 +84,7 @@ impl Vm {
             image: Image::of(&description, ram.bytes()),
             gic: VirtualGic::new(vcpus, list_registers::count()),
             serial: Mutex::new(Serial::new()),
+            uart_flags: AtomicU32::new(VirtualPl011::new().flags()),
             attached: AtomicBool::new(false),
             power: Mutex::new(Power::new(vcpus)),
             stopping: AtomicBool::new(false),
@@ -260,6 +263,8 @@ impl Vm {
         if !room {
             serial.uart.hold_back();
         }
+        self.uart_flags
+            .store(serial.uart.flags(), Ordering::Relaxed);
     }
 
     /// The VM's place among the machine's.
@@ -415,9 +420,8 @@ impl Vm {
 
     fn take_apart(&self) {
         let mut serial = self.serial.lock();
-        if let Some(piece) = serial.line.flush() {
-            self.write_piece(&mut serial, &piece);
-        }
+        let Serial { uart, line, .. } = &mut *serial;
+        line.flush(|piece| self.write_piece(uart, piece));
         drop(serial);
         if let Some(tee) = self.tee.lock().take() {
             tee.destroy();
@@ -459,7 +463,7 @@ impl Vm {
     /// A read of the register at `offset` of the VM's UART, if that changes nothing.
     #[inline]
     pub fn uart_read_plain(&self, offset: u64) -> Option<u32> {
-        (offset == vpl011::FR).then(|| self.serial.lock().uart.flags())
+        (offset == vpl011::FR).then(|| self.uart_flags.load(Ordering::Relaxed))
     }
 
     /// Takes a byte that is written to the register at `offset` of the VM's UART, if that changes nothing but the line. Says
@@ -478,7 +482,7 @@ impl Vm {
         let mut serial = self.serial.lock();
         let value = serial.uart.read(offset);
         serial.refill();
-        let kicks = self.forward_uart_interrupt(&mut serial);
+        let kicks = self.uart_changed(&mut serial);
         drop(serial);
         self.deliver(kicks, own);
         value
@@ -490,29 +494,26 @@ impl Vm {
         if let Some(byte) = serial.uart.write(offset, value) {
             self.print(&mut serial, byte);
         }
-        let kicks = self.forward_uart_interrupt(&mut serial);
+        let kicks = self.uart_changed(&mut serial);
         drop(serial);
         self.deliver(kicks, own);
     }
 
     /// Writes a byte of the guest's output to the console when its line ends, or at once where a person waits for it.
-    #[inline]
     fn print(&self, serial: &mut Serial, byte: u8) {
-        let piece = if self.attached.load(Ordering::Relaxed) {
-            let piece = serial.line.push_raw(byte);
-            piece.or_else(|| serial.line.flush())
+        let Serial { uart, line, .. } = serial;
+        if self.attached.load(Ordering::Relaxed) {
+            line.push_raw(byte, |piece| self.write_piece(uart, piece));
+            line.flush(|piece| self.write_piece(uart, piece));
         } else {
-            serial.line.push(byte)
-        };
-        if let Some(piece) = piece {
-            self.write_piece(serial, &piece);
+            line.push(byte, |piece| self.write_piece(uart, piece));
         }
     }
 
     #[inline(never)]
-    fn write_piece(&self, serial: &mut Serial, piece: &Piece) {
+    fn write_piece(&self, uart: &mut VirtualPl011, piece: Piece<'_>) {
         if !console::write_piece(self.number(), self.name(), piece) {
-            serial.uart.hold_back();
+            uart.hold_back();
         }
     }
 
@@ -520,7 +521,7 @@ impl Vm {
     pub fn output_has_room(&self) {
         let mut serial = self.serial.lock();
         let lost = serial.uart.go_on();
-        let kicks = self.forward_uart_interrupt(&mut serial);
+        let kicks = self.uart_changed(&mut serial);
         drop(serial);
         kicks.vcpus().for_each(|index| self.kick_vcpu(index));
         if lost != 0 {
@@ -541,15 +542,16 @@ impl Vm {
         let mut serial = self.serial.lock();
         let _ = serial.typed.push_back(byte);
         serial.refill();
-        let kicks = self.forward_uart_interrupt(&mut serial);
+        let kicks = self.uart_changed(&mut serial);
         drop(serial);
         kicks.vcpus().for_each(|index| self.kick_vcpu(index));
     }
 
-    /// Brings the UART's interrupt line to the interrupt controller where it changed, while the UART is locked, so that two
-    /// vCPUs can't mix up the order of its levels.
-    #[inline]
-    fn forward_uart_interrupt(&self, serial: &mut Serial) -> Kicks {
+    /// The UART may have changed: brings its flags, and its interrupt line to the interrupt controller, up to date, while the
+    /// UART is locked, so that two vCPUs can't mix up the order.
+    fn uart_changed(&self, serial: &mut Serial) -> Kicks {
+        self.uart_flags
+            .store(serial.uart.flags(), Ordering::Relaxed);
         let asserted = serial.uart.interrupt_asserted();
         if serial.asserted == asserted {
             return Kicks::NONE;

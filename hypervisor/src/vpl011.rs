@@ -69,7 +69,7 @@ const INTERRUPTS: u32 = 0x7ff;
 #[derive(Debug)]
 pub struct VirtualPl011 {
     received: Deque<u8, FIFO_SIZE>,
-    /// UARTRIS.TXRIS; the other interrupts follow from the receive FIFO.
+    /// UARTRIS.TXRIS, which is clear while the guest is held back; the other interrupts follow from the receive FIFO.
     transmitted: bool,
     /// Nobody takes what the guest sends.
     held_back: bool,
@@ -195,12 +195,11 @@ impl VirtualPl011 {
     #[must_use]
     #[inline]
     pub fn sends_unnoticed(&self) -> bool {
-        self.transmitted && !self.held_back
+        self.transmitted
     }
 
     /// UARTFR.
     #[must_use]
-    #[inline]
     pub fn flags(&self) -> u32 {
         let mut flags = if self.held_back {
             FR_TRANSMIT_FULL | FR_BUSY

@@ -3,7 +3,7 @@
 //! [`Context::run`] looks like a call: it loads the guest's registers and returns when an exception brings the CPU back
 //! to EL2. The vectors for exceptions of EL2 itself end in a panic.
 
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
 use core::mem::offset_of;
 
 use mediator::CallRegisters;
@@ -136,15 +136,32 @@ impl Context {
     ///
     /// This CPU's EL1 registers, HCR_EL2 and VTTBR_EL2 are those of the guest that this context belongs to, so that all
     /// it can reach is its own.
+    #[inline]
     pub unsafe fn run(&mut self) -> Exit {
-        unsafe extern "C" {
-            fn enter_guest(context: *mut Context) -> Exit;
+        let exit: u64;
+        // SAFETY: `enter_guest` returns with SP as it was; it writes to the context and to the stack alone, and keeps x19 and x29,
+        // which can't be named here; all other registers are named. The caller vouches for what the guest can do meanwhile. EL2
+        // uses no floating point.
+        unsafe {
+            asm!(
+                "bl enter_guest",
+                inout("x0") core::ptr::from_mut(self) => exit,
+                out("x1") _, out("x2") _, out("x3") _, out("x4") _, out("x5") _, out("x6") _, out("x7") _,
+                out("x8") _, out("x9") _, out("x10") _, out("x11") _, out("x12") _, out("x13") _, out("x14") _,
+                out("x15") _, out("x16") _, out("x17") _, out("x18") _, out("x20") _, out("x21") _, out("x22") _,
+                out("x23") _, out("x24") _, out("x25") _, out("x26") _, out("x27") _, out("x28") _, out("x30") _,
+            );
         }
-        // SAFETY: `enter_guest` keeps the registers that the procedure call standard asks for, writes to the context
-        // alone, and returns the number of one of the three; the caller vouches for what the guest can do meanwhile.
-        unsafe { enter_guest(self) }
+        match exit {
+            SYNCHRONOUS => Exit::Synchronous,
+            INTERRUPT => Exit::Interrupt,
+            _ => Exit::SystemError,
+        }
     }
 }
+
+const SYNCHRONOUS: u64 = Exit::Synchronous as u64;
+const INTERRUPT: u64 = Exit::Interrupt as u64;
 
 /// ESR_EL2 of `smc #0` from AArch64: class 0x17, IL (DDI0487J.a, D19.2.37).
 const ESR_SMC_0: u64 = 0x17 << 26 | 1 << 25;
@@ -239,23 +256,14 @@ global_asm!(
     "mrs x2, elr_el2",
     "mrs x3, spsr_el2",
     "stp x2, x3, [x1, #{pc}]",
-    "ldp x19, x20, [sp]",
-    "ldp x21, x22, [sp, #16]",
-    "ldp x23, x24, [sp, #32]",
-    "ldp x25, x26, [sp, #48]",
-    "ldp x27, x28, [sp, #64]",
-    "ldp x29, x30, [sp, #80]",
-    "add sp, sp, #96",
+    "ldr x30, [sp, #16]",
+    "ldp x19, x29, [sp], #32",
     "ret",
     ".global enter_guest",
     "enter_guest:",
-    "sub sp, sp, #96",
-    "stp x19, x20, [sp]",
-    "stp x21, x22, [sp, #16]",
-    "stp x23, x24, [sp, #32]",
-    "stp x25, x26, [sp, #48]",
-    "stp x27, x28, [sp, #64]",
-    "stp x29, x30, [sp, #80]",
+    // Those that the caller keeps in registers are few: it keeps them by itself (`Context::run`), but for these.
+    "stp x19, x29, [sp, #-32]!",
+    "str x30, [sp, #16]",
     "msr tpidr_el2, x0",
     "ldp x1, x2, [x0, #{pc}]",
     "msr elr_el2, x1",
@@ -281,8 +289,8 @@ global_asm!(
     "dsb nsh",
     "isb",
     ".popsection",
-    synchronous = const Exit::Synchronous as u64,
-    interrupt = const Exit::Interrupt as u64,
+    synchronous = const SYNCHRONOUS,
+    interrupt = const INTERRUPT,
     system_error = const Exit::SystemError as u64,
     pc = const offset_of!(Context, pc),
     workarounds_pass = const offset_of!(Context, workarounds_pass),

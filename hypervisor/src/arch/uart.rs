@@ -31,9 +31,14 @@ impl PhysicalUart {
         !self.0.is_tx_fifo_full()
     }
 
-    /// Sends a byte. There [is room](Self::has_room) for it, else it is lost.
-    pub fn send(&mut self, byte: u8) {
-        self.0.write_word(byte);
+    /// Sends a byte if there is room for it. Says whether there was.
+    #[inline]
+    pub fn send_if_room(&mut self, byte: u8) -> bool {
+        let room = self.has_room();
+        if room {
+            self.0.write_word(byte);
+        }
+        room
     }
 
     /// Waits until there is room for a byte. For before guests run and after they do.
