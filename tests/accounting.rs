@@ -53,3 +53,38 @@ fn a_bill_tells_what_el2_did_for_each_cause() {
     let each = instructions / amount(&last, " yielding TEE calls").unwrap_or(1);
     outcome.assert((100..10_000).contains(&each), &last);
 }
+
+/// The most instructions of EL2, with interrupts masked, for what is not a TEE's call.
+const MASKED_MAX: u64 = 4000;
+
+/// The most that one of what the bill calls `what` took.
+fn longest(bill: &str, what: &str) -> Option<u64> {
+    let (_, entry) = bill.split_once(what)?;
+    amount(entry, " at most")
+}
+
+/// A turn that a step of a report falls into comes after the exit that led to it: both together are the time without interrupts.
+#[test]
+fn a_long_answer_holds_no_interrupt_up() {
+    let mut scenario = Scenario::of("one-guest.toml").exec("vm1", "echo ready; read -r go");
+    scenario.options.overrides.icount = true;
+    let (outcome, bill) = scenario.attend(|mut operator| {
+        operator.wait_for("vm1", LIMIT, |line| line == "ready")?;
+        operator.command("help")?;
+        operator.command("list")?;
+        bill(&mut operator)?;
+        operator.ask("help", LIMIT, |line| line.starts_with("help: "))?;
+        let bill = bill(&mut operator)?;
+        operator.ask("destroy vm1", LIMIT, |line| line.contains("destroyed"))?;
+        Ok(bill)
+    });
+    let interrupts = longest(&bill, " interrupts in ").expect("typing interrupts");
+    let turns = longest(&bill, " turns in ").expect("the guest waits");
+    outcome.assert(interrupts + turns <= MASKED_MAX, &bill);
+    for what in [" other calls in ", " device accesses in ", " registers in "] {
+        outcome.assert(
+            longest(&bill, what).is_some_and(|max| max <= MASKED_MAX),
+            &bill,
+        );
+    }
+}

@@ -27,6 +27,8 @@ pub enum Cause {
     Register,
     /// It waits for an interrupt.
     Wait,
+    /// It did not: its CPU looked whose turn it is.
+    Turn,
     /// It did not: its VM's memory was filled, or its VM was taken apart.
     Start,
     /// Something else.
@@ -34,7 +36,7 @@ pub enum Cause {
 }
 
 /// All causes, with their names for people.
-const CAUSES: [(Cause, &str); 9] = [
+const CAUSES: [(Cause, &str); 10] = [
     (Cause::FastTeeCall, "fast TEE calls"),
     (Cause::YieldingTeeCall, "yielding TEE calls"),
     (Cause::OtherCall, "other calls"),
@@ -42,6 +44,7 @@ const CAUSES: [(Cause, &str); 9] = [
     (Cause::Device, "device accesses"),
     (Cause::Register, "registers"),
     (Cause::Wait, "waits"),
+    (Cause::Turn, "turns"),
     (Cause::Start, "steps of a start or an end"),
     (Cause::Other, "others"),
 ];
@@ -106,6 +109,9 @@ pub struct Bill<'a> {
 }
 
 impl<'a> Bill<'a> {
+    /// How many [entries](Self::entry) there may be.
+    pub const ENTRIES: usize = CAUSES.len();
+
     /// What `accounts` hold, from CPUs that count instructions or do not.
     #[must_use]
     pub fn new(accounts: &'a [Account], instructions: bool) -> Self {
@@ -113,6 +119,20 @@ impl<'a> Bill<'a> {
             accounts,
             instructions,
         }
+    }
+
+    /// What is charged for one cause, by its number; `None` where that is nothing.
+    #[must_use]
+    pub fn entry(&self, number: usize) -> Option<Entry<'a>> {
+        let &(cause, name) = CAUSES.get(number)?;
+        let bill = *self;
+        let times = bill.each(cause, |line| &line.times).sum();
+        (times != 0).then_some(Entry {
+            bill,
+            cause,
+            name,
+            times,
+        })
     }
 
     fn each(
@@ -126,31 +146,39 @@ impl<'a> Bill<'a> {
     }
 }
 
-impl fmt::Display for Bill<'_> {
+/// What is charged for one cause, for people.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    bill: Bill<'a>,
+    cause: Cause,
+    name: &'static str,
+    times: u64,
+}
+
+impl fmt::Display for Entry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut separator = "";
-        for (cause, name) in CAUSES {
-            let times: u64 = self.each(cause, |line| &line.times).sum();
-            if times == 0 {
-                continue;
-            }
-            let cycles: u64 = self.each(cause, |line| &line.cycles).sum();
-            write!(f, "{separator}{times} {name} in ")?;
-            if self.instructions {
-                let instructions: u64 = self.each(cause, |line| &line.instructions).sum();
-                let longest = self.each(cause, |line| &line.longest).max().unwrap_or(0);
-                write!(f, "{instructions} instructions, {longest} at most, ")?;
-            }
-            write!(f, "{cycles} cycles")?;
-            separator = "; ";
+        let Self {
+            bill,
+            cause,
+            name,
+            times,
+        } = *self;
+        write!(f, "{times} {name} in ")?;
+        if bill.instructions {
+            let instructions: u64 = bill.each(cause, |line| &line.instructions).sum();
+            let longest = bill.each(cause, |line| &line.longest).max().unwrap_or(0);
+            write!(f, "{instructions} instructions, {longest} at most, ")?;
         }
-        Ok(())
+        let cycles: u64 = bill.each(cause, |line| &line.cycles).sum();
+        write!(f, "{cycles} cycles")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::{String, ToString};
+    use alloc::vec::Vec;
 
     #[test]
     fn causes_stand_where_their_numbers_say() {
@@ -178,15 +206,24 @@ mod tests {
         accounts[0].charge(Cause::YieldingTeeCall, 900, 1000);
         accounts[1].charge(Cause::YieldingTeeCall, 1100, 1300);
         accounts[1].charge(Cause::Interrupt, 600, 700);
+        let text = |bill: Bill<'_>| -> Vec<String> {
+            let entries = (0..=CAUSES.len()).filter_map(|number| bill.entry(number));
+            entries.map(|entry| entry.to_string()).collect()
+        };
         assert_eq!(
-            Bill::new(&accounts, true).to_string(),
-            "2 yielding TEE calls in 2000 instructions, 1100 at most, 2300 cycles; \
-             1 interrupts in 600 instructions, 600 at most, 700 cycles"
+            text(Bill::new(&accounts, true)),
+            [
+                "2 yielding TEE calls in 2000 instructions, 1100 at most, 2300 cycles",
+                "1 interrupts in 600 instructions, 600 at most, 700 cycles"
+            ]
         );
         assert_eq!(
-            Bill::new(&accounts, false).to_string(),
-            "2 yielding TEE calls in 2300 cycles; 1 interrupts in 700 cycles"
+            text(Bill::new(&accounts, false)),
+            [
+                "2 yielding TEE calls in 2300 cycles",
+                "1 interrupts in 700 cycles"
+            ]
         );
-        assert_eq!(Bill::new(&[], false).to_string(), "");
+        assert!(text(Bill::new(&[], false)).is_empty());
     }
 }

@@ -41,7 +41,7 @@ const ROOM_AGAIN: usize = GUEST_RING / 2;
 const OWN_TEXT_MAX: usize = 2048;
 
 /// The most bytes that go to the UART at once, which bounds how long a CPU is busy with them. A FIFO of a PL011 has less.
-const BYTES_AT_ONCE: usize = 128;
+const BYTES_AT_ONCE: usize = 64;
 /// Bytes a second to a UART that always has room, for all sources together.
 const BYTES_PER_SECOND: u64 = 512 << 10;
 /// What may be made up for, in parts of a second, and what lies between two times at least.
@@ -299,14 +299,17 @@ pub fn resume_at() -> Option<u64> {
     (time != u64::MAX).then_some(time)
 }
 
-/// Goes on where the time has come. For [`CPU`].
-pub fn go_on() {
+/// Goes on where the time has come; says whether it has. For [`CPU`].
+pub fn go_on() -> bool {
     if resume_at().is_none_or(|time| time > timer::now()) {
-        return;
+        return false;
     }
-    let Some(console) = CONSOLE.get() else { return };
+    let Some(console) = CONSOLE.get() else {
+        return false;
+    };
     console.lock().step();
     tell_guests();
+    true
 }
 
 /// Tells guests that were held back that there is room again.
@@ -346,6 +349,24 @@ pub fn has_room(guest: usize) -> bool {
 pub fn log_about(guest: usize, level: Level, text: fmt::Arguments<'_>) {
     if level <= log::max_level() {
         say(FIRST_GUEST + guest, prefix(level), text);
+    }
+}
+
+/// Whether a line of `len` bytes that answers the person at the console has room.
+#[must_use]
+pub fn has_room_for_answer(len: usize) -> bool {
+    CONSOLE
+        .get()
+        .is_none_or(|console| console.lock().output.free(ANSWERS) >= OWN_TAG.len() + 3 + len)
+}
+
+/// Answers the person at the console with a line, which goes out from [`CPU`]'s next turn on. For [`CPU`].
+pub fn answer_line(line: &[u8]) {
+    let Some(console) = CONSOLE.get() else { return };
+    let mut console = console.lock();
+    console.say_line(ANSWERS, line);
+    if !console.is_under_way() {
+        RESUME_AT.store(timer::now(), Ordering::Relaxed);
     }
 }
 

@@ -57,8 +57,12 @@ impl Cpu {
     /// Runs vCPUs, and idles where none can run.
     pub fn run(mut self) -> ! {
         loop {
+            let mut meter = Meter::new();
             if let Some(current) = self.schedule() {
-                if self.run_in_turn(current) == Next::Wait {
+                if let Some(meter) = &mut meter {
+                    meter.charge(self.vcpus[current].account, Cause::Turn);
+                }
+                if self.run_in_turn(current, meter) == Next::Wait {
                     self.turns.wait(current);
                 }
             } else {
@@ -70,9 +74,8 @@ impl Cpu {
 
     /// Runs vCPU `current`, or does its other work, until something else than that is next.
     #[inline(never)]
-    fn run_in_turn(&mut self, current: usize) -> Next {
+    fn run_in_turn(&mut self, current: usize, mut meter: Option<Meter>) -> Next {
         let (number, vcpu) = (self.number, &mut self.vcpus[current]);
-        let mut meter = Meter::new();
         // It begins when the vCPU is looked at, and ends with a look at all of them.
         let has_other_work = vcpu.has_other_work();
         loop {
@@ -105,8 +108,14 @@ impl Cpu {
         }
         let mut until = None;
         if self.number == console::CPU {
-            console::go_on();
-            until = console::resume_at();
+            // One of them at a time, which each takes a while.
+            if !console::go_on() {
+                operator::go_on();
+            }
+            until = console::resume_at()
+                .into_iter()
+                .chain(operator::resume_at())
+                .min();
         }
         let decision = self.turns.decide(timer::now(), &statuses);
         timer::set_deadline(decision.until.into_iter().chain(until).min());

@@ -1,15 +1,17 @@
-//! Random numbers for guests: a ChaCha20 generator (RFC 8439) that is seeded once, with what the boot loader drew from
+//! Random numbers for guests: a generator of ChaCha with 12 rounds that is seeded once, with what the boot loader drew from
 //! the machine's own source of randomness.
+//!
+//! It makes 256 bytes at a time, which takes some 2,800 instructions; with the 20 rounds of RFC 8439 it would be 4,400.
 
-use chacha20::ChaCha20Rng;
+use chacha20::ChaCha12Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
 use spin::{Mutex, Once};
 
-static GENERATOR: Once<Mutex<ChaCha20Rng>> = Once::new();
+static GENERATOR: Once<Mutex<ChaCha12Rng>> = Once::new();
 
 /// Takes the seed. Without it there is no randomness.
 pub fn init(seed: [u8; crate::description::SEED_SIZE]) {
-    GENERATOR.call_once(|| Mutex::new(ChaCha20Rng::from_seed(seed)));
+    GENERATOR.call_once(|| Mutex::new(ChaCha12Rng::from_seed(seed)));
 }
 
 /// Fills `bytes`, and says whether there is any randomness to do it with.

@@ -14,10 +14,10 @@ use alloc::vec::Vec;
 use mediator::address::Ipa;
 use mediator::ports::NotGuestMemory;
 
-/// Bytes that are made zeros at a time; some 5,000 instructions.
-const CLEARED_AT_ONCE: u64 = 64 << 10;
-/// Bytes that are copied at a time; some 8,000 instructions.
-const COPIED_AT_ONCE: usize = 32 << 10;
+/// Bytes that are made zeros at a time; some 2,500 instructions.
+const CLEARED_AT_ONCE: u64 = 32 << 10;
+/// Bytes that are copied at a time; some 3,000 instructions.
+const COPIED_AT_ONCE: usize = 12 << 10;
 
 /// What a VM starts with, and where that goes.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub struct Filling {
     ram: &'static GuestRam,
     /// How much of the memory is zeros; `None` when all of it is.
     cleared: Option<u64>,
-    /// The tree of this life.
+    /// The tree of this life, once it is made.
     tree: Vec<u8>,
     /// Which part of the image is being copied, and how much of it is there.
     part: usize,
@@ -67,11 +67,11 @@ pub struct Filling {
 impl Filling {
     /// Nothing is done yet.
     #[must_use]
-    pub fn new(image: &Image, ram: &'static GuestRam) -> Self {
+    pub fn new(ram: &'static GuestRam) -> Self {
         Self {
             ram,
             cleared: (!ram.take_is_zero()).then_some(0),
-            tree: image.tree.1.with_seed(&seed()),
+            tree: Vec::new(),
             part: 0,
             copied: 0,
         }
@@ -85,6 +85,10 @@ impl Filling {
     pub fn advance(&mut self, image: &Image) -> Result<Option<Entry>, NotGuestMemory> {
         if let Some(from) = self.cleared {
             self.cleared = self.ram.clear(from, CLEARED_AT_ONCE);
+            return Ok(None);
+        }
+        if self.tree.is_empty() {
+            self.tree = image.tree.1.with_seed(&seed());
             return Ok(None);
         }
         let (kernel_at, kernel) = image.kernel;

@@ -1,11 +1,13 @@
 //! Serves the person at the machine's console.
 
-use crate::arch::heap;
+mod report;
+
 use crate::console;
 use crate::machine::Machine;
 use crate::power::After;
-use crate::prompt::{self, Command, HELP, Input, Prompt};
+use crate::prompt::{self, Command, Input, Prompt};
 use crate::vm::Vm;
+use report::Subject;
 use spin::Mutex;
 
 macro_rules! answer {
@@ -14,11 +16,19 @@ macro_rules! answer {
     };
 }
 
+pub use report::{go_on, resume_at};
+
 static PROMPT: Mutex<Prompt> = Mutex::new(Prompt::new());
+
+/// Bytes of input that are taken at once: the UART's interrupt comes again for those that are left.
+const INPUT_AT_ONCE: usize = 8;
 
 /// Takes what came in at the console. Called by the CPU that takes the UART's interrupt.
 pub fn take_input() {
-    while let Some(byte) = console::read() {
+    for _ in 0..INPUT_AT_ONCE {
+        let Some(byte) = console::read() else {
+            return;
+        };
         let input = PROMPT.lock().byte(byte);
         match input {
             Input::Nothing => {}
@@ -33,23 +43,23 @@ pub fn take_input() {
                     answer!("{}: detached", vm.name());
                 }
             }
-            Input::Line(line) => match prompt::parse(&line) {
-                Ok(None) => {}
-                Ok(Some(command)) => obey(command),
-                Err(error) => answer!("{error}"),
-            },
+            Input::Line(line) => {
+                match prompt::parse(&line) {
+                    Ok(None) => {}
+                    Ok(Some(command)) => obey(command),
+                    Err(error) => answer!("{error}"),
+                }
+                return;
+            }
         }
     }
 }
 
 fn obey(command: Command<'_>) {
     match command {
-        Command::Help => answer!("{HELP}"),
-        Command::List => Machine::get()
-            .vms
-            .iter()
-            .for_each(|vm| answer!("{}: {}, {}", vm.name(), vm.life(), vm.summary())),
-        Command::Stats => tell_stats(),
+        Command::Help => report::ask_for(Subject::Help),
+        Command::List => report::ask_for(Subject::List),
+        Command::Stats => report::ask_for(Subject::Stats),
         Command::Attach(name) => with_vm(name, |number, vm| {
             vm.set_attached(true);
             PROMPT.lock().attach(number);
@@ -65,24 +75,6 @@ fn obey(command: Command<'_>) {
                 answer!("{name}: it is about to start or to stop; try again");
             }
         }),
-    }
-}
-
-fn tell_stats() {
-    let heap::Holds {
-        allocations,
-        bytes,
-        free,
-    } = heap::holds();
-    answer!("heap: {bytes} bytes in {allocations} allocations, {free} bytes left");
-    for vm in &Machine::get().vms {
-        answer!("{}: {}", vm.name(), vm.stats());
-        if let Some(stats) = vm.tee_stats() {
-            answer!("{}: TEE: {stats}", vm.name());
-        }
-        if let Some(bill) = vm.bill() {
-            answer!("{}: EL2: {bill}", vm.name());
-        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::rate_limit::{Pass, RateLimit};
 use crate::tee;
 use crate::vgic::{Kicks, VirtualGic};
 use crate::vpl011::{self, VirtualPl011};
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use arm_psci::ErrorCode;
@@ -149,9 +149,10 @@ impl Vm {
         self.power.lock().life()
     }
 
-    /// What the VM did so far, in words.
-    pub fn stats(&self) -> String {
-        alloc::format!(
+    /// Writes what the VM did so far, in words.
+    pub fn write_stats(&self, to: &mut dyn fmt::Write) -> fmt::Result {
+        write!(
+            to,
             "{} starts, {} calls refused, {} forwarded, {} pages known to the secure world",
             self.starts.load(Ordering::Relaxed),
             self.refused_calls.load(Ordering::Relaxed),
@@ -160,18 +161,10 @@ impl Vm {
         )
     }
 
-    /// What EL2 did for the VM so far, in words, where that is counted.
-    pub fn bill(&self) -> Option<String> {
+    /// What EL2 did for the VM so far, where that is counted.
+    pub fn bill(&self) -> Option<Bill<'_>> {
         performance_monitor::is_present()
-            .then(|| Bill::new(&self.accounts, performance_monitor::has_instructions()).to_string())
-    }
-
-    /// What the VM did with its TEE so far, in words, if it has one and runs.
-    pub fn tee_stats(&self) -> Option<String> {
-        let tee = self.tee()?;
-        let mut text = String::new();
-        tee.write_stats(&mut text).ok()?;
-        Some(text)
+            .then(|| Bill::new(&self.accounts, performance_monitor::has_instructions()))
     }
 
     /// If the VM was asked to start, begins to fill its memory. For the CPU of its first vCPU.
@@ -180,7 +173,7 @@ impl Vm {
             return None;
         }
         match &self.image {
-            Ok(image) => Some(Filling::new(image, self.ram)),
+            Ok(_) => Some(Filling::new(self.ram)),
             Err(reason) => {
                 self.fail_start(reason);
                 None
@@ -284,15 +277,17 @@ impl Vm {
     }
 
     /// What the VM has, in words.
-    pub fn summary(&self) -> String {
+    pub fn summary(&self) -> impl fmt::Display {
         let cpus = &self.description.vcpu_cpus;
-        let list = cpus
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(",");
         let (mib, count, tee) = (self.ram.bytes() >> 20, cpus.len(), self.description.tee);
-        alloc::format!("{mib} MiB, {count} vCPUs on CPUs {list}, tee {tee}")
+        fmt::from_fn(move |f| {
+            write!(f, "{mib} MiB, {count} vCPUs on CPUs ")?;
+            for (n, cpu) in cpus.iter().enumerate() {
+                let separator = if n == 0 { "" } else { "," };
+                write!(f, "{separator}{cpu}")?;
+            }
+            write!(f, ", tee {tee}")
+        })
     }
 
     /// Asks for vCPU `target` to start (PSCI CPU_ON, DEN0022F.b §5.1.4).

@@ -34,6 +34,9 @@ pub enum WindUp {
     },
 }
 
+/// The parts of [`Tee::write_stats`], each of which takes no more than some 3,000 instructions.
+pub const STATS_PARTS: usize = 3;
+
 /// One VM's side of a TEE. Nothing here is particular to OP-TEE.
 pub trait Tee: Send + Sync {
     /// Whether calls of this function are the TEE's. The answer is always the same.
@@ -57,10 +60,11 @@ pub trait Tee: Send + Sync {
     /// get its virtual interrupt.
     fn poll_notifications(&self) -> bool;
 
-    /// Writes what the VM did with the TEE and what it holds there, in words, on one line.
+    /// Writes part number `part`, below [`STATS_PARTS`], of what the VM did with the TEE and what it holds there, in words. All parts
+    /// together are one line.
     ///
     /// # Errors
     ///
     /// `to` takes no more.
-    fn write_stats(&self, to: &mut dyn fmt::Write) -> fmt::Result;
+    fn write_stats(&self, part: usize, to: &mut dyn fmt::Write) -> fmt::Result;
 }

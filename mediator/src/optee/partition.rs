@@ -619,7 +619,7 @@ where
         self.fetch_notifications()
     }
 
-    fn write_stats(&self, to: &mut dyn fmt::Write) -> fmt::Result {
-        write!(to, "{}", self.stats())
+    fn write_stats(&self, part: usize, to: &mut dyn fmt::Write) -> fmt::Result {
+        self.stats().write_part(part, to)
     }
 }

@@ -57,11 +57,21 @@ pub struct Stats {
     pub calls_in_flight: u64,
 }
 
-impl fmt::Display for Stats {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Stats {
+    /// Writes a part of the text, of which there are [`STATS_PARTS`](crate::STATS_PARTS).
+    pub(super) fn write_part(&self, part: usize, to: &mut dyn fmt::Write) -> fmt::Result {
+        match part {
+            0 => self.write_calls(to),
+            1 => self.write_events(to),
+            2 => self.write_amounts(to),
+            _ => Ok(()),
+        }
+    }
+
+    fn write_calls(&self, to: &mut dyn fmt::Write) -> fmt::Result {
         let calls = &self.calls;
         write!(
-            f,
+            to,
             "calls: {} fast, {} open, {} invoke, {} close, {} register, {} unregister, {} other; ",
             calls.fast,
             calls.open_session,
@@ -70,9 +80,12 @@ impl fmt::Display for Stats {
             calls.register,
             calls.unregister,
             calls.other,
-        )?;
+        )
+    }
+
+    fn write_events(&self, to: &mut dyn fmt::Write) -> fmt::Result {
         write!(
-            f,
+            to,
             "{} RPCs, {} foreign interrupts, {} pauses, {} notifications, {} paced, {} opens denied, {} instances refused, {} refused; ",
             self.rpcs,
             self.foreign_interrupts,
@@ -82,9 +95,12 @@ impl fmt::Display for Stats {
             self.opens_denied,
             self.instances_refused,
             self.refused,
-        )?;
+        )
+    }
+
+    fn write_amounts(&self, to: &mut dyn fmt::Write) -> fmt::Result {
         write!(
-            f,
+            to,
             "{} bytes copied, {} entries translated; now {} buffers, {} pages, {} calls in flight",
             self.bytes_copied,
             self.entries_translated,
