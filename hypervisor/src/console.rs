@@ -38,7 +38,7 @@ const GUEST_LINE_MAX: usize = CAPACITY + 34;
 /// Free bytes of its ring from which on a guest that was held back goes on.
 const ROOM_AGAIN: usize = GUEST_RING / 2;
 /// The hypervisor's own lines are cut here, in bytes: all that is said at once.
-const OWN_TEXT_MAX: usize = 2048;
+const OWN_TEXT_MAX: usize = 1024;
 
 /// The most bytes that go to the UART at once, which bounds how long a CPU is busy with them. A FIFO of a PL011 has less.
 const BYTES_AT_ONCE: usize = 64;

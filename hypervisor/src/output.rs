@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn a_line_goes_out_as_far_as_it_is_taken_and_keeps_its_turn() {
         let mut output = output(&[16, 16]);
-        let mut send = |output: &mut Output, limit, room| {
+        let send = |output: &mut Output, limit, room| {
             let mut sent = String::new();
             let result = output.send(limit, |byte| {
                 let takes = sent.len() < room;
