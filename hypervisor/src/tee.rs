@@ -15,8 +15,17 @@ pub fn probe(interrupt: Option<u32>, guests: usize) {
     let _ = (interrupt, guests);
 }
 
-/// Makes a VM's partition of the TEE that its description names. `lost` is the sum of what its earlier lives took from all
-/// ([`mediator::WindUp::Done`]).
+/// What a VM had of its TEE in earlier lives.
+#[derive(Clone, Copy, Debug)]
+pub struct Past {
+    /// How many lives that were.
+    pub lives: u32,
+    /// What they took from what the TEE has for all VMs ([`mediator::WindUp::Done`]).
+    pub lost: u32,
+}
+
+/// Makes a VM's partition of the TEE that its description names. There is none where it has used up its share of what the
+/// TEE has for all VMs.
 ///
 /// # Errors
 ///
@@ -25,15 +34,15 @@ pub fn create(
     vmid: u16,
     description: &VmDescription,
     ram: &'static GuestRam,
-    lost: u32,
+    past: Past,
 ) -> Result<Option<Arc<dyn Tee>>, String> {
     match description.tee {
         TeeChoice::None => Ok(None),
         #[cfg(feature = "optee")]
-        TeeChoice::Optee => optee::create(vmid, description, ram, lost),
+        TeeChoice::Optee => optee::create(vmid, description, ram, past),
         #[cfg(not(feature = "optee"))]
         TeeChoice::Optee => {
-            let _ = (vmid, ram, lost);
+            let _ = (vmid, ram, past);
             Err(String::from(
                 "this hypervisor was built without a mediator for OP-TEE",
             ))
@@ -43,7 +52,7 @@ pub fn create(
 
 #[cfg(feature = "optee")]
 mod optee {
-    use super::{Arc, GuestRam, String, Tee, VmDescription};
+    use super::{Arc, GuestRam, Past, String, Tee, VmDescription};
     use crate::arch::gic::InterruptsHeldBack;
     use crate::arch::memory::ShadowPages;
     use crate::arch::secure_monitor::SecureMonitor;
@@ -51,7 +60,9 @@ mod optee {
     use crate::entropy;
     use alloc::format;
     use core::num::NonZeroU32;
-    use mediator::optee::{ClientId, CreateError, Guest, HashSecret, IDENTIFIERS, Limits, Optee};
+    use mediator::optee::{
+        ClientId, CreateError, Guest, HashSecret, IDENTIFIERS, LIVES, Limits, Optee,
+    };
     use mediator::ports::{Cpu, Ports};
     use spin::Once;
 
@@ -113,29 +124,31 @@ mod optee {
         vmid: u16,
         description: &VmDescription,
         ram: &'static GuestRam,
-        lost: u32,
+        past: Past,
     ) -> Result<Option<Arc<dyn Tee>>, String> {
         let optee = OPTEE
             .get()
             .ok_or_else(|| String::from("there is no OP-TEE"))?;
         let client = ClientId::new(vmid).ok_or_else(|| format!("{vmid} is no client ID"))?;
+        let share = description
+            .ta_instances_max
+            .map_or(IDENTIFIERS, NonZeroU32::get);
         let limits = Limits {
             buffer_bytes_max: description.shm_limits.buffer_bytes_max,
             buffers_max: description.shm_limits.buffers_max,
             total_bytes_max: description.shm_limits.total_bytes_max,
             calls_per_second: description.tee_calls_per_second,
             // A call that opens a session may take one for a moment before it is seen to be too many.
-            instances_max: description
-                .ta_instances_max
-                .map_or(IDENTIFIERS, NonZeroU32::get)
-                .saturating_sub(optee.threads() as u32)
-                .max(1),
+            instances_max: share.saturating_sub(optee.threads() as u32).max(1),
+            // The same part of the lives as of the identifiers.
+            lives_max: (share * LIVES / IDENTIFIERS).max(1),
         };
         let guest = Guest {
             client,
             limits,
             access: description.ta_access.clone(),
-            identifiers_lost: lost,
+            lives: past.lives,
+            identifiers_lost: past.lost,
             secret: secret(),
         };
         let pages = optee.shadow_pages(&limits);
@@ -152,7 +165,9 @@ mod optee {
         match optee.create_partition(guest, ports) {
             Ok(partition) => Ok(Some(Arc::new(partition))),
             // It is the VM's own doing, which may go on without.
-            Err(error @ CreateError::IdentifiersLost { .. }) => {
+            Err(
+                error @ (CreateError::IdentifiersLost { .. } | CreateError::LivesUsedUp { .. }),
+            ) => {
                 log::error!("{}: no OP-TEE in this life: {error}", description.name);
                 Ok(None)
             }

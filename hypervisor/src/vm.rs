@@ -13,7 +13,7 @@ use crate::line_buffer::{LineBuffer, Piece};
 use crate::machine::Machine;
 use crate::power::{After, CpuOnError, Entry, Life, Power, VcpuPower};
 use crate::rate_limit::{Pass, RateLimit};
-use crate::tee;
+use crate::tee::{self, Past};
 use crate::vgic::{Kicks, VirtualGic};
 use crate::vpl011::{self, VirtualPl011};
 use alloc::string::String;
@@ -220,7 +220,10 @@ impl Vm {
             self.id,
             &self.description,
             self.ram,
-            self.tee_lost.load(Ordering::Relaxed),
+            Past {
+                lives: self.starts.load(Ordering::Relaxed) as u32,
+                lost: self.tee_lost.load(Ordering::Relaxed),
+            },
         )?;
         *self.tee.lock() = tee;
         Ok(())

@@ -40,7 +40,7 @@ mod stats;
 mod teardown;
 
 pub use index::HashSecret;
-pub use limits::{ClientId, IDENTIFIERS, Limits};
+pub use limits::{ClientId, IDENTIFIERS, LIVES, Limits};
 pub use partition::{CreateError, Guest, Partition};
 pub use probe::{Optee, ProbeError, Revision};
 pub use stats::{Calls, Stats};

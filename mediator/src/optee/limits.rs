@@ -8,6 +8,12 @@ use optee_abi::pagelist::{PAGE_SIZE, list_pages};
 /// `core/arch/arm/mm/core_mmu.c`, OP-TEE 4.5 to 4.10).
 pub const IDENTIFIERS: u32 = 64;
 
+/// How many lives all guests together can have on OP-TEE 4.6 to 4.10. For each guest that is created it makes six to eight
+/// translation tables out of some 2.5 MiB that it has for all, which it does not take back when the guest ends
+/// (`core_mmu_xlat_table_alloc` with `CFG_DYN_CONFIG`, `core_free_mmu_prtn`, `core/arch/arm/mm/core_mmu_lpae.c`). It halts for all guests when
+/// there is none for another one: after 106 lives, in a build for two guests.
+pub const LIVES: u32 = 64;
+
 /// How much of what is shared a guest may have. All of it is set apart when the partition is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -23,6 +29,8 @@ pub struct Limits {
     /// How many instances of trusted applications OP-TEE may run for it, each of which takes one of the
     /// [`IDENTIFIERS`] that all guests share.
     pub instances_max: u32,
+    /// How many lives it may have on an OP-TEE of which each takes something for good ([`LIVES`]).
+    pub lives_max: u32,
 }
 
 impl Default for Limits {
@@ -33,6 +41,7 @@ impl Default for Limits {
             total_bytes_max: 256 << 20,
             calls_per_second: None,
             instances_max: IDENTIFIERS / 2,
+            lives_max: LIVES / 2,
         }
     }
 }

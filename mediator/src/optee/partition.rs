@@ -61,6 +61,8 @@ pub struct Guest {
     pub limits: Limits,
     /// What it may open.
     pub access: TaAccess,
+    /// How many lives it had before.
+    pub lives: u32,
     /// How many of OP-TEE's identifiers its earlier lives have taken for good ([`WindUp::Done`]).
     pub identifiers_lost: u32,
     /// Two random numbers that the guest does not know.
@@ -92,6 +94,11 @@ pub enum CreateError {
     },
     /// OP-TEE was interrupted without end.
     Interrupted,
+    /// The guest has had as many lives as it may have on this OP-TEE.
+    LivesUsedUp {
+        /// How many that is.
+        lives: u32,
+    },
     /// Earlier lives of the guest have taken all of its share of OP-TEE's identifiers for instances of trusted applications.
     IdentifiersLost {
         /// Its share.
@@ -124,6 +131,11 @@ impl fmt::Display for CreateError {
                 )
             }
             Self::Interrupted => write!(f, "OP-TEE did not get done for interrupts"),
+            Self::LivesUsedUp { lives } => write!(
+                f,
+                "this guest was started {lives} times, and each time takes memory of OP-TEE for good; only a restart of the \
+                 machine brings that back"
+            ),
             Self::IdentifiersLost { share } => write!(
                 f,
                 "earlier lives of this guest ended with trusted applications that OP-TEE still runs, which took all {share} \
@@ -191,9 +203,13 @@ impl Optee {
             client,
             limits,
             access,
+            lives,
             identifiers_lost,
             secret,
         } = guest;
+        if self.leaves_tables_behind() && lives >= limits.lives_max {
+            return Err(CreateError::LivesUsedUp { lives });
+        }
         let share = limits.instances_max;
         let identifiers = share
             .checked_sub(identifiers_lost)

@@ -181,6 +181,11 @@ impl Optee {
         (self.revision.major, self.revision.minor) >= (4, 10)
     }
 
+    /// Whether it keeps translation tables of guests that are gone, as no release after it is known not to.
+    pub(super) fn leaves_tables_behind(&self) -> bool {
+        (self.revision.major, self.revision.minor) >= (4, 6)
+    }
+
     /// What OP-TEE offers.
     #[must_use]
     pub fn capabilities(&self) -> Capabilities {

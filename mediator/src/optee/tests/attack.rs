@@ -38,6 +38,7 @@ const TEMPORARY: u64 = 0;
 struct Vm {
     model: Model,
     guest: Option<Guest>,
+    lives: u32,
     lost: u32,
     /// The calls that wait for the guest: where the message is, the thread ID, and what it has to do.
     waiting: Vec<(u64, u64, RpcFunction)>,
@@ -60,6 +61,7 @@ impl Vm {
         let mut vm = Self {
             model,
             guest: None,
+            lives: 0,
             lost: 0,
             waiting: Vec::new(),
             place: 0,
@@ -85,12 +87,14 @@ impl Vm {
         let optee = Optee::probe(&self.model).unwrap();
         let guest = Description {
             client: ClientId::new(self.model.client).unwrap(),
+            lives: self.lives,
             identifiers_lost: self.lost,
             ..description(limits, TaAccess::All)
         };
         self.last = 0;
         self.waiting.clear();
         self.guest = optee.create_partition(guest, ports).ok();
+        self.lives += 1;
         for (cookie, pages) in SHARED {
             self.call(&register_message(LIST, pages * 4096, cookie));
         }
@@ -408,7 +412,7 @@ fn lives_that_leave_sessions_behind_cost_their_own_guest_alone() {
                 .flatten()
                 .chain([endless(0), endless(-1), Step::Restart])
         };
-        play([4, 10], (0..80).flat_map(|_| life()).collect());
+        play([4, 10], (0..150).flat_map(|_| life()).collect());
     }
 }
 

@@ -403,3 +403,32 @@ fn a_guest_whose_lives_took_its_share_gets_no_op_tee() {
         }
     }
 }
+
+/// An OP-TEE that keeps something of each guest that is gone has room for so many.
+#[test]
+fn a_guest_has_so_many_lives_on_an_op_tee_that_keeps_some_of_each() {
+    for (revision, lives, gets) in [
+        ([4, 10], 31, true),
+        ([4, 10], 32, false),
+        ([4, 6], 32, false),
+        ([4, 5], 1000, true),
+    ] {
+        let world = World::new(100);
+        world.optee().revision = revision;
+        let optee = Optee::probe(&world).unwrap();
+        let guest = Description {
+            lives,
+            ..description(Limits::default(), TaAccess::All)
+        };
+        match optee.create_partition(guest, world.ports()) {
+            Ok(guest) => {
+                assert!(gets, "{revision:?}");
+                guest.destroy();
+            }
+            Err(error) => {
+                assert!(!gets, "{revision:?}");
+                assert_eq!(error, CreateError::LivesUsedUp { lives });
+            }
+        }
+    }
+}

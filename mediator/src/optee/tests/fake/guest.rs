@@ -34,6 +34,7 @@ pub fn description(limits: Limits, access: TaAccess) -> Description {
         client: ClientId::new(CLIENT).unwrap(),
         limits,
         access,
+        lives: 0,
         identifiers_lost: 0,
         secret: HashSecret([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]),
     }

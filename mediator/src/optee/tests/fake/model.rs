@@ -44,6 +44,8 @@ const TABLES_AT_START: usize = 8;
 const PAGES_A_TABLE: u64 = 512;
 /// With so many instances the memory of trusted applications is full, out of which OP-TEE takes tables from 4.6 on.
 const INSTANCES_FILL_MEMORY: usize = 20;
+/// So many guests can be created on OP-TEE 4.6 to 4.10, which keeps translation tables of those that are gone.
+const CREATED_MAX: u32 = 106;
 /// `CFG_CORE_HEAP_SIZE`; a buffer takes 64 bytes and 8 for each page.
 const HEAP: u64 = 192 << 10;
 
@@ -53,6 +55,7 @@ pub struct Secure {
     /// Address space identifiers that are left.
     identifiers: u32,
     guests: BTreeMap<u16, Instance>,
+    created: u32,
     /// Thread by thread: an interrupt comes next.
     pub interrupt: bool,
 }
@@ -157,6 +160,7 @@ impl Secure {
             revision,
             identifiers: IDENTIFIERS,
             guests: BTreeMap::new(),
+            created: 0,
             interrupt: false,
         }))
     }
@@ -661,6 +665,10 @@ impl SecureWorld for Model {
             smc::EXCHANGE_CAPABILITIES => [0, 0xfc, NOTIFICATION_MAX.into(), RPC_PARAMETERS as u64],
             smc::GET_THREAD_COUNT => [0, THREADS as u64, 0, 0],
             smc::VM_CREATED => {
+                secure.created += 1;
+                if secure.revision >= [4, 6] && secure.created > CREATED_MAX {
+                    halt("no memory for another guest's translation tables");
+                }
                 let before = secure
                     .guests
                     .insert(registers[1] as u16, Instance::default());
