@@ -157,30 +157,33 @@ impl Applications {
     }
 
     /// OP-TEE has the guest load the application that the call opens. It looks for pseudo-TAs first, so that it is none
-    /// (`tee_ta_init_session`, `core/kernel/tee_ta_manager.c`, 4.5.0).
+    /// (`tee_ta_init_session`, `core/kernel/tee_ta_manager.c`, 4.5.0). It asks twice, for the size and for the bytes; `first`
+    /// tells the first time, of which nothing is kept in mind: the guest may not have it.
     pub(super) fn note_own_loaded(
         &mut self,
         charge: &mut Charge,
         name: Uuid,
+        first: bool,
     ) -> Result<(), NoIdentifier> {
         self.note_own(charge);
-        if self.identifiers > self.identifiers_max || !self.note_loaded(name) {
+        if self.identifiers > self.identifiers_max || !first && !self.note_loaded(name) {
             return Err(NoIdentifier);
         }
         charge.loads = true;
         Ok(())
     }
 
-    /// OP-TEE has the guest load something else for a call: a library, or an application that an application opens.
-    /// It asks twice, for the size and for the bytes; `first` tells the first time.
+    /// OP-TEE has the guest load something else for a call: a library, or an application that an application opens. `first`
+    /// is as above.
     pub(super) fn note_other_loaded(
         &mut self,
         charge: &mut Charge,
         name: Uuid,
         first: bool,
     ) -> Result<(), NoIdentifier> {
-        self.record(name).ok_or(NoIdentifier)?.asked_for = true;
-        if first && charge.others < u8::MAX {
+        if !first {
+            self.record(name).ok_or(NoIdentifier)?.asked_for = true;
+        } else if charge.others < u8::MAX {
             self.has_identifier()?;
             self.identifiers += 1;
             charge.others += 1;
@@ -303,8 +306,8 @@ mod tests {
         let mut charge = Charge::default();
         if loads {
             applications.note_own(&mut charge);
-            applications.note_own_loaded(&mut charge, NAME)?;
-            applications.note_own_loaded(&mut charge, NAME)?;
+            applications.note_own_loaded(&mut charge, NAME, true)?;
+            applications.note_own_loaded(&mut charge, NAME, false)?;
         }
         Ok(applications.opened(Some(NAME), charge))
     }
@@ -319,7 +322,7 @@ mod tests {
         let mut one_more = Charge::default();
         applications.note_own(&mut one_more);
         assert_eq!(
-            applications.note_own_loaded(&mut one_more, NAME),
+            applications.note_own_loaded(&mut one_more, NAME, true),
             Err(NoIdentifier)
         );
         applications.give_back(one_more);
@@ -377,9 +380,11 @@ mod tests {
         let mut applications = applications(9);
         let charge = open(&mut applications, true).unwrap();
         let mut others = Charge::default();
-        applications
-            .note_other_loaded(&mut others, OTHER, true)
-            .unwrap();
+        for first in [true, false] {
+            applications
+                .note_other_loaded(&mut others, OTHER, first)
+                .unwrap();
+        }
         assert_eq!(
             applications.take_unsettled(),
             Some(OTHER),
@@ -417,7 +422,9 @@ mod tests {
     fn what_a_call_might_take_is_counted_and_comes_back() {
         let mut applications = applications(3);
         let mut charge = Charge::default();
-        applications.note_own_loaded(&mut charge, NAME).unwrap();
+        applications
+            .note_own_loaded(&mut charge, NAME, false)
+            .unwrap();
         for first in [true, false] {
             applications
                 .note_other_loaded(&mut charge, OTHER, first)

@@ -93,7 +93,7 @@ where
                 | Parameter::Registered { reference: 0, .. })
         );
         self.sessions.applications(|applications| match opens {
-            true => applications.note_own_loaded(&mut call.charge, asked),
+            true => applications.note_own_loaded(&mut call.charge, asked, asks_for_size),
             false => applications.note_other_loaded(&mut call.charge, asked, asks_for_size),
         })
     }

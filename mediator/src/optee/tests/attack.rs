@@ -216,6 +216,12 @@ const WELL: Answer = Answer {
     pages: 0,
 };
 
+/// The supplicant has no such application.
+const NOT_FOUND: Answer = Answer {
+    result: result::ITEM_NOT_FOUND,
+    pages: 0,
+};
+
 fn opening(name: [u8; 16]) -> Message {
     let meta = |words| Parameter::Value {
         direction: Direction::Input,
@@ -463,4 +469,22 @@ fn calls_cut_off_before_they_asked_for_anything_are_counted() {
     for revision in [[4, 5], [4, 10]] {
         play(revision, (0..80).flat_map(|_| life()).collect());
     }
+}
+
+/// A program tries names that nobody has: what it leaves in mind is nothing.
+#[test]
+fn names_that_nobody_has_leave_room_for_others() {
+    let secure = Secure::new([4, 10]);
+    let mut vm = Vm::new(&secure, 1);
+    for number in 0..1000_u16 {
+        let mut name = NOBODY;
+        name[..2].copy_from_slice(&number.to_le_bytes());
+        vm.call(&opening(name));
+        // Memory, a file, then the application, then the memory back.
+        for answer in [WELL, WELL, NOT_FOUND, WELL] {
+            vm.answer(0, answer);
+        }
+        assert!(vm.waiting.is_empty());
+    }
+    works(&mut vm);
 }
