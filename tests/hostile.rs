@@ -129,8 +129,9 @@ fn charges(log: &str) -> Vec<u32> {
     let told = log.lines().filter_map(|line| {
         let (_, count) = line
             .strip_prefix("warning: vm1: ")?
-            .split_once("that makes ")?;
-        count.strip_suffix(" of the VM's share")?.parse().ok()
+            .split_once("still runs for it, ")?;
+        let (count, _) = count.split_once(" in all")?;
+        count.parse().ok()
     });
     told.collect()
 }

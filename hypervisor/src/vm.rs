@@ -59,7 +59,8 @@ pub struct Vm {
     /// Whether the VM was asked to stop; readable without the lock.
     stopping: AtomicBool,
     tee: Mutex<Option<Arc<dyn Tee>>>,
-    /// What its earlier lives took from what the TEE has for all VMs, and did not give back.
+    /// How often the TEE came to know it, and what it took from what the TEE has for all VMs, and did not give back.
+    tee_lives: AtomicU32,
     tee_lost: AtomicU32,
     /// Calls that nobody answered, and how many of them may be logged.
     refused_calls: AtomicU64,
@@ -89,6 +90,7 @@ impl Vm {
             power: Mutex::new(Power::new(vcpus)),
             stopping: AtomicBool::new(false),
             tee: Mutex::new(None),
+            tee_lives: AtomicU32::new(0),
             tee_lost: AtomicU32::new(0),
             refused_calls: AtomicU64::new(0),
             refused_log: Mutex::new(RateLimit::new(
@@ -216,15 +218,17 @@ impl Vm {
     fn make_devices(&self) -> Result<(), String> {
         self.gic.reset();
         self.reset_serial();
-        let tee = tee::create(
-            self.id,
-            &self.description,
-            self.ram,
-            Past {
-                lives: self.starts.load(Ordering::Relaxed) as u32,
-                lost: self.tee_lost.load(Ordering::Relaxed),
-            },
-        )?;
+        if self.tee().is_some() {
+            // The life before left nothing in it.
+            return Ok(());
+        }
+        let past = Past {
+            lives: self.tee_lives.load(Ordering::Relaxed),
+            lost: self.tee_lost.load(Ordering::Relaxed),
+        };
+        let tee = tee::create(self.id, &self.description, self.ram, past)?;
+        self.tee_lives
+            .fetch_add(u32::from(tee.is_some()), Ordering::Relaxed);
         *self.tee.lock() = tee;
         Ok(())
     }
@@ -378,12 +382,17 @@ impl Vm {
         let Some(after) = self.power.lock().ending() else {
             return true;
         };
-        match self.tee().map(|tee| tee.wind_up()) {
+        let again = after == After::Restart;
+        let keeps_tee = match self.tee().map(|tee| tee.wind_up(again)) {
             Some(WindUp::Interrupted) => return false,
-            None => {}
-            Some(WindUp::Done { left, lost }) => self.note_left_behind(left, lost),
-        }
-        self.take_apart();
+            Some(WindUp::Renewed) => true,
+            Some(WindUp::Done { left, lost }) => {
+                self.note_left_behind(left, lost);
+                false
+            }
+            None => false,
+        };
+        self.take_apart(keeps_tee);
         self.power.lock().taken_apart();
         match after {
             After::Off => {
@@ -409,19 +418,19 @@ impl Vm {
         if lost > 0 {
             let all = self.tee_lost.fetch_add(lost, Ordering::Relaxed) + lost;
             log::warn!(
-                "{}: OP-TEE still runs {lost} trusted applications for it, and does not get their identifiers back; \
-                 that makes {all} of the VM's share",
+                "{}: OP-TEE keeps {lost} identifiers of trusted applications that it still runs for it, {all} in all, until the \
+                 machine is restarted",
                 self.name()
             );
         }
     }
 
-    fn take_apart(&self) {
+    fn take_apart(&self, keeps_tee: bool) {
         let mut serial = self.serial.lock();
         let Serial { uart, line, .. } = &mut *serial;
         line.flush(|piece| self.write_piece(uart, piece));
         drop(serial);
-        if let Some(tee) = self.tee.lock().take() {
+        if !keeps_tee && let Some(tee) = self.tee.lock().take() {
             tee.destroy();
         }
         let pinned = self.ram.pinned();

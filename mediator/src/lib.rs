@@ -25,6 +25,8 @@ pub type CallRegisters = [u64; 18];
 pub enum WindUp {
     /// An interrupt waits; there is more to do.
     Interrupted,
+    /// The VM left nothing: what it had of the TEE is as new, and serves its next life.
+    Renewed,
     /// There is no more to do.
     Done {
         /// Calls and sessions that could not be ended in time.
@@ -50,7 +52,8 @@ pub trait Tee: Send + Sync {
 
     /// Goes on with ending what the VM left in the TEE: calls in the middle of an RPC, sessions. No call of the VM is under
     /// way or will come. Comes back for an interrupt, and is then to be called again.
-    fn wind_up(&self) -> WindUp;
+    /// `again` says whether another life follows, for which the TEE need not forget the VM.
+    fn wind_up(&self, again: bool) -> WindUp;
 
     /// Makes the TEE forget this VM. No call of the VM is under way or will come; what could not be wound up is dropped.
     /// Afterwards no page of the VM is pinned.

@@ -122,6 +122,18 @@ pub(super) enum ReserveError {
     Limit,
 }
 
+/// A buffer to take back, if there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TakeBack {
+    Found(Handle),
+    /// There may be one farther on.
+    LookOn,
+    None,
+}
+
+/// Buffers that are looked at for one to take back before interrupts get their turn.
+const LOOK_AT_ONCE: usize = 128;
+
 /// What goes with a buffer.
 #[derive(Debug, Default, PartialEq, Eq)]
 #[must_use]
@@ -443,6 +455,24 @@ impl Buffers {
         let buffer = table.slab.get_mut(index as usize)?;
         buffer.state = State::Released;
         Some(Handle::mint(index, buffer.generation))
+    }
+
+    /// Takes a buffer that OP-TEE knows from its guest, which is gone and has no call under way, for OP-TEE to forget, beginning
+    /// at `place`, which moves on.
+    pub(super) fn take_back(&self, place: &mut usize) -> TakeBack {
+        let mut table = self.table.lock();
+        for _ in 0..LOOK_AT_ONCE {
+            let index = *place;
+            let Some(buffer) = table.slab.get_mut(index) else {
+                return TakeBack::None;
+            };
+            *place += 1;
+            if buffer.is_known() {
+                buffer.state = State::Released;
+                return TakeBack::Found(Handle::mint(index as u32, buffer.generation));
+            }
+        }
+        TakeBack::LookOn
     }
 
     /// OP-TEE did not give the buffer back: it is shared as before.

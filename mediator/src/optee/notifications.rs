@@ -81,6 +81,12 @@ impl Notifications {
         while self.asking.load(Ordering::SeqCst) != 0 {
             core::hint::spin_loop();
         }
+        self.forget();
+    }
+
+    /// The guest is not to be notified until it wants to be anew. What waits is forgotten.
+    pub(super) fn forget(&self) {
+        self.enabled.store(false, Ordering::Release);
         for word in &self.waiting {
             word.store(0, Ordering::Release);
         }

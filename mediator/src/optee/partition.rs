@@ -476,8 +476,8 @@ where
         self.capabilities().contains(Capabilities::ASYNC_NOTIF)
     }
 
-    /// A driver begins with this. One that does so anew is another kernel's, which took the place of one that is gone.
-    fn exchange_capabilities(&self, registers: &mut CallRegisters) {
+    /// The kernel that the guest ran is gone, and with it what its driver left.
+    pub(super) fn forget_driver(&self) {
         self.slots.orphan_parked(|call| {
             let stays = call.is_in_optee();
             call.cached = None;
@@ -493,7 +493,11 @@ where
         self.buffers.begin_era();
         while self.slots.find_free(|call| call.cached.take()).is_some() {}
         self.shm_cache.store(false, Ordering::Relaxed);
+    }
 
+    /// A driver begins with this. One that does so anew is another kernel's, which took the place of one that is gone.
+    fn exchange_capabilities(&self, registers: &mut CallRegisters) {
+        self.forget_driver();
         let offered = self.capabilities();
         if registers[1] as u32 & !capabilities::UNIPROCESSOR != 0 {
             self.refuse(registers, status::ENOTAVAIL);
@@ -623,8 +627,8 @@ where
         self.serve(registers)
     }
 
-    fn wind_up(&self) -> WindUp {
-        self.go_on_winding_up()
+    fn wind_up(&self, again: bool) -> WindUp {
+        self.go_on_winding_up(again)
     }
 
     fn destroy(&self) {

@@ -14,6 +14,7 @@ use optee_abi::rpc;
 use optee_abi::smc::{self, Returned, RpcFunction, status};
 
 use super::applications::{Applications, Charge};
+use super::buffers::{Handle, TakeBack};
 use super::call::{Call, Paused, Stage, Waiting};
 use super::engine::{Entry, Flow};
 use super::entry::{message_of, unregister_message};
@@ -35,6 +36,10 @@ pub(super) struct Teardown {
     until: Option<u64>,
     /// Sessions before this place are closed, or can't be.
     place: usize,
+    /// Buffers before this place are taken back, or can't be.
+    buffer: usize,
+    /// Something is left that only the end of the partition ends.
+    for_good: bool,
     /// The slot whose call has its turn next: one that never ends is not to keep others from theirs.
     turn: usize,
 }
@@ -63,7 +68,7 @@ where
 {
     /// Goes on with the end of the guest, of which no call comes any more, until there is nothing to wind up or an
     /// interrupt has to be taken.
-    pub(super) fn go_on_winding_up(&self) -> WindUp {
+    pub(super) fn go_on_winding_up(&self, again: bool) -> WindUp {
         let mut teardown = self.teardown.lock();
         let limit = SECONDS_MAX.saturating_mul(self.ports.cpu.ticks_per_second());
         let now = self.ports.cpu.now();
@@ -79,6 +84,14 @@ where
             let started = match self.sessions.take_idle(&mut teardown.place) {
                 Idle::Found(closing) => self.close(closing),
                 Idle::LookOn => continue,
+                // Calls may take theirs back themselves.
+                Idle::None if again && !teardown.for_good && self.slots.in_flight() == 0 => {
+                    match self.buffers.take_back(&mut teardown.buffer) {
+                        TakeBack::Found(handle) => self.take_back(handle),
+                        TakeBack::LookOn => continue,
+                        TakeBack::None => None,
+                    }
+                }
                 Idle::None => self.find_out_what_is_kept_alive(),
             };
             if started == Some(Step::Interrupted) {
@@ -118,9 +131,40 @@ where
             // What they wait for may have come in this round. Where nothing comes in two, nothing does.
             let waited = core::mem::replace(&mut all_wait, waits && !goes_on);
             if !goes_on && (!waits || waited) {
-                return self.wound_up();
+                if !again || teardown.for_good {
+                    return self.wound_up();
+                }
+                if self.is_as_new() {
+                    *teardown = Teardown::default();
+                    self.renew();
+                    return WindUp::Renewed;
+                }
+                teardown.for_good = true;
             }
         }
+    }
+
+    /// Whether nothing of the guest is left, but for applications that are kept alive.
+    fn is_as_new(&self) -> bool {
+        self.slots.in_flight() == 0 && self.sessions.count() == 0 && self.buffers.held() == (0, 0)
+    }
+
+    /// Gets the partition ready for the guest's next life. OP-TEE keeps it: it takes something for good for each that it makes.
+    fn renew(&self) {
+        self.notifications.forget();
+        self.forget_driver();
+    }
+
+    /// Takes a buffer back. `None` if OP-TEE has no thread for that.
+    fn take_back(&self, handle: Handle) -> Option<Step> {
+        let Some(mut call) = self.slots.claim() else {
+            self.buffers.keep(handle);
+            return None;
+        };
+        call.begin();
+        call.message = unregister_message(handle);
+        call.handles[0] = Some(handle);
+        Some(self.send_own(call, 1))
     }
 
     /// There is no more to do, or no more time.

@@ -128,7 +128,7 @@ fn what_they_left_is_ended_with_the_guest() {
         probe_anew(&guest);
     }
     world.optee().endless.clear();
-    assert_eq!(guest.wind_up(), WindUp::Done { left: 0, lost: 0 });
+    assert_eq!(guest.wind_up(false), WindUp::Done { left: 0, lost: 0 });
     assert_eq!(world.suspended(), 0);
     guest.destroy();
     assert_nothing_left(&world, &guest);

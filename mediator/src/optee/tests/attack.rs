@@ -73,6 +73,22 @@ impl Vm {
     }
 
     fn start(&mut self) {
+        self.model
+            .secure
+            .lock()
+            .unwrap()
+            .guest_is_there(self.model.client);
+        self.last = 0;
+        self.waiting.clear();
+        if self.guest.is_none() {
+            self.create();
+        }
+        for (cookie, pages) in SHARED {
+            self.call(&register_message(LIST, pages * 4096, cookie));
+        }
+    }
+
+    fn create(&mut self) {
         let limits = Limits {
             instances_max: IDENTIFIERS / 2 - 2,
             ..Limits::default()
@@ -91,13 +107,8 @@ impl Vm {
             identifiers_lost: self.lost,
             ..description(limits, TaAccess::All)
         };
-        self.last = 0;
-        self.waiting.clear();
         self.guest = optee.create_partition(guest, ports).ok();
         self.lives += 1;
-        for (cookie, pages) in SHARED {
-            self.call(&register_message(LIST, pages * 4096, cookie));
-        }
     }
 
     /// The guest ends, whatever it left, and starts again.
@@ -111,13 +122,24 @@ impl Vm {
             let done = (0..1000).find_map(|_| {
                 let clock = &self.model.machine.0.clock;
                 clock.fetch_add(TICKS_PER_SECOND / 50, std::sync::atomic::Ordering::SeqCst);
-                match guest.wind_up() {
+                match guest.wind_up(true) {
                     WindUp::Interrupted => None,
-                    WindUp::Done { lost, .. } => Some(lost),
+                    done => Some(done),
                 }
             });
-            self.lost += done.expect("it has five seconds");
-            guest.destroy();
+            let all_is_over = guest.stats().calls_in_flight == 0 && guest.sessions.count() == 0;
+            assert_eq!(
+                all_is_over,
+                done == Some(WindUp::Renewed),
+                "what is as new serves on"
+            );
+            match done.expect("it has five seconds") {
+                WindUp::Done { lost, .. } => {
+                    self.lost += lost;
+                    guest.destroy();
+                }
+                _ => self.guest = Some(guest),
+            }
             assert_eq!(self.model.machine.pinned(), 0);
         }
         self.start();

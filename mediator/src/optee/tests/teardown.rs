@@ -57,7 +57,7 @@ fn a_guest_that_left_nothing_needs_no_winding_up() {
     exchange(&world, &guest, &close(SESSION));
     exchange(&world, &guest, &close(READY));
     let messages = world.message_count();
-    assert_eq!(guest.wind_up(), ALL_DONE);
+    assert_eq!(guest.wind_up(false), ALL_DONE);
     assert_eq!(world.message_count(), messages);
     assert_wound_up(&world, &guest);
 }
@@ -70,7 +70,7 @@ fn sessions_are_closed() {
     }
     exchange(&world, &guest, &close(SESSION + 2));
     let messages = world.message_count();
-    assert_eq!(guest.wind_up(), ALL_DONE);
+    assert_eq!(guest.wind_up(false), ALL_DONE);
     assert_eq!(world.message_count(), messages + 3);
     assert_wound_up(&world, &guest);
 }
@@ -81,7 +81,7 @@ fn sessions_that_did_not_open_are_not_closed() {
     world.act(Act::Result(result::ACCESS_DENIED));
     exchange(&world, &guest, &open());
     let messages = world.message_count();
-    assert_eq!(guest.wind_up(), ALL_DONE);
+    assert_eq!(guest.wind_up(false), ALL_DONE);
     assert_eq!(world.message_count(), messages + 1);
     assert_eq!(world.last_message().session(), READY);
     assert_wound_up(&world, &guest);
@@ -93,7 +93,7 @@ fn a_session_whose_close_failed_is_closed() {
     exchange(&world, &guest, &open());
     world.act(Act::Result(result::GENERIC));
     exchange(&world, &guest, &close(SESSION));
-    assert_eq!(guest.wind_up(), ALL_DONE);
+    assert_eq!(guest.wind_up(false), ALL_DONE);
     assert_wound_up(&world, &guest);
 }
 
@@ -103,7 +103,7 @@ fn a_session_that_opens_while_the_guest_ends_is_closed() {
     world.act(Act::Interrupt);
     let registers = send(&world, &guest, &open());
     assert!(is_rpc(&registers, RpcFunction::ForeignInterrupt));
-    assert_eq!(guest.wind_up(), ALL_DONE);
+    assert_eq!(guest.wind_up(false), ALL_DONE);
     assert_eq!(world.last_message().command(), command::CLOSE_SESSION);
     assert_eq!(world.last_message().session(), SESSION);
     assert_wound_up(&world, &guest);
@@ -118,7 +118,7 @@ fn calls_are_seen_through_whatever_the_guest_owes_them() {
         world.act(act);
         let registers = send(&world, &guest, &invoke(&[]));
         assert_ne!(registers[0], u64::from(status::OK), "the call is under way");
-        assert_eq!(guest.wind_up(), ALL_DONE);
+        assert_eq!(guest.wind_up(false), ALL_DONE);
         assert_wound_up(&world, &guest);
     }
 }
@@ -132,7 +132,7 @@ fn requests_of_op_tee_are_refused() {
     for command in [rpc::LOAD_TA, rpc::SHM_ALLOC, rpc::NOTIFICATION, 99] {
         refused(&world, command);
     }
-    assert_eq!(guest.wind_up(), ALL_DONE);
+    assert_eq!(guest.wind_up(false), ALL_DONE);
     assert!(world.optee().acts.is_empty());
     assert_wound_up(&world, &guest);
 }
@@ -166,7 +166,7 @@ fn memory_that_is_half_given_is_not_given() {
     assert!(is_rpc(&registers, RpcFunction::ForeignInterrupt));
     world.0.quiet.store(i64::MAX, Ordering::SeqCst);
 
-    assert_eq!(guest.wind_up(), ALL_DONE);
+    assert_eq!(guest.wind_up(false), ALL_DONE);
     assert_wound_up(&world, &guest);
 }
 
@@ -181,7 +181,7 @@ fn calls_get_turns_with_each_other() {
     }
     // The first one has to wait once more; then the second one's turn has come.
     refused(&world, rpc::NOTIFICATION);
-    assert_eq!(guest.wind_up(), ALL_DONE);
+    assert_eq!(guest.wind_up(false), ALL_DONE);
     assert_wound_up(&world, &guest);
 }
 
@@ -191,14 +191,14 @@ fn an_interrupt_is_let_through() {
     exchange(&world, &guest, &open());
     world.0.quiet.store(0, Ordering::SeqCst);
     let messages = world.message_count();
-    assert_eq!(guest.wind_up(), WindUp::Interrupted);
+    assert_eq!(guest.wind_up(false), WindUp::Interrupted);
     assert_eq!(world.message_count(), messages, "the mediator saw it");
 
     world.0.quiet.store(i64::MAX, Ordering::SeqCst);
     world.act(Act::Interrupt);
-    assert_eq!(guest.wind_up(), WindUp::Interrupted, "OP-TEE saw it");
+    assert_eq!(guest.wind_up(false), WindUp::Interrupted, "OP-TEE saw it");
     assert_eq!(world.suspended(), 1);
-    assert_eq!(guest.wind_up(), ALL_DONE);
+    assert_eq!(guest.wind_up(false), ALL_DONE);
     assert_wound_up(&world, &guest);
 }
 
@@ -207,7 +207,7 @@ fn a_close_for_which_there_is_no_thread_is_tried_again() {
     let (world, guest) = guest();
     exchange(&world, &guest, &open());
     world.act(Act::ThreadLimit);
-    assert_eq!(guest.wind_up(), ALL_DONE);
+    assert_eq!(guest.wind_up(false), ALL_DONE);
     assert_wound_up(&world, &guest);
 }
 
@@ -218,7 +218,7 @@ fn wind_up_in_turns(world: &World, guest: &Guest) -> WindUp {
             .0
             .clock
             .fetch_add(TICKS_PER_SECOND / 10, Ordering::SeqCst);
-        match guest.wind_up() {
+        match guest.wind_up(false) {
             WindUp::Interrupted => {}
             done => return done,
         }
@@ -248,7 +248,7 @@ fn what_takes_too_long_is_left_and_all_else_is_closed() {
         1,
         "the one that the call uses"
     );
-    assert_eq!(guest.wind_up(), left, "it gets no more time");
+    assert_eq!(guest.wind_up(false), left, "it gets no more time");
     guest.destroy();
     assert_nothing_left(&world, &guest);
 }
@@ -263,7 +263,7 @@ fn no_more_sessions_open_than_can_be_closed() {
         exchange(&world, &guest, &open()).result(),
         result::OUT_OF_MEMORY
     );
-    assert_eq!(guest.wind_up(), ALL_DONE);
+    assert_eq!(guest.wind_up(false), ALL_DONE);
     assert_wound_up(&world, &guest);
 }
 
@@ -285,7 +285,7 @@ fn an_earlier_op_tee_gets_no_errors_about_files() {
             let registers = send(&world, &guest, &invoke(&[]));
             assert!(is_rpc(&registers, RpcFunction::Command));
             let left = if answered { 0 } else { 2 };
-            assert_eq!(guest.wind_up(), WindUp::Done { left, lost: 0 });
+            assert_eq!(guest.wind_up(false), WindUp::Done { left, lost: 0 });
             guest.destroy();
             assert_nothing_left(&world, &guest);
         }
@@ -304,7 +304,7 @@ fn an_earlier_op_tee_is_answered_about_all_else_and_left_where_it_comes_to_files
     let registers = send(&world, &guest, &invoke(&[]));
     assert!(is_rpc(&registers, RpcFunction::Command));
     world.command(request(rpc::FS), |_| panic!("it is not answered"));
-    assert_eq!(guest.wind_up(), WindUp::Done { left: 2, lost: 0 });
+    assert_eq!(guest.wind_up(false), WindUp::Done { left: 2, lost: 0 });
     assert_eq!(world.suspended(), 1);
     guest.destroy();
     assert_nothing_left(&world, &guest);
@@ -345,7 +345,7 @@ fn what_is_kept_alive_is_found_out_and_counted() {
             world.act(Act::Result(result::GENERIC));
         }
         let lost = u32::from(kept_alive);
-        assert_eq!(guest.wind_up(), WindUp::Done { left: 0, lost });
+        assert_eq!(guest.wind_up(false), WindUp::Done { left: 0, lost });
         assert_wound_up(&world, &guest);
     }
 }
@@ -357,7 +357,7 @@ fn one_that_refuses_sessions_runs_all_the_same() {
     exchange(&world, &guest, &close(session));
     exchange(&world, &guest, &close(READY));
     world.act(Act::Result(result::ACCESS_DENIED));
-    assert_eq!(guest.wind_up(), WindUp::Done { left: 0, lost: 1 });
+    assert_eq!(guest.wind_up(false), WindUp::Done { left: 0, lost: 1 });
     assert_wound_up(&world, &guest);
 }
 
@@ -431,4 +431,49 @@ fn a_guest_has_so_many_lives_on_an_op_tee_that_keeps_some_of_each() {
             }
         }
     }
+}
+
+#[test]
+fn what_a_guest_leaves_is_taken_back_for_its_next_life() {
+    let (world, guest) = guest();
+    for life in 1..=3 {
+        for cookie in 0..200 {
+            register(&world, &guest, cookie, BUFFER, 3);
+        }
+        exchange(&world, &guest, &open());
+        refused(&world, rpc::FS);
+        let registers = send(&world, &guest, &invoke_open(SESSION));
+        assert!(is_rpc(&registers, RpcFunction::Command));
+        assert_eq!(guest.wind_up(true), WindUp::Renewed, "life {life}");
+        assert_eq!(
+            (world.shared().len(), world.pinned(), world.suspended()),
+            (0, 0, 0)
+        );
+        assert_eq!(world.optee().sessions.len(), 0);
+        assert_eq!(resume(&guest, &registers)[0], u64::from(status::ERESUME));
+    }
+    assert_eq!(
+        world.0.destroyed.load(Ordering::SeqCst),
+        0,
+        "OP-TEE keeps its partition"
+    );
+    guest.destroy();
+    assert_nothing_left(&world, &guest);
+}
+
+#[test]
+fn what_can_not_be_taken_back_is_not_for_another_life() {
+    let (world, guest) = guest();
+    register(&world, &guest, 7, BUFFER, 3);
+    exchange(&world, &guest, &close(READY));
+    world.act(Act::Result(result::GENERIC));
+    assert_eq!(guest.wind_up(true), WindUp::Done { left: 0, lost: 0 });
+    guest.destroy();
+    assert_nothing_left(&world, &guest);
+}
+
+fn invoke_open(session: u32) -> Message {
+    let mut message = invoke(&[]);
+    message.set_session(session);
+    message
 }

@@ -172,6 +172,13 @@ impl Secure {
         }
     }
 
+    /// The guest answers for itself.
+    pub fn guest_is_there(&mut self, client: u16) {
+        if let Some(instance) = self.guests.get_mut(&client) {
+            instance.gone = false;
+        }
+    }
+
     /// How many buffers of a guest's own are registered.
     pub fn registered(&self, client: u16) -> u64 {
         let own = |instance: &Instance| {
