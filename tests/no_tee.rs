@@ -9,7 +9,7 @@ fn a_guest_without_a_tee_has_no_device_for_it() {
         .exec("vm2", "ls /dev /proc/device-tree; ! ls /dev/tee* /dev/teepriv* /proc/device-tree/firmware/optee")
         .run();
     outcome.assert_passed();
-    assert_eq!(outcome.guest("vm1").optee.as_deref(), Some("4.5"));
+    assert_eq!(outcome.guest("vm1").optee.as_deref(), Some("4.10"));
     assert_eq!(outcome.guest("vm2").optee, None);
     outcome.assert(
         outcome.log("bulkhead").contains("tee none"),

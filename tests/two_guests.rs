@@ -10,7 +10,7 @@ fn two_guests_run_xtest_at_the_same_time() {
     let (vm1, vm2) = (outcome.guest("vm1"), outcome.guest("vm2"));
     for guest in [vm1, vm2] {
         assert_eq!(guest.exit_status, Some(0));
-        assert_eq!(guest.optee.as_deref(), Some("4.5"), "{}", guest.name);
+        assert_eq!(guest.optee.as_deref(), Some("4.10"), "{}", guest.name);
         let log = outcome.log(&guest.name);
         let summary = log
             .lines()
