@@ -16,12 +16,15 @@ use crate::syndrome::{self, SystemRegisterAccess, Trap};
 use crate::trapped_registers::{self, TrappedRegister};
 use crate::vcpu::Vcpu;
 use crate::{aarch32, console, id_registers, mmio, operator};
-use alloc::format;
 use alloc::vec::Vec;
+use core::fmt;
 use heapless::Vec as FixedVec;
 
 /// Time slices a second, for vCPUs that share a CPU.
 const SLICES_PER_SECOND: u64 = 100;
+
+/// The CPU that shared interrupts go to.
+const SHARED_INTERRUPTS_CPU: usize = console::CPU;
 
 /// What a vCPU does after an exit was served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,15 +110,8 @@ impl Cpu {
             debug_assert!(fits.is_ok(), "the description bounds the vCPUs of a CPU");
         }
         let mut until = None;
-        if self.number == console::CPU {
-            // One of them at a time, which each takes a while.
-            if !console::go_on() {
-                operator::go_on();
-            }
-            until = console::resume_at()
-                .into_iter()
-                .chain(operator::resume_at())
-                .min();
+        if self.number == SHARED_INTERRUPTS_CPU {
+            until = go_on_with_shared_work();
         }
         let decision = self.turns.decide(timer::now(), &statuses);
         timer::set_deadline(decision.until.into_iter().chain(until).min());
@@ -130,6 +126,24 @@ impl Cpu {
         }
         decision.run
     }
+}
+
+/// Does a step of what is not one vCPU's: one of them at a time, which each takes a while. Says when there is another one to do.
+/// For [`SHARED_INTERRUPTS_CPU`].
+fn go_on_with_shared_work() -> Option<u64> {
+    let machine = Machine::get();
+    if machine.is_notifying() {
+        machine.notify_next();
+    } else if !console::go_on() {
+        operator::go_on();
+    }
+    if machine.is_notifying() {
+        return Some(timer::now());
+    }
+    console::resume_at()
+        .into_iter()
+        .chain(operator::resume_at())
+        .min()
 }
 
 /// Measures what is done from one entry of a vCPU to the next. There is one where the CPU has a performance monitor.
@@ -184,7 +198,10 @@ fn serve_asynchronous(vcpu: &mut Vcpu, cpu: usize, exit: Exit) -> (Cause, Next) 
     if exit == Exit::Interrupt {
         return (Cause::Interrupt, take_interrupts(Some(vcpu), cpu));
     }
-    (Cause::Other, stop(vcpu, "an SError came", registers::esr()))
+    (
+        Cause::Other,
+        stop(vcpu, format_args!("an SError came"), registers::esr()),
+    )
 }
 
 /// Takes all interrupts that wait on this CPU, number `cpu`, where `vcpu` is loaded if one is.
@@ -221,11 +238,10 @@ fn serve_shared_interrupt(intid: u32) -> Next {
         return Next::Reschedule;
     }
     if machine.tee_interrupt == Some(intid) {
-        // It does not say for which VM.
-        machine.vms.iter().for_each(|vm| vm.notify());
-    } else {
-        log::warn!("interrupt {intid} is nobody's");
+        machine.tee_has_notifications();
+        return Next::Reschedule;
     }
+    log::warn!("interrupt {intid} is nobody's");
     Next::Resume
 }
 
@@ -265,7 +281,7 @@ fn serve_other_trap(vcpu: &mut Vcpu, cpu: usize, syndrome: u64) -> (Cause, Next)
             (Cause::Other, Next::Resume)
         }
         Trap::Unexpected => {
-            let reason = "an exception came that no guest can cause";
+            let reason = format_args!("an exception came that no guest can cause");
             (Cause::Other, stop(vcpu, reason, syndrome))
         }
     }
@@ -277,8 +293,9 @@ fn serve_instruction_abort(vcpu: &mut Vcpu, syndrome: u64) -> Next {
     let from_el1 = !exception_entry::is_el0(vcpu.context.pstate);
     if from_el1 && vcpu.context.is_at_vector() {
         let ipa = registers::faulting_ipa_page();
-        let reason = format!("its exception vectors lie at IPA {ipa:#x}, which is not its memory");
-        return stop(vcpu, &reason, syndrome);
+        let reason =
+            format_args!("its exception vectors lie at IPA {ipa:#x}, which is not its memory");
+        return stop(vcpu, reason, syndrome);
     }
     vcpu.context
         .inject_external_abort(syndrome, registers::far());
@@ -294,7 +311,7 @@ fn is_skipped(pstate: u64, syndrome: u64) -> bool {
 
 /// What becomes of a load or store that stage 2 stopped and that no device serves: of a program's, the kernel hears as of one
 /// to an address where nothing is; a kernel's own stops the VM.
-pub fn refuse_access(vcpu: &mut Vcpu, reason: &str, syndrome: u64) -> Next {
+pub fn refuse_access(vcpu: &mut Vcpu, reason: fmt::Arguments<'_>, syndrome: u64) -> Next {
     if exception_entry::is_el0(vcpu.context.pstate) {
         vcpu.context
             .inject_external_abort(syndrome, registers::far());
@@ -304,15 +321,15 @@ pub fn refuse_access(vcpu: &mut Vcpu, reason: &str, syndrome: u64) -> Next {
 }
 
 /// Stops the VM because of what this vCPU did, of which ESR_EL2 says `syndrome`.
-fn stop(vcpu: &Vcpu, reason: &str, syndrome: u64) -> Next {
+fn stop(vcpu: &Vcpu, reason: fmt::Arguments<'_>, syndrome: u64) -> Next {
     let cause = syndrome::Cause {
         syndrome,
         pc: vcpu.context.pc,
         pstate: vcpu.context.pstate,
         address: registers::far(),
     };
-    let reason = format!("vCPU {}: {reason}: {cause}", vcpu.index);
-    vcpu.vm.stop(After::Off, Some(&reason));
+    let reason = format_args!("vCPU {}: {reason}: {cause}", vcpu.index);
+    vcpu.vm.stop(After::Off, Some(reason));
     Next::Reschedule
 }
 

@@ -20,6 +20,8 @@ pub struct Machine {
     pub tee_interrupt: Option<u32>,
     /// How many VMs are not off.
     running: AtomicUsize,
+    /// The number of the first VM that is still to see whether its TEE has notifications; none is left from the number of VMs on.
+    notified_next: AtomicUsize,
 }
 
 static MACHINE: Once<Machine> = Once::new();
@@ -39,6 +41,7 @@ impl Machine {
             console_interrupt,
             tee_interrupt,
             running,
+            notified_next: AtomicUsize::new(usize::MAX),
         })
     }
 
@@ -53,6 +56,26 @@ impl Machine {
     pub fn kick(&self, cpu: usize) {
         if let Some(&affinity) = self.cpus.get(cpu) {
             gic::kick(affinity);
+        }
+    }
+
+    /// The TEE said that it has notifications, not for which VM: [`notify_next`](Self::notify_next) asks for one after the other.
+    /// For the CPU of the TEE's interrupt, as all of this.
+    pub fn tee_has_notifications(&self) {
+        self.notified_next.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether a VM is still to see whether its TEE has notifications.
+    pub fn is_notifying(&self) -> bool {
+        self.notified_next.load(Ordering::Relaxed) < self.vms.len()
+    }
+
+    /// Passes on the notifications of the next VM that is still to be asked about.
+    pub fn notify_next(&self) {
+        let number = self.notified_next.load(Ordering::Relaxed);
+        if let Some(vm) = self.vms.get(number) {
+            self.notified_next.store(number + 1, Ordering::Relaxed);
+            vm.notify();
         }
     }
 

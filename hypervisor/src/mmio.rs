@@ -7,7 +7,6 @@ use crate::guest_tree::GuestLayout;
 use crate::syndrome::{self, DataAbort};
 use crate::vcpu::Vcpu;
 use crate::vgic::{DISTRIBUTOR_SIZE, REDISTRIBUTOR_STRIDE, Register};
-use alloc::format;
 use mediator::address::{Ipa, PAGE_SIZE};
 
 /// A device of a guest, and where in it an access goes.
@@ -72,13 +71,13 @@ pub fn serve(vcpu: &mut Vcpu, cpu: usize, syndrome: u64, abort: DataAbort) -> Ne
     let Some(device) =
         device_at(ipa, vcpu.vm.description.vcpu_cpus.len()).filter(|_| abort.translation)
     else {
-        let reason = format!("it {direction} IPA {ipa:#x}, which it does not have");
-        return cpu::refuse_access(vcpu, &reason, syndrome);
+        let reason = format_args!("it {direction} IPA {ipa:#x}, which it does not have");
+        return cpu::refuse_access(vcpu, reason, syndrome);
     };
     let Some(access) = abort.access else {
         let reason =
-            format!("it {direction} a device at IPA {ipa:#x} in a way that can't be emulated");
-        return cpu::refuse_access(vcpu, &reason, syndrome);
+            format_args!("it {direction} a device at IPA {ipa:#x} in a way that can't be emulated");
+        return cpu::refuse_access(vcpu, reason, syndrome);
     };
     let vm = vcpu.vm;
     if let Device::Gic(register) = device {

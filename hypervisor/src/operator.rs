@@ -66,7 +66,7 @@ fn obey(command: Command<'_>) {
             answer!("{name}: attached; Control-] leads back");
         }),
         Command::Destroy(name) => with_vm(name, |_, vm| {
-            if !vm.stop(After::Off, Some("destroyed at the console")) {
+            if !vm.stop(After::Off, Some(format_args!("destroyed at the console"))) {
                 answer!("{name}: it does not run");
             }
         }),

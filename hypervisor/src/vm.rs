@@ -337,12 +337,12 @@ impl Vm {
     pub fn cpu_off(&self, index: usize) {
         let someone_left = self.power.lock().cpu_off(index);
         if !someone_left {
-            self.stop(After::Off, Some("all its vCPUs are off"));
+            self.stop(After::Off, Some(format_args!("all its vCPUs are off")));
         }
     }
 
     /// Asks for the VM to stop; `reason` is given where it did not ask for it itself. Says whether it was running.
-    pub fn stop(&self, after: After, reason: Option<&str>) -> bool {
+    pub fn stop(&self, after: After, reason: Option<fmt::Arguments<'_>>) -> bool {
         let mut power = self.power.lock();
         if !power.stop(after) {
             return false;
