@@ -6,10 +6,10 @@
 //! what is counted here is never less than what it takes; but for a trusted application that keeps sessions with others
 //! open between two of its calls: a guest is to be given none that does so for whoever asks (`docs/configuration.md`).
 
-use hashbrown::HashTable;
+use alloc::vec::Vec;
 
 use super::error::NoHeap;
-use super::index::HashSecret;
+use super::index::{HashSecret, Index};
 use crate::access::Uuid;
 
 /// How many trusted applications and libraries of theirs a guest can have OP-TEE load in a life.
@@ -18,7 +18,9 @@ const APPLICATIONS_MAX: usize = 256;
 #[derive(Debug)]
 pub(super) struct Applications {
     secret: HashSecret,
-    known: HashTable<Application>,
+    /// Room for all is there from the start, and none is ever taken out.
+    known: Vec<Application>,
+    by_name: Index,
     identifiers_max: u32,
     identifiers: u32,
 }
@@ -61,8 +63,8 @@ pub(super) struct Charge {
     loads: bool,
     /// For others that it might open, or libraries of it.
     others: u8,
-    /// The application has a record, which counts `own`.
-    recorded: bool,
+    /// The place of the application's record, which counts `own`, if there is one.
+    record: Option<u16>,
 }
 
 impl Charge {
@@ -78,55 +80,66 @@ pub(super) struct NoIdentifier;
 impl Applications {
     /// None yet, with a share of so many identifiers.
     pub(super) fn new(identifiers_max: u32, secret: HashSecret) -> Result<Self, NoHeap> {
-        let mut known = HashTable::new();
+        let mut known = Vec::new();
         known
-            .try_reserve(APPLICATIONS_MAX, |_| 0)
+            .try_reserve_exact(APPLICATIONS_MAX)
             .map_err(|_| NoHeap)?;
         Ok(Self {
             secret,
             known,
+            by_name: Index::new(APPLICATIONS_MAX as u32, secret)?,
             identifiers_max,
             identifiers: 0,
         })
     }
 
-    fn hash(&self, name: Uuid) -> u64 {
+    /// A number for the name. Which names share one depends on the secret.
+    fn number(&self, name: Uuid) -> u64 {
         let HashSecret([added, factor]) = self.secret;
-        let folded = |number: u64| {
-            let product = u128::from(number) * u128::from(factor | 1);
-            (product as u64) ^ ((product >> 64) as u64)
-        };
-        let number = u128::from_le_bytes(name.0);
-        folded(folded(number as u64 ^ added) ^ (number >> 64) as u64)
+        let name = u128::from_le_bytes(name.0);
+        let product = u128::from(name as u64 ^ added) * u128::from(factor | 1);
+        (product as u64) ^ (product >> 64) as u64 ^ (name >> 64) as u64
+    }
+
+    fn place(&self, number: u64, name: Uuid) -> Option<u32> {
+        let known = &self.known;
+        self.by_name.find(number, |place| {
+            known
+                .get(place as usize)
+                .is_some_and(|known| known.name == name)
+        })
     }
 
     fn find(&mut self, name: Uuid) -> Option<&mut Application> {
-        let hash = self.hash(name);
-        self.known.find_mut(hash, |known| known.name == name)
+        let place = self.place(self.number(name), name)?;
+        self.known.get_mut(place as usize)
     }
 
-    /// The record of an application, made if there is room for one.
-    fn record(&mut self, name: Uuid) -> Option<&mut Application> {
-        if self.find(name).is_none() {
-            if self.known.len() >= APPLICATIONS_MAX {
-                return None;
+    /// The record of an application, made if there is room for one, and its place.
+    fn record(&mut self, name: Uuid) -> Option<(u16, &mut Application)> {
+        let number = self.number(name);
+        let place = match self.place(number, name) {
+            Some(place) => place,
+            None if self.known.len() < APPLICATIONS_MAX => {
+                let place = self.known.len() as u32;
+                self.known.push(Application {
+                    name,
+                    asked_for: false,
+                    loaded: false,
+                    reads_files: false,
+                    is_used: false,
+                    sessions: 0,
+                    identifiers: 0,
+                    kept_alive: false,
+                    settled: false,
+                });
+                self.by_name.insert(number, place);
+                place
             }
-            let hash = self.hash(name);
-            let application = Application {
-                name,
-                asked_for: false,
-                loaded: false,
-                reads_files: false,
-                is_used: false,
-                sessions: 0,
-                identifiers: 0,
-                kept_alive: false,
-                settled: false,
-            };
-            // Within what was reserved: nothing is moved or allocated, for no record is ever taken out.
-            self.known.insert_unique(hash, application, |_| 0);
-        }
-        self.find(name)
+            None => return None,
+        };
+        let application = self.known.get_mut(place as usize)?;
+        Some((place as u16, application))
     }
 
     fn has_identifier(&self) -> Result<(), NoIdentifier> {
@@ -182,7 +195,7 @@ impl Applications {
         first: bool,
     ) -> Result<(), NoIdentifier> {
         if !first {
-            self.record(name).ok_or(NoIdentifier)?.asked_for = true;
+            self.record(name).ok_or(NoIdentifier)?.1.asked_for = true;
         } else if charge.others < u8::MAX {
             self.has_identifier()?;
             self.identifiers += 1;
@@ -194,7 +207,7 @@ impl Applications {
     /// This application is loaded. Says whether it can be kept in mind.
     pub(super) fn note_loaded(&mut self, name: Uuid) -> bool {
         match self.record(name) {
-            Some(application) => {
+            Some((_, application)) => {
                 application.asked_for = true;
                 application.loaded = true;
                 true
@@ -208,13 +221,14 @@ impl Applications {
         self.find(name).is_some_and(|known| known.loaded)
     }
 
-    /// A session is open for which OP-TEE took what `charge` says; gives what the session holds.
-    pub(super) fn opened(&mut self, name: Option<Uuid>, charge: Charge) -> Charge {
-        let Some(application) = name.and_then(|name| self.record(name)) else {
-            return charge;
+    /// A session is open for which OP-TEE took what `charge` says; gives what the session holds, and whether the application is
+    /// known to be loaded.
+    pub(super) fn opened(&mut self, name: Option<Uuid>, charge: Charge) -> (Charge, bool) {
+        let Some((record, application)) = name.and_then(|name| self.record(name)) else {
+            return (charge, false);
         };
         let mut charge = Charge {
-            recorded: true,
+            record: Some(record),
             ..charge
         };
         let mut given_back = 0;
@@ -235,16 +249,17 @@ impl Applications {
         application.identifiers += u32::from(charge.own);
         application.reads_files |= charge.own;
         application.is_used = true;
+        let loaded = application.loaded;
         self.identifiers = self.identifiers - given_back + found_kept;
-        charge
+        (charge, loaded)
     }
 
     /// A session that held `charge` is closed.
-    pub(super) fn closed(&mut self, name: Option<Uuid>, charge: Charge) {
-        if !charge.recorded {
+    pub(super) fn closed(&mut self, charge: Charge) {
+        let Some(record) = charge.record else {
             return self.give_back(charge);
-        }
-        let Some(application) = name.and_then(|name| self.find(name)) else {
+        };
+        let Some(application) = self.known.get_mut(usize::from(record)) else {
             return;
         };
         application.sessions = application.sessions.saturating_sub(1);
@@ -309,7 +324,7 @@ mod tests {
             applications.note_own_loaded(&mut charge, NAME, true)?;
             applications.note_own_loaded(&mut charge, NAME, false)?;
         }
-        Ok(applications.opened(Some(NAME), charge))
+        Ok(applications.opened(Some(NAME), charge).0)
     }
 
     #[test]
@@ -327,7 +342,7 @@ mod tests {
         );
         applications.give_back(one_more);
         for (closed, charge) in sessions.into_iter().enumerate() {
-            applications.closed(Some(NAME), charge);
+            applications.closed(charge);
             assert_eq!(applications.identifiers(), 2 - closed as u32);
         }
         assert!(open(&mut applications, true).is_ok());
@@ -341,11 +356,11 @@ mod tests {
             .map(|_| open(&mut applications, false).unwrap())
             .collect();
         assert_eq!(applications.identifiers(), 1);
-        applications.closed(Some(NAME), first);
+        applications.closed(first);
         assert_eq!(applications.identifiers(), 1, "it runs on");
         for charge in others {
             assert_eq!(applications.identifiers(), 1);
-            applications.closed(Some(NAME), charge);
+            applications.closed(charge);
         }
         assert_eq!(applications.identifiers(), 0);
     }
@@ -356,9 +371,9 @@ mod tests {
         open(&mut applications, true).unwrap();
         let mut charge = Charge::default();
         applications.note_own(&mut charge);
-        let charge = applications.opened(Some(NAME), charge);
+        let (charge, _) = applications.opened(Some(NAME), charge);
         assert_eq!(applications.identifiers(), 2, "out of secure storage");
-        applications.closed(Some(NAME), charge);
+        applications.closed(charge);
         assert_eq!(applications.identifiers(), 1);
     }
 
@@ -366,11 +381,11 @@ mod tests {
     fn one_that_is_kept_alive_is_found_out() {
         let mut applications = applications(3);
         let charge = open(&mut applications, true).unwrap();
-        applications.closed(Some(NAME), charge);
+        applications.closed(charge);
         assert_eq!(applications.identifiers(), 0, "nobody knows yet");
         let charge = open(&mut applications, false).unwrap();
         assert_eq!(applications.identifiers(), 1);
-        applications.closed(Some(NAME), charge);
+        applications.closed(charge);
         assert_eq!(applications.identifiers(), 1);
         assert_eq!(applications.take_unsettled(), None);
     }
@@ -390,7 +405,7 @@ mod tests {
             Some(OTHER),
             "the other is open"
         );
-        applications.closed(Some(NAME), charge);
+        applications.closed(charge);
         assert_eq!(applications.take_unsettled(), Some(NAME));
         assert_eq!(applications.take_unsettled(), None);
         applications.note_kept_alive(NAME);
@@ -461,9 +476,9 @@ mod tests {
         // Of a session with one that has no record, what it holds is counted all the same.
         let mut charge = Charge::default();
         applications.note_own(&mut charge);
-        let charge = applications.opened(Some(name(300)), charge);
+        let (charge, _) = applications.opened(Some(name(300)), charge);
         assert_eq!(applications.identifiers(), 1);
-        applications.closed(Some(name(300)), charge);
+        applications.closed(charge);
         assert_eq!(applications.identifiers(), 0);
     }
 }

@@ -268,22 +268,24 @@ impl Back {
     /// The same for a reply of the guest: OP-TEE takes a size for that of what there is in a buffer, so that it gets none
     /// that is larger than the buffer. Of a reference to nothing the size says how much there would be.
     pub(super) fn take_within(self, message: &mut Message, reply: &Message) {
-        let before = *message;
-        self.take(message, reply);
+        self.take_values(message, reply);
         for index in indices(self.sizes) {
-            let [_, size, reference] = before.words(index);
+            let [_, size, reference] = message.words(index);
             let [_, replied, _] = reply.words(index);
-            if reference != 0 {
-                message.set_size(index, replied.min(size));
-            }
+            let most = if reference == 0 { u64::MAX } else { size };
+            message.set_size(index, replied.min(most));
+        }
+    }
+
+    fn take_values(self, message: &mut Message, reply: &Message) {
+        for index in indices(self.values) {
+            message.set_words(index, reply.words(index));
         }
     }
 
     /// Takes over from `reply` what they bring back, field by field, and nothing else.
     pub(super) fn take(self, message: &mut Message, reply: &Message) {
-        for index in indices(self.values) {
-            message.set_words(index, reply.words(index));
-        }
+        self.take_values(message, reply);
         for index in indices(self.sizes) {
             message.set_size(index, reply.words(index)[1]);
         }

@@ -87,6 +87,8 @@ pub(super) struct CoreWindow {
 #[derive(Debug)]
 struct State {
     shares: Vec<Option<Placed>>,
+    /// How many of them are taken.
+    taken: usize,
     small_pieces: u64,
     kept_for_files: u64,
     /// The most pages, other than small pieces, that were mapped at once since no call was under way: a small piece lies
@@ -114,6 +116,7 @@ impl CoreWindow {
         Ok(Self {
             state: Mutex::new(State {
                 shares,
+                taken: 0,
                 small_pieces: small_pieces(threads),
                 kept_for_files: kept_for_files(threads),
                 most: 0,
@@ -142,7 +145,11 @@ impl CoreWindow {
         let mut top = small_end;
         // A buffer of the call may be one of another call already.
         let mut already = 0;
-        for placed in state.shares.iter().flatten() {
+        let all = match state.taken {
+            0 => &[],
+            _ => state.shares.as_slice(),
+        };
+        for placed in all.iter().flatten() {
             pages += placed.mapping.pages;
             pieces += placed.mapping.pieces;
             top = top.max(placed.end);
@@ -177,6 +184,7 @@ impl CoreWindow {
                 of_call,
                 end,
             });
+            state.taken += 1;
         }
         state.most = state.most.max(total);
         self.settled.store(false, Ordering::Relaxed);
@@ -185,25 +193,26 @@ impl CoreWindow {
 
     /// OP-TEE has let go of a mapping.
     pub(super) fn give_back(&self, share: Share) {
-        if let Some(share) = self.state.lock().shares.get_mut(share.0) {
-            *share = None;
-        }
+        let mut state = self.state.lock();
+        let placed = state.shares.get_mut(share.0).and_then(Option::take);
+        state.taken -= usize::from(placed.is_some());
+    }
+
+    /// Whether all small pieces lie at the start, so that the end of a call changes nothing.
+    #[inline]
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Relaxed)
     }
 
     /// OP-TEE is done with a call. `alone` says, when asked, whether it has no other call of the guest: then small pieces of
     /// later ones lie at the start again.
-    #[inline]
     pub(super) fn call_ends(&self, alone: impl FnOnce() -> bool) {
-        if !self.settled.load(Ordering::Relaxed) {
-            self.settle(alone);
+        if self.is_settled() {
+            return;
         }
-    }
-
-    #[inline(never)]
-    fn settle(&self, alone: impl FnOnce() -> bool) {
         let mut state = self.state.lock();
         // Asked while the window is locked: what a call that begins later maps counts from now on.
-        if state.shares.iter().all(Option::is_none) && alone() {
+        if state.taken == 0 && alone() {
             state.most = 0;
             self.settled.store(true, Ordering::Relaxed);
         }
@@ -211,7 +220,9 @@ impl CoreWindow {
 
     /// OP-TEE has let go of everything.
     pub(super) fn clear(&self) {
-        self.state.lock().shares.fill(None);
+        let mut state = self.state.lock();
+        state.shares.fill(None);
+        state.taken = 0;
     }
 
     /// How many pages are mapped, other than small pieces.

@@ -213,8 +213,16 @@ where
         self.ports.shadow.read(page, offset, reply);
     }
 
-    /// Takes note of the session that the guest's message opened or closed, according to the reply.
+    /// Takes note of the session that the guest's message opened or closed, if it did, according to the reply.
+    #[inline]
     pub(super) fn note_session(&self, call: &mut Call, status: u32) {
+        if call.closing.is_some() || call.message.command() == command::OPEN_SESSION {
+            self.note_opened_or_closed(call, status);
+        }
+    }
+
+    #[inline(never)]
+    fn note_opened_or_closed(&self, call: &mut Call, status: u32) {
         let done = status == status::OK && call.request.result() == result::SUCCESS;
         let unknown = status == status::OK && call.request.result() == result::ITEM_NOT_FOUND;
         if let Some(closing) = call.closing.take() {
@@ -232,7 +240,19 @@ where
     }
 
     /// Takes note of which buffers OP-TEE knows, according to whether it has `done` what it was last sent.
+    #[inline]
     pub(super) fn note_buffers(&self, call: &mut Call, done: bool) {
+        let registers = matches!(
+            call.message.command(),
+            command::REGISTER_SHM | command::UNREGISTER_SHM
+        );
+        if registers || call.stage != Stage::Message {
+            self.note_registered(call, done);
+        }
+    }
+
+    #[inline(never)]
+    fn note_registered(&self, call: &mut Call, done: bool) {
         match (call.stage, call.message.command()) {
             (Stage::Replace(handle), _) if done => self.forget(handle),
             (Stage::Replace(handle), _) => self.buffers.keep(handle),
@@ -347,8 +367,20 @@ where
     }
 
     /// OP-TEE is done with the call: it has nothing mapped for it any more, and the session may be closed.
+    #[inline]
     pub(super) fn optee_is_done(&self, call: &mut Call) {
         self.sessions.let_go(call.index);
+        if call.core_share.is_some()
+            || call.closing.is_some()
+            || call.charge != Charge::default()
+            || !self.window.is_settled()
+        {
+            self.give_back_all(call);
+        }
+    }
+
+    #[inline(never)]
+    fn give_back_all(&self, call: &mut Call) {
         if let Some(share) = call.core_share.take() {
             self.window.give_back(share);
         }

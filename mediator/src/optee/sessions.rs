@@ -63,7 +63,6 @@ struct Session {
     /// Tells the sessions that had this place one after the other apart.
     life: u32,
     next_free: u32,
-    application: Option<Uuid>,
     /// With a trusted application that was loaded, rather than a pseudo-TA, which is a part of OP-TEE.
     loaded: bool,
     charge: Charge,
@@ -226,13 +225,15 @@ impl Sessions {
             table.remove(earlier);
             self.forget_recent(session);
         }
-        let loaded = application.is_some_and(|it| table.applications.is_loaded(it));
+        if session == NONE {
+            return table.applications.give_back(charge);
+        }
+        let (charge, loaded) = table.applications.opened(application, charge);
         table.insert(Session {
             number: session,
             state: State::Open,
             life: 0,
             next_free: END,
-            application,
             loaded,
             charge,
         });
@@ -295,13 +296,7 @@ impl Table {
             .filter(|session| session.state == State::Closing && session.life == closing.life)
     }
 
-    fn insert(&mut self, mut session: Session) {
-        if session.number == NONE {
-            return self.applications.give_back(session.charge);
-        }
-        session.charge = self
-            .applications
-            .opened(session.application, session.charge);
+    fn insert(&mut self, session: Session) {
         let has_place = self.places.len() < self.places.capacity();
         let place = match self.places.get_mut(self.free as usize) {
             Some(free) => {
@@ -329,8 +324,7 @@ impl Table {
         session.next_free = core::mem::replace(&mut self.free, place);
         self.count -= 1;
         self.by_number.remove(session.number.into(), place);
-        self.applications
-            .closed(session.application, session.charge);
+        self.applications.closed(session.charge);
     }
 }
 
