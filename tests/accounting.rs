@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use end_to_end::Scenario;
-use qemu::operator::{DETACH, Operator};
+use qemu::run::operator::{DETACH, Operator};
 
 /// For what takes a moment.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use end_to_end::Scenario;
-use qemu::operator::{Heard, Operator};
+use qemu::run::operator::{Heard, Operator};
 
 /// For the next thing that the machine says.
 const LIMIT: Duration = Duration::from_secs(60);

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use end_to_end::Scenario;
-use qemu::drm::{self, DrmOptions};
-use qemu::progress::Progress;
+use qemu::base::progress::Progress;
+use qemu::commands::drm::{self, DrmOptions};
 
 #[test]
 fn samples_are_decrypted_and_flaws_refused() {

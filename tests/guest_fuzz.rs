@@ -1,7 +1,7 @@
 //! A guest that does at random what a guest can do holds up no neighbour. `make guest-fuzz` does the same for as long as one likes.
 
-use qemu::guest_fuzz::{self, GuestFuzzOptions};
-use qemu::progress::Progress;
+use qemu::base::progress::Progress;
+use qemu::commands::guest_fuzz::{self, GuestFuzzOptions};
 
 /// Seconds on both machines together.
 const SECONDS: u64 = 40;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use end_to_end::{Outcome, Scenario, tell};
-use qemu::operator::Operator;
-use qemu::progress::Progress;
-use qemu::workloads;
+use qemu::base::progress::Progress;
+use qemu::parts::workloads;
+use qemu::run::operator::Operator;
 
 /// How often vm1 goes through its attacks while vm2 runs xtest. Each time it leaves what it leaves, as it powers off.
 const LIVES: u32 = 3;

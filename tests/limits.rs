@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use end_to_end::Scenario;
-use qemu::operator::{DETACH, Heard, Operator, Said};
+use qemu::run::operator::{DETACH, Heard, Operator, Said};
 
 const GUESTS: [&str; 2] = ["vm1", "vm2"];
 

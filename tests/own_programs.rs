@@ -5,12 +5,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use end_to_end::Scenario;
-use qemu::cache::Cache;
-use qemu::initramfs::archive;
-use qemu::initramfs::tree::{Node, Tree};
-use qemu::outcome::RunResult;
-use qemu::packages::debian_parts;
-use qemu::progress::Progress;
+use qemu::base::progress::Progress;
+use qemu::parts::cache::Cache;
+use qemu::parts::initramfs::archive;
+use qemu::parts::initramfs::tree::{Node, Tree};
+use qemu::parts::packages::debian_parts;
+use qemu::run::outcome::RunResult;
 
 fn program(folder: &Path, name: &str, text: &str) {
     let path = folder.join(name);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use end_to_end::{Outcome, Scenario, tell};
-use qemu::operator::Operator;
+use qemu::run::operator::Operator;
 
 /// How often a guest is restarted while the other one runs xtest.
 const RESTARTS: u32 = 200;

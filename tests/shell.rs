@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use qemu::interrupt::Interrupt;
-use qemu::progress::Progress;
-use qemu::shell::{self, Ended, ShellOptions};
+use qemu::base::interrupt::Interrupt;
+use qemu::base::progress::Progress;
+use qemu::commands::shell::{self, Ended, ShellOptions};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 

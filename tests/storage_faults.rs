@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use end_to_end::{Outcome, Scenario};
-use qemu::operator::{DETACH, Operator};
-use qemu::progress::Progress;
-use qemu::workloads;
+use qemu::base::progress::Progress;
+use qemu::parts::workloads;
+use qemu::run::operator::{DETACH, Operator};
 use tempfile::TempDir;
 
 /// For what takes a moment.

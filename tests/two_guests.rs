@@ -23,7 +23,7 @@ fn two_guests_run_xtest_at_the_same_time() {
     }
     assert_eq!(vm1.kernel, vm2.kernel);
 
-    let interval = |guest: &qemu::report::GuestReport| guest.started.zip(guest.ended);
+    let interval = |guest: &qemu::run::report::GuestReport| guest.started.zip(guest.ended);
     let overlap = interval(vm1)
         .zip(interval(vm2))
         .map(|((start1, end1), (start2, end2))| {

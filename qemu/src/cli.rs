@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{GuestCommand, Overlay, Overrides};
-use crate::drm;
-use crate::guest_fuzz;
+use crate::commands::drm;
+use crate::commands::guest_fuzz;
+use crate::commands::xtest;
+use crate::description::{GuestCommand, Overlay, Overrides};
 use crate::run::DEFAULT_TIMEOUT;
-use crate::xtest;
 
 /// Runs several unmodified Linux guests on the Bulkhead hypervisor under QEMU, with one real OP-TEE between them.
 ///

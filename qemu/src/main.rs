@@ -7,24 +7,24 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Parser as _;
 
-use qemu::bench::{self, BenchOptions};
-use qemu::cache::Cache;
+use qemu::base::interrupt::Interrupt;
+use qemu::base::progress::Progress;
 use qemu::cli::{
     BenchArguments, Cli, Command, ConformanceArguments, DrmArguments, GuestFuzzArguments,
     RunArguments, ShellArguments, XtestArguments,
 };
-use qemu::config::{Description, Overrides};
-use qemu::conformance::{self, ConformanceOptions};
-use qemu::drm::{self, DrmOptions};
-use qemu::guest_fuzz::{self, GuestFuzzOptions};
-use qemu::interrupt::Interrupt;
-use qemu::packages;
+use qemu::commands::bench::{self, BenchOptions};
+use qemu::commands::conformance::{self, ConformanceOptions};
+use qemu::commands::drm::{self, DrmOptions};
+use qemu::commands::guest_fuzz::{self, GuestFuzzOptions};
+use qemu::commands::shell::{self, ShellOptions};
+use qemu::commands::xtest::{self, XtestOptions};
+use qemu::description::{Description, Overrides};
 use qemu::parts::Parts;
-use qemu::progress::Progress;
-use qemu::report;
+use qemu::parts::cache::Cache;
+use qemu::parts::packages;
+use qemu::run::report;
 use qemu::run::{self, RunError, RunOptions};
-use qemu::shell::{self, ShellOptions};
-use qemu::xtest::{self, XtestOptions};
 
 /// The exit status when the machine description is refused; that of clap when the command line is.
 const REFUSED: u8 = 2;

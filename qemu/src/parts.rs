@@ -1,23 +1,35 @@
 //! What a machine is made of: the user's own files, and Debian's packages for the rest.
 
+pub mod cache;
+pub(crate) mod cargo;
+pub mod firmware;
+pub mod image;
+pub mod initramfs;
+pub(crate) mod instruction_counter;
+pub mod optee_source;
+pub mod packages;
+pub mod payload;
+mod source_package;
+mod trusted_application;
+pub mod workloads;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use crate::cache::Cache;
-use crate::config::{Description, Guest, Optee, Tee, Work};
-use crate::firmware::{FirmwareRequest, OpteeImages, firmware};
-use crate::host_tools;
-use crate::initramfs::{Job, guest_initramfs};
-use crate::logs::RunFolder;
-use crate::machine;
-use crate::optee_source::{self, OpteeRequest, optee};
-use crate::packages::{self, DebianParts, debian_parts, optee_source};
-use crate::payload;
-use crate::placement::GuestFiles;
-use crate::progress::Progress;
-use crate::report::{OpteeVersion, PackageVersion, Versions};
+use crate::base::host_tools;
+use crate::base::progress::Progress;
+use crate::description::{Description, Guest, Optee, Tee, Work};
+use crate::machine::placement::GuestFiles;
+use crate::machine::qemu;
+use crate::parts::cache::Cache;
+use crate::parts::firmware::{FirmwareRequest, OpteeImages, firmware};
+use crate::parts::initramfs::{Job, guest_initramfs};
+use crate::parts::optee_source::{OpteeRequest, optee};
+use crate::parts::packages::{DebianParts, debian_parts, optee_source};
+use crate::run::logs::RunFolder;
+use crate::run::report::{OpteeVersion, PackageVersion, Versions};
 
 /// The parts of one machine.
 #[derive(Debug)]
@@ -225,7 +237,7 @@ fn versions(debian: Option<&DebianParts>, optee: Option<OpteeParts>) -> Result<V
     let packages = debian.map_or(&[][..], |debian| &debian.versions);
     Ok(Versions {
         bulkhead: env!("CARGO_PKG_VERSION").to_owned(),
-        qemu: machine::version()?,
+        qemu: qemu::version()?,
         optee,
         packages: packages
             .iter()

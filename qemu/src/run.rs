@@ -1,5 +1,12 @@
 //! One run: from a description to a report.
 
+pub mod console;
+pub mod logs;
+pub mod marker;
+pub mod operator;
+pub mod outcome;
+pub mod report;
+
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -12,20 +19,21 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context as _, Result};
 use thiserror::Error;
 
-use crate::config::{ConfigError, Description, Overrides, Work};
-use crate::console::{HYPERVISOR_TAG, Line, Source, Splitter};
-use crate::hypervisor;
-use crate::interrupt::Interrupt;
-use crate::logs::{Logs, RunFolder, last_line};
-use crate::machine::{self, Boot, Qemu};
-use crate::marker::random_token;
-use crate::operator::{Heard, Operator, Said};
-use crate::outcome::{End, Event, Failure, RunResult, Trace};
+use crate::base::checkout::checkout;
+use crate::base::interrupt::Interrupt;
+use crate::base::progress::Progress;
+use crate::description::{ConfigError, Description, Overrides, Work};
+use crate::machine::placement::Placement;
+use crate::machine::qemu::{self, Boot, Qemu};
+use crate::machine::{device_tree, placement};
 use crate::parts::Parts;
-use crate::placement::Placement;
-use crate::progress::Progress;
-use crate::report::{GuestReport, LastSeen, MachineReport, Report};
-use crate::{device_tree, placement};
+use crate::parts::image;
+use crate::run::console::{HYPERVISOR_TAG, Line, Source, Splitter};
+use crate::run::logs::{Logs, RunFolder, last_line};
+use crate::run::marker::random_token;
+use crate::run::operator::{Heard, Operator, Said};
+use crate::run::outcome::{End, Event, Failure, RunResult, Trace};
+use crate::run::report::{GuestReport, LastSeen, MachineReport, Report};
 
 /// A machine whose hypervisor has said nothing for so long will not come up.
 const HYPERVISOR_LIMIT: Duration = Duration::from_secs(60);
@@ -149,7 +157,7 @@ fn guest_names(description: &Description) -> impl Iterator<Item = &str> {
 fn log_folder(options: &RunOptions) -> PathBuf {
     options.logs.clone().unwrap_or_else(|| {
         let name = options.config.file_stem().unwrap_or("machine".as_ref());
-        hypervisor::checkout().join("target/runs").join(name)
+        checkout().join("target/runs").join(name)
     })
 }
 
@@ -162,10 +170,10 @@ fn compose(
 ) -> Result<(Vec<OsString>, Vec<Option<String>>), RunError> {
     let hypervisor = match &description.machine.hypervisor {
         Some(path) => path.clone(),
-        None => hypervisor::build(&description.machine.mediators, progress)?,
+        None => image::build(&description.machine.mediators, progress)?,
     };
     let hypervisor_file = folder.machine_file("hypervisor.bin");
-    write(&hypervisor_file, &hypervisor::flat_image(&hypervisor)?)?;
+    write(&hypervisor_file, &image::flat_image(&hypervisor)?)?;
 
     let mut tokens = Vec::new();
     for guest in &description.guests {
@@ -182,7 +190,7 @@ fn compose(
     placement::check_guest_memory(description, placement.modules_size())?;
 
     let tree_file = folder.machine_file("machine.dtb");
-    let bare = machine::device_tree(&description.machine, &tree_file)?;
+    let bare = qemu::device_tree(&description.machine, &tree_file)?;
     let tree = device_tree::compose(&bare, description, &files, &placement)
         .context("no device tree can be made")?;
     write(&tree_file, &tree)?;
@@ -193,7 +201,7 @@ fn compose(
         placement: &placement,
         secure_log: &folder.secure_log(),
     };
-    Ok((machine::arguments(&description.machine, boot), tokens))
+    Ok((qemu::arguments(&description.machine, boot), tokens))
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<()> {

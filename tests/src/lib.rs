@@ -6,10 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use qemu::config::{GuestCommand, Overlay};
-use qemu::operator::{DETACH, Operator};
-use qemu::progress::Progress;
-use qemu::report::{GuestReport, Report};
+use qemu::base::progress::Progress;
+use qemu::description::{GuestCommand, Overlay};
+use qemu::run::operator::{DETACH, Operator};
+use qemu::run::report::{GuestReport, Report};
 use qemu::run::{self, RunOptions};
 use tempfile::TempDir;
 

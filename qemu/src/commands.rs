@@ -1,0 +1,8 @@
+//! What the tool does beside a plain run, a module for each command.
+
+pub mod bench;
+pub mod conformance;
+pub mod drm;
+pub mod guest_fuzz;
+pub mod shell;
+pub mod xtest;

@@ -1,0 +1,188 @@
+//! Where things lie in physical memory (docs/device-tree.md, "Physical memory").
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use crate::description::{ConfigError, Description, Refusals};
+
+/// Memory is given out in blocks of 2 MiB: what one entry of a level-2 translation table covers with a 4 KiB granule
+/// (DDI0487, D8.2.8).
+pub const BLOCK: u64 = 2 << 20;
+/// Where memory begins, with the device tree in the first block.
+pub const MEMORY_BASE: u64 = 0x4000_0000;
+/// What the device tree may have, in the file and after the firmware's edits.
+pub const DEVICE_TREE_MAX: u64 = 1 << 20;
+/// Where the hypervisor lies and is entered.
+pub const HYPERVISOR_BASE: u64 = 0x6000_0000;
+/// The hypervisor's image, tables and heap.
+pub const HYPERVISOR_SIZE: u64 = 32 << 20;
+/// Where the first module lies.
+pub const MODULES_BASE: u64 = HYPERVISOR_BASE + HYPERVISOR_SIZE;
+
+/// A kernel or an initramfs in physical memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// The file that QEMU loads.
+    pub path: PathBuf,
+    /// Its physical address, a multiple of 2 MiB.
+    pub address: u64,
+    /// The file's size in bytes.
+    pub size: u64,
+}
+
+/// The files that a guest starts from.
+#[derive(Clone, Debug)]
+pub struct GuestFiles {
+    /// A raw kernel image.
+    pub kernel: PathBuf,
+    /// A cpio archive, compressed or not; a payload has none.
+    pub initramfs: Option<PathBuf>,
+}
+
+/// The modules of a machine, and which guest uses which.
+#[derive(Clone, Debug, Default)]
+pub struct Placement {
+    modules: Vec<Module>,
+    by_path: HashMap<PathBuf, usize>,
+}
+
+impl Placement {
+    /// Places the files of all guests, each file once however many guests name it.
+    pub fn of(files: &[GuestFiles]) -> anyhow::Result<Self> {
+        let mut placement = Self::default();
+        let mut next = MODULES_BASE;
+        for path in files
+            .iter()
+            .flat_map(|files| std::iter::once(&files.kernel).chain(&files.initramfs))
+        {
+            if placement.by_path.contains_key(path) {
+                continue;
+            }
+            let size = file_size(path)
+                .with_context(|| format!("{} can't be placed in memory", path.display()))?;
+            let index = placement.modules.len();
+            placement.by_path.insert(path.clone(), index);
+            placement.modules.push(Module {
+                path: path.clone(),
+                address: next,
+                size,
+            });
+            next = next
+                .checked_add(size)
+                .and_then(|end| end.checked_next_multiple_of(BLOCK))
+                .with_context(|| format!("{} is larger than any memory", path.display()))?;
+        }
+        Ok(placement)
+    }
+
+    /// All modules, in ascending order of address.
+    pub fn modules(&self) -> &[Module] {
+        &self.modules
+    }
+
+    /// The module made of this file.
+    pub fn module(&self, path: &Path) -> Option<&Module> {
+        self.modules.get(*self.by_path.get(path)?)
+    }
+
+    /// What the modules take, in whole blocks.
+    pub fn modules_size(&self) -> u64 {
+        self.modules.last().map_or(0, |last| {
+            (last.address + last.size).next_multiple_of(BLOCK) - MODULES_BASE
+        })
+    }
+}
+
+fn file_size(path: &Path) -> io::Result<u64> {
+    Ok(path.metadata()?.len())
+}
+
+/// Refuses guests that together need more than the machine's memory has beside the device tree, the hypervisor and
+/// modules of so many bytes (0 as long as they are not known).
+pub fn check_guest_memory(description: &Description, modules_size: u64) -> Result<(), ConfigError> {
+    let refuse = Refusals {
+        file: &description.file,
+    };
+    let memory = description.machine.memory;
+    let reserved = BLOCK
+        .saturating_add(HYPERVISOR_SIZE)
+        .saturating_add(modules_size);
+    let modules_end = MODULES_BASE.saturating_add(modules_size);
+    let free = memory.to_bytes().saturating_sub(reserved);
+    let wanted = description.guests.iter().fold(0u64, |sum, guest| {
+        sum.saturating_add(guest.memory.to_bytes())
+    });
+    if wanted > free || modules_end > MEMORY_BASE.saturating_add(memory.to_bytes()) {
+        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        return Err(refuse.at(
+            "machine: memory",
+            format!(
+                "the guests need {} MiB, but of the machine's {memory} the hypervisor, the device tree and the guests' \
+                 images leave {} MiB",
+                mib(wanted),
+                free >> 20
+            ),
+            "Give the guests less memory, or the machine more.",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(folder: &Path, name: &str, size: u64) -> PathBuf {
+        let path = folder.join(name);
+        std::fs::File::create(&path).unwrap().set_len(size).unwrap();
+        path
+    }
+
+    #[test]
+    fn modules_begin_on_blocks_and_are_placed_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let kernel = file(folder.path(), "Image", (36 << 20) + 5);
+        let first = file(folder.path(), "first.cpio", 4096);
+        let second = file(folder.path(), "second.cpio", BLOCK);
+        let guest = |initramfs: &Path| GuestFiles {
+            kernel: kernel.clone(),
+            initramfs: Some(initramfs.to_owned()),
+        };
+        let placement = Placement::of(&[guest(&first), guest(&second), guest(&first)]).unwrap();
+
+        let places: Vec<(u64, u64)> = placement
+            .modules()
+            .iter()
+            .map(|module| (module.address, module.size))
+            .collect();
+        assert_eq!(
+            places,
+            [
+                (0x6200_0000, (36 << 20) + 5),
+                (0x6460_0000, 4096),
+                (0x6480_0000, BLOCK),
+            ]
+        );
+        assert_eq!(placement.module(&second).unwrap().address, 0x6480_0000);
+        assert_eq!(placement.modules_size(), 0x64a0_0000 - MODULES_BASE);
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let missing = PathBuf::from("no-such-file");
+        let files = GuestFiles {
+            kernel: missing.clone(),
+            initramfs: Some(missing),
+        };
+        let error = Placement::of(&[files]).unwrap_err();
+        assert!(error.to_string().contains("no-such-file"), "{error}");
+    }
+
+    #[test]
+    fn no_modules_take_no_memory() {
+        assert_eq!(Placement::default().modules_size(), 0);
+    }
+}
