@@ -1,7 +1,8 @@
 //! Calls, from the simplest to those with every register in view.
 
 use crate::arch::conduit;
-use crate::smccc::{Conduit, Exchange, GeneralRegisters};
+use crate::exchange::{Exchange, GeneralRegisters};
+use smccc::Conduit;
 
 /// What a register that is no argument holds: a pattern with its number that no address looks like, and whose halves
 /// differ.

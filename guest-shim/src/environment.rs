@@ -17,7 +17,7 @@ use alloc::vec::Vec;
 use dtoolkit::fdt::Fdt;
 use dtoolkit::{Node as _, Property as _};
 
-use crate::smccc::Conduit;
+use smccc::Conduit;
 
 /// What the guest has, as far as payloads care.
 #[derive(Clone, Debug, PartialEq, Eq)]

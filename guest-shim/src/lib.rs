@@ -21,8 +21,8 @@ extern crate alloc;
 
 pub mod cases;
 pub mod environment;
+pub mod exchange;
 pub mod random;
-pub mod smccc;
 pub mod words;
 
 #[cfg(target_os = "none")]

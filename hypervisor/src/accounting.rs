@@ -7,7 +7,7 @@
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::smccc::{FIRST_TRUSTED_OS_OWNER, FunctionId};
+use smccc::{FIRST_TRUSTED_OS_OWNER, FunctionId};
 
 /// Why a vCPU left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

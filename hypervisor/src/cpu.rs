@@ -11,7 +11,6 @@ use crate::machine::Machine;
 use crate::power::After;
 use crate::scheduler::{Status, Turns};
 use crate::services;
-use crate::smccc::{Conduit, FunctionId};
 use crate::syndrome::{self, SystemRegisterAccess, Trap};
 use crate::trapped_registers::{self, TrappedRegister};
 use crate::vcpu::Vcpu;
@@ -19,6 +18,7 @@ use crate::{aarch32, console, id_registers, mmio, operator};
 use alloc::vec::Vec;
 use core::fmt;
 use heapless::Vec as FixedVec;
+use smccc::{Conduit, FunctionId};
 
 /// Time slices a second, for vCPUs that share a CPU.
 const SLICES_PER_SECOND: u64 = 100;

@@ -14,13 +14,13 @@ use core::fmt;
 use core::num::NonZeroU32;
 use dtoolkit::fdt::Fdt;
 
+use addresses::Pa;
 use log::LevelFilter;
 use mediator::access::TaAccess;
-use mediator::address::Pa;
 
 use crate::policy::CallPolicy;
-use crate::smccc::Conduit;
 use crate::vgic::FIRST_SPI;
+use smccc::Conduit;
 
 pub use error::{DescriptionError, Problem};
 use node::DescribedNode;

@@ -8,10 +8,10 @@ use crate::entropy;
 use crate::guest_image;
 use crate::guest_tree::{GuestSeed, GuestTree};
 use crate::power::Entry;
+use addresses::Ipa;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use mediator::address::Ipa;
 use mediator::ports::NotGuestMemory;
 
 /// Bytes that are made zeros at a time; some 2,500 instructions.

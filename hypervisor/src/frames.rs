@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use mediator::address::{PAGE_SIZE, Pa};
+use addresses::{PAGE_SIZE, Pa};
 
 /// Bytes in a level 2 block of the 4 KiB granule: the unit of a guest's memory.
 pub const BLOCK_SIZE: u64 = 2 << 20;

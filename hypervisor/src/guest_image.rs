@@ -1,7 +1,7 @@
 //! Where the parts of a guest's image go in its memory.
 
 use crate::guest_tree::GuestLayout;
-use mediator::address::Ipa;
+use addresses::Ipa;
 
 /// Blocks of 2 MiB: the alignment that the Linux boot protocol wants of kernel and device tree.
 const BLOCK: u64 = 2 << 20;

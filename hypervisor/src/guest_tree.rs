@@ -9,10 +9,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use addresses::{Ipa, PAGE_SIZE};
 use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use dtoolkit::{Node as _, Property as _, ToPropertyValue};
-use mediator::address::{Ipa, PAGE_SIZE};
 
 use crate::description::{MAX_VCPUS, TeeChoice, VmDescription};
 use crate::stage2::IPA_BITS;
@@ -340,9 +340,9 @@ mod tests {
     use super::*;
     use crate::description::{Module, ShmLimits};
     use crate::policy::CallPolicy;
-    use crate::smccc::Conduit;
+    use addresses::Pa;
     use mediator::access::TaAccess;
-    use mediator::address::Pa;
+    use smccc::Conduit;
 
     fn vm() -> VmDescription {
         VmDescription {

@@ -27,7 +27,6 @@ pub mod power;
 pub mod prompt;
 pub mod rate_limit;
 pub mod scheduler;
-pub mod smccc;
 pub mod stage2;
 pub mod syndrome;
 pub mod trapped_registers;

@@ -7,7 +7,7 @@ use crate::guest_tree::GuestLayout;
 use crate::syndrome::{self, DataAbort};
 use crate::vcpu::Vcpu;
 use crate::vgic::{DISTRIBUTOR_SIZE, REDISTRIBUTOR_STRIDE, Register};
-use mediator::address::{Ipa, PAGE_SIZE};
+use addresses::{Ipa, PAGE_SIZE};
 
 /// A device of a guest, and where in it an access goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

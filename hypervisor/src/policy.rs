@@ -3,8 +3,8 @@
 //! A VM may use what the hypervisor serves itself and the TEE it was given. Everything else is refused unless the VM's
 //! description says that it is forwarded to the firmware; what the description denies is refused in any case.
 
-use crate::smccc::{ARCH_WORKAROUND_1, ARCH_WORKAROUND_3, FunctionId, Owner};
 use heapless::Vec;
+use smccc::{ARCH_WORKAROUND_1, ARCH_WORKAROUND_3, FunctionId, Owner};
 
 /// The most ranges a list of a policy may have.
 pub const MAX_RANGES: usize = 16;

@@ -14,8 +14,8 @@ use crate::arch::timer;
 use crate::cpu::Next;
 use crate::policy::Verdict;
 use crate::rate_limit::Pass;
-use crate::smccc::{Conduit, FunctionId, NOT_SUPPORTED, Owner};
 use crate::vcpu::Vcpu;
+use smccc::{Conduit, FunctionId, NOT_SUPPORTED, Owner};
 
 /// Serves a call of `vcpu`, whose PC is behind the instruction already.
 #[inline]

@@ -4,8 +4,8 @@
 //! DDI0487J.a, chapter D8 (VMSAv8-64): "Translation process" for the walk, "Translation table descriptor formats" for the
 //! descriptors, "Stage 2 memory region type and Cacheability attributes" for MemAttr.
 
-use mediator::address::{Ipa, PAGE_SIZE, Pa};
-use mediator::ports::Run;
+use addresses::Run;
+use addresses::{Ipa, PAGE_SIZE, Pa};
 
 /// Bits of an IPA.
 pub const IPA_BITS: u32 = 39;

@@ -19,10 +19,10 @@ use crate::machine::Machine;
 use crate::vcpu::Vcpu;
 use crate::vm::Vm;
 use crate::{console, entropy, tee};
+use addresses::{PAGE_SIZE, Pa};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use arm_gic::Trigger;
-use mediator::address::{PAGE_SIZE, Pa};
 
 /// The most that the firmware's device tree may have, in bytes.
 const DEVICE_TREE_MAX: u64 = 1 << 20;

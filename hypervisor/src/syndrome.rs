@@ -1,8 +1,8 @@
 //! Why a guest trapped, out of ESR_EL2 (DDI0487J.a, D19.2.37).
 
 use crate::exception_entry;
-use crate::smccc::Conduit;
 use core::fmt;
+use smccc::Conduit;
 
 /// A synchronous exception from EL1 or EL0 that is no [call], decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

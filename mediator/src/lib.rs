@@ -11,14 +11,12 @@ extern crate alloc;
 extern crate std;
 
 pub mod access;
-pub mod address;
 pub mod optee;
 pub mod ports;
 
 use core::fmt;
 
-/// x0 to x17 of a call: the registers that may carry arguments and results (SMCCC, DEN0028, §3).
-pub type CallRegisters = [u64; 18];
+use smccc::CallRegisters;
 
 /// How far the end of a VM has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,32 +2,12 @@
 //!
 //! The hypervisor implements them with registers and page tables, tests with fakes.
 
-use crate::address::{Ipa, Pa};
+use addresses::{Ipa, Pa, Run};
 
 /// Issues one SMC to the secure world and waits for its return.
 pub trait SecureWorld {
     /// Issues the call in `registers` (x0 to x7) and gives x0 to x7 as they came back.
     fn smc(&self, registers: [u64; 8]) -> [u64; 8];
-}
-
-/// A stretch of guest memory that is contiguous both in IPA and in PA.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
-    /// Where the run starts for the guest.
-    pub ipa: Ipa,
-    /// Where it starts in physical memory.
-    pub pa: Pa,
-    /// Its length in bytes.
-    pub len: u64,
-}
-
-impl Run {
-    /// The physical address of `ipa`, if the run holds it.
-    #[must_use]
-    pub fn translate(&self, ipa: Ipa) -> Option<Pa> {
-        let offset = ipa.0.checked_sub(self.ipa.0)?;
-        (offset < self.len).then(|| Pa(self.pa.0 + offset))
-    }
 }
 
 /// The range is not, or not as a whole, normal memory of this guest.

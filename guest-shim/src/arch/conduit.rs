@@ -3,7 +3,8 @@
 use core::arch::global_asm;
 use core::mem::offset_of;
 
-use crate::smccc::{Conduit, Exchange, GeneralRegisters};
+use crate::exchange::{Exchange, GeneralRegisters};
+use smccc::Conduit;
 
 #[repr(C)]
 struct Frame {

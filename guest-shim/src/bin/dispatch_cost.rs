@@ -18,7 +18,7 @@ mod cost {
     use guest_shim::check;
     use guest_shim::environment::Environment;
     use guest_shim::psci;
-    use guest_shim::smccc::{Conduit, fast32};
+    use smccc::{Conduit, fast32};
 
     /// What a call may take at most, from its instruction to the next one.
     const LIMIT: u64 = 185;

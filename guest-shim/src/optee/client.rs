@@ -15,9 +15,10 @@ use super::{PAGE, opening};
 use crate::cases::Outcome;
 use crate::conduit::call;
 use crate::environment::Environment;
-use crate::smccc::{Conduit, Exchange};
+use crate::exchange::Exchange;
 use crate::words::Words;
 use crate::{check, check_eq};
+use smccc::Conduit;
 
 /// What memory holds that nobody is to write to.
 const UNTOUCHED: u64 = 0x756e_746f_7563_6864;

@@ -6,11 +6,10 @@
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
 
-use mediator::CallRegisters;
+use smccc::{ARCH_WORKAROUND_1, ARCH_WORKAROUND_3, CallRegisters};
 
 use super::registers::{read, write};
 use crate::exception_entry::{self, PstateFeatures, pstate};
-use crate::smccc::{ARCH_WORKAROUND_1, ARCH_WORKAROUND_3};
 use crate::{aarch32, syndrome};
 
 /// The registers of a vCPU that every exit saves.

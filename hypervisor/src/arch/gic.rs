@@ -1,11 +1,11 @@
 //! The machine's GICv3: the interrupts that EL2 takes, and the state behind virtual interrupts.
 
 use super::registers::write;
+use addresses::Pa;
 use arm_gic::gicv3::registers::{Gicd, GicrSgi};
 use arm_gic::gicv3::{GicCpuInterface, GicV3, SgiTarget, SgiTargetGroup};
 use arm_gic::{IntId, InterruptGroup, Trigger, UniqueMmioPointer};
 use core::ptr::NonNull;
-use mediator::address::Pa;
 use spin::{Mutex, Once};
 
 /// The SGI by which a CPU is told that something of its vCPUs changed.

@@ -5,10 +5,11 @@ use super::memory::{self, HeapTables};
 use crate::frames::{Extent, Frames};
 use crate::guest_tree::GuestLayout;
 use crate::stage2::Stage2;
+use addresses::Run;
+use addresses::{Ipa, Pa};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use mediator::address::{Ipa, Pa};
-use mediator::ports::{GuestMemory, NotGuestMemory, Run};
+use mediator::ports::{GuestMemory, NotGuestMemory};
 
 /// The memory of one VM. Made once; a restarted VM gets the same memory, filled anew.
 #[derive(Debug)]

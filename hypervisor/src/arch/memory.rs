@@ -5,8 +5,8 @@
 
 use super::heap;
 use crate::stage2::TableMemory;
+use addresses::{PAGE_SIZE, Pa};
 use core::arch::{asm, global_asm};
-use mediator::address::{PAGE_SIZE, Pa};
 use mediator::ports::ShadowMemory;
 
 const PAGE: usize = PAGE_SIZE as usize;

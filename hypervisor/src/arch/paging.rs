@@ -3,7 +3,7 @@
 use aarch64_paging::descriptor::El23Attributes as Attributes;
 use aarch64_paging::idmap::IdMap;
 use aarch64_paging::paging::{El2, MemoryRegion};
-use mediator::address::Pa;
+use addresses::Pa;
 
 /// Where the parts of the image lie: start and end addresses, from the linker script.
 #[derive(Clone, Copy, Debug)]

@@ -1,8 +1,8 @@
 //! SMCs that the hypervisor issues itself: PSCI for its own CPUs, and what a mediator sends to the secure world.
 
 use core::arch::asm;
-use mediator::CallRegisters;
 use mediator::ports::SecureWorld;
+use smccc::CallRegisters;
 
 /// The way to EL3, for any SMC.
 ///

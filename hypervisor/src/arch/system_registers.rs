@@ -6,8 +6,8 @@ use super::timer;
 use aarch64_cpu::registers::Writeable;
 use aarch64_cpu::registers::{HCR_EL2, VTTBR_EL2};
 
+use addresses::Pa;
 use core::sync::atomic::{AtomicBool, Ordering};
-use mediator::address::Pa;
 
 macro_rules! registers {
     ($(#[$doc:meta])* $structure:ident { $($field:ident: $name:literal,)* }) => {

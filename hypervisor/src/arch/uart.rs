@@ -1,8 +1,8 @@
 //! The machine's PL011 (DDI0183G).
 
+use addresses::Pa;
 use arm_pl011_uart::{FifoLevel, Interrupts, PL011Registers, Uart, UniqueMmioPointer};
 use core::ptr::NonNull;
-use mediator::address::Pa;
 
 /// Both receive interrupts: enough bytes came in, or no more come.
 const RECEIVE: Interrupts = Interrupts::RXI.union(Interrupts::RTI);

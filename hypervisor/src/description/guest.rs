@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 
 use core::num::NonZeroU32;
 
+use addresses::PAGE_SIZE;
 use mediator::access::{TaAccess, TaList, Uuid};
-use mediator::address::PAGE_SIZE;
 use mediator::optee::IDENTIFIERS;
 
 use super::node::DescribedNode;

@@ -5,9 +5,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use addresses::Pa;
 use dtoolkit::fdt::{Fdt, FdtNode};
 use dtoolkit::{FromPropertyValue, Node, Property};
-use mediator::address::Pa;
 
 use super::{DescriptionError, Problem, Range};
 

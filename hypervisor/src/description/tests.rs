@@ -5,7 +5,7 @@ mod machine_refused;
 use std::string::{String, ToString};
 
 use crate::policy::Verdict;
-use crate::smccc::FunctionId;
+use smccc::FunctionId;
 use std::vec::Vec;
 
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};

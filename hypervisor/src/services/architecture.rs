@@ -8,9 +8,9 @@
 use super::{answer, firmware};
 use crate::arch::secure_monitor::SecureMonitor;
 use crate::cpu::Next;
-use crate::smccc::{ARCH_WORKAROUND_1, ARCH_WORKAROUND_3, FunctionId, NOT_SUPPORTED};
 use crate::vcpu::Vcpu;
 use mediator::ports::SecureWorld;
+use smccc::{ARCH_WORKAROUND_1, ARCH_WORKAROUND_3, FunctionId, NOT_SUPPORTED};
 
 const VERSION: u32 = 0x8000_0000;
 const ARCH_FEATURES: u32 = 0x8000_0001;

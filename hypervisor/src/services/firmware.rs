@@ -2,9 +2,9 @@
 
 use crate::arch::secure_monitor::SecureMonitor;
 use crate::cpu::Next;
-use crate::smccc::FunctionId;
 use crate::vcpu::Vcpu;
-use mediator::CallRegisters;
+use smccc::CallRegisters;
+use smccc::FunctionId;
 
 /// Registers of an SMC32 call (DEN0028G, §3.1): W0 to W7 carry arguments and results. Those of an SMC64 call are X0 to
 /// X17.

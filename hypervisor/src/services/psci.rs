@@ -3,9 +3,9 @@
 use super::answer;
 use crate::cpu::Next;
 use crate::power::{After, Entry, VcpuPower};
-use crate::smccc::{FunctionId, NOT_SUPPORTED};
 use crate::vcpu::Vcpu;
 use arm_psci::ErrorCode;
+use smccc::{FunctionId, NOT_SUPPORTED};
 
 /// PSCI_VERSION: 1.1 (§5.1.1).
 const VERSION_1_1: u64 = 0x1_0001;

@@ -4,8 +4,8 @@ use super::vendor::uid_registers;
 use super::{answer, answer_with};
 use crate::cpu::Next;
 use crate::entropy;
-use crate::smccc::{FunctionId, NOT_SUPPORTED};
 use crate::vcpu::Vcpu;
+use smccc::{FunctionId, NOT_SUPPORTED};
 
 const VERSION: u32 = 0x8400_0050;
 const FEATURES: u32 = 0x8400_0051;

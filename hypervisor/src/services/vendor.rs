@@ -2,8 +2,8 @@
 
 use super::{answer, answer_with};
 use crate::cpu::Next;
-use crate::smccc::{FunctionId, NOT_SUPPORTED};
 use crate::vcpu::Vcpu;
+use smccc::{FunctionId, NOT_SUPPORTED};
 
 const CALL_COUNT: u32 = 0x8600_ff00;
 const UID: u32 = 0x8600_ff01;

@@ -171,7 +171,7 @@ impl Call {
             message: Message::default(),
             count: 0,
             posted: Message::default(),
-            place: Place::contiguous(crate::address::Ipa(0), 0),
+            place: Place::contiguous(addresses::Ipa(0), 0),
             argument: Argument::Missing,
             handles: [None; CAPACITY],
             back: Back::default(),

@@ -17,9 +17,9 @@ use super::call::{Argument, Call, Paused, Stage, Waiting};
 use super::entry::{message_of, slot, unregister_message};
 use super::list::{Progress, Purpose, TranslateError};
 use super::partition::Partition;
-use crate::CallRegisters;
 use crate::access::Uuid;
 use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
+use smccc::CallRegisters;
 
 /// What comes next for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,8 +19,8 @@ use super::place::Place;
 use super::sessions::Used;
 use super::slots::{MESSAGE_PAGE_SLOTS, SLOT_BYTES};
 use crate::access::{TaAccess, Uuid};
-use crate::address::Ipa;
 use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
+use addresses::Ipa;
 
 impl<W, M, S, C> Partition<W, M, S, C>
 where

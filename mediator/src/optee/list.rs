@@ -10,8 +10,8 @@ use super::buffers::Handle;
 use super::place::Extents;
 use super::pool::{Chain, Pool};
 use super::stats::Counters;
-use crate::address::Ipa;
-use crate::ports::{Cpu, GuestMemory, Ports, Run, SecureWorld, ShadowMemory};
+use crate::ports::{Cpu, GuestMemory, Ports, SecureWorld, ShadowMemory};
+use addresses::{Ipa, Run};
 
 /// How many entries are translated before the next look for an interrupt.
 const STRETCH: usize = 64;
@@ -286,7 +286,7 @@ impl Translation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::address::Pa;
+    use addresses::Pa;
 
     fn window(ipa: u64, pa: u64, len: u64) -> Window {
         let (ipa, pa) = (Ipa(ipa), Pa(pa));

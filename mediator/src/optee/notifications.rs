@@ -8,8 +8,8 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use optee_abi::smc::{self, notification, status};
 
 use super::partition::Partition;
-use crate::CallRegisters;
 use crate::ports::SecureWorld;
+use smccc::CallRegisters;
 
 /// Values that can be kept: those below. OP-TEE 4.5.0 has 64 of them, and one for each of its threads
 /// (`core/include/kernel/notif.h`).

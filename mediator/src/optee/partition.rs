@@ -28,7 +28,8 @@ use super::stats::{Counters, Stats};
 use super::teardown::Teardown;
 use crate::access::TaAccess;
 use crate::ports::{Cpu, GuestMemory, Ports, SecureWorld, ShadowMemory};
-use crate::{CallRegisters, Tee, WindUp};
+use crate::{Tee, WindUp};
+use smccc::CallRegisters;
 
 /// Buffers that a call can share besides registered ones: temporary memory and memory for RPCs.
 const OTHER_BUFFERS: usize = 16;

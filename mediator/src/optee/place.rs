@@ -2,8 +2,8 @@
 
 use core::ops::Range;
 
-use crate::address::Ipa;
 use crate::ports::{GuestMemory, NotGuestMemory};
+use addresses::Ipa;
 
 /// A stretch of guest memory that lies in one or two pieces: a message in a registered buffer may cross into a page that
 /// is elsewhere. That the memory is the guest's, each access checks anew.

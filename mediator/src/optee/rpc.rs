@@ -14,8 +14,8 @@ use super::list::Purpose;
 use super::partition::Partition;
 use super::place::Place;
 use crate::access::Uuid;
-use crate::address::Ipa;
 use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
+use addresses::Ipa;
 
 /// Which parameters of [`rpc::SUPP_PLUGIN`] are the memory and, in the second word, how much of it the plugin wrote
 /// (`tee_invoke_supp_plugin_rpc`, `core/tee/tee_supp_plugin_rpc.c`, OP-TEE 4.5.0).

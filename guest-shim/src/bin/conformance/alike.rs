@@ -7,8 +7,8 @@ use guest_shim::cases::Outcome;
 use guest_shim::conduit::{call, smc};
 use guest_shim::environment::Environment;
 use guest_shim::psci::{id, wide};
-use guest_shim::smccc::Conduit;
 use guest_shim::{check, check_eq};
+use smccc::Conduit;
 
 use crate::other_vcpu::on_other_vcpu;
 

@@ -5,8 +5,9 @@ use guest_shim::case;
 use guest_shim::cases::Outcome;
 use guest_shim::conduit::{call, smc};
 use guest_shim::environment::Environment;
-use guest_shim::smccc::{Conduit, NOT_SUPPORTED, SUCCESS};
+use guest_shim::exchange::{NOT_SUPPORTED, SUCCESS};
 use guest_shim::{check, check_eq};
+use smccc::Conduit;
 
 const VERSION: u32 = 0x8000_0000;
 const ARCH_FEATURES: u32 = 0x8000_0001;

@@ -5,10 +5,11 @@ use guest_shim::case;
 use guest_shim::cases::Outcome;
 use guest_shim::conduit::{call, registers};
 use guest_shim::environment::Environment;
+use guest_shim::exchange::{CALL_REGISTERS, NOT_SUPPORTED};
 use guest_shim::psci::{self, id, status, wide};
-use guest_shim::smccc::{CALL_REGISTERS, Conduit, FAST, NOT_SUPPORTED, WIDE, fast32};
 use guest_shim::vcpu::AFFINITY_OFF;
 use guest_shim::{arch, check, check_eq};
+use smccc::{Conduit, FAST, WIDE, fast32};
 
 use crate::alike::ALWAYS_THE_SAME;
 

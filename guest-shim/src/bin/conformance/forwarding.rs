@@ -5,7 +5,8 @@ use guest_shim::cases::Outcome;
 use guest_shim::check_eq;
 use guest_shim::conduit::call;
 use guest_shim::environment::Environment;
-use guest_shim::smccc::{Conduit, Exchange, FAST, NOT_SUPPORTED, WIDE, fast32};
+use guest_shim::exchange::{Exchange, NOT_SUPPORTED};
+use smccc::{Conduit, FAST, WIDE, fast32};
 
 use crate::other_vcpu::on_other_vcpu;
 

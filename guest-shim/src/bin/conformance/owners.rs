@@ -7,7 +7,8 @@ use guest_shim::cases::Outcome;
 use guest_shim::check_eq;
 use guest_shim::conduit::call;
 use guest_shim::environment::Environment;
-use guest_shim::smccc::{Conduit, FAST, NOT_SUPPORTED, WIDE};
+use guest_shim::exchange::NOT_SUPPORTED;
+use smccc::{Conduit, FAST, WIDE};
 
 /// Numbers that no specification, firmware or TEE here gives a meaning.
 const UNUSED: [u32; 4] = [0x7ffd, 0xa5a5, 0xfefe, 0xfffe];

@@ -6,9 +6,9 @@ use guest_shim::cases::Outcome;
 use guest_shim::conduit::{call, smc};
 use guest_shim::environment::Environment;
 use guest_shim::psci::{id, status, wide};
-use guest_shim::smccc::Conduit;
 use guest_shim::vcpu::{self, AFFINITY_OFF, AFFINITY_ON};
 use guest_shim::{check, check_eq};
+use smccc::Conduit;
 
 /// Affinities that no vCPU has: unused numbers at each level, and bits that are reserved (§5.1.4).
 const NOBODY: [u64; 7] = [0x55, 0x100, 0x1_0000, 1 << 32, 1 << 31, 1 << 40, u64::MAX];

@@ -7,8 +7,8 @@ use guest_shim::cases::Outcome;
 use guest_shim::conduit::{call, smc};
 use guest_shim::environment::Environment;
 use guest_shim::psci::{id, status, wide};
-use guest_shim::smccc::Conduit;
 use guest_shim::{check, check_eq};
+use smccc::Conduit;
 
 fn features(id: u32) -> i64 {
     smc(id::FEATURES, &[u64::from(id)]).result()

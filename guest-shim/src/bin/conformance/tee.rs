@@ -4,7 +4,7 @@ use guest_shim::case;
 use guest_shim::cases::Outcome;
 use guest_shim::conduit::call;
 use guest_shim::environment::Environment;
-use guest_shim::smccc::{Exchange, NOT_SUPPORTED};
+use guest_shim::exchange::{Exchange, NOT_SUPPORTED};
 use guest_shim::{check, check_eq};
 use optee_abi::capabilities::Capabilities;
 use optee_abi::smc::{self, status};

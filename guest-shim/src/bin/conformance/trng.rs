@@ -7,8 +7,9 @@ use guest_shim::case;
 use guest_shim::cases::Outcome;
 use guest_shim::conduit::{call, smc};
 use guest_shim::environment::Environment;
-use guest_shim::smccc::{Conduit, Exchange, NOT_SUPPORTED, SUCCESS};
+use guest_shim::exchange::{Exchange, NOT_SUPPORTED, SUCCESS};
 use guest_shim::{check, check_eq};
+use smccc::Conduit;
 
 const VERSION: u32 = 0x8400_0050;
 const FEATURES: u32 = 0x8400_0051;

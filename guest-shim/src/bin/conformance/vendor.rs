@@ -4,8 +4,9 @@ use guest_shim::case;
 use guest_shim::cases::Outcome;
 use guest_shim::conduit::{call, smc};
 use guest_shim::environment::Environment;
-use guest_shim::smccc::{Conduit, NOT_SUPPORTED, fast32};
+use guest_shim::exchange::NOT_SUPPORTED;
 use guest_shim::{check, check_eq};
+use smccc::{Conduit, fast32};
 
 const CALL_COUNT: u32 = fast32(6, 0xff00);
 const UID: u32 = fast32(6, 0xff01);

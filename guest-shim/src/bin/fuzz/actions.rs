@@ -7,7 +7,7 @@ use guest_shim::arch::{boot, gic};
 use guest_shim::conduit::call;
 use guest_shim::psci::id;
 use guest_shim::random::Random;
-use guest_shim::smccc::Conduit;
+use smccc::Conduit;
 
 use crate::tee::Tee;
 

@@ -4,11 +4,11 @@ use guest_shim::arch::memory::SpareMemory;
 use guest_shim::conduit::call;
 use guest_shim::optee::{DEVICE_LIST, PAGE, TESTS, opening};
 use guest_shim::random::Random;
-use guest_shim::smccc::Conduit;
 use guest_shim::words::Words;
 use optee_abi::message::{Message, command};
 use optee_abi::result;
 use optee_abi::smc::{self, Returned, RpcFunction};
+use smccc::Conduit;
 
 /// Pages that a vCPU has for messages, lists and buffers.
 const PAGES: u64 = 64;

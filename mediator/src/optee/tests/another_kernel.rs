@@ -12,7 +12,8 @@ use super::fake::{
     ARG, BUFFER, Guest, READY, THREADS, World, assert_nothing_left, call_at, exchange, guest,
     invoke, is_rpc, put, register, registered, resume, smc_with, value,
 };
-use crate::{CallRegisters, Tee, WindUp};
+use crate::{Tee, WindUp};
+use smccc::CallRegisters;
 
 fn fast(guest: &Guest, function: u32) -> CallRegisters {
     smc_with(guest, &[u64::from(function), 0])

@@ -21,7 +21,8 @@ use super::fake::{
 };
 use crate::access::TaAccess;
 use crate::optee::{ClientId, Guest as Description, IDENTIFIERS, Limits, Optee, Partition};
-use crate::{CallRegisters, Tee, WindUp};
+use crate::{Tee, WindUp};
+use smccc::CallRegisters;
 
 type Guest = Partition<Model, World, World, World>;
 

@@ -9,7 +9,8 @@ use super::fake::{
     ARG, BUFFER, Guest, NOWHERE, RAM, World, assert_nothing_left, get, guest, invoke, is_rpc, put,
     resume, smc_with, value,
 };
-use crate::{CallRegisters, Tee};
+use crate::Tee;
+use smccc::CallRegisters;
 
 const COOKIE: u64 = 0xffff_8000_1234_5678;
 

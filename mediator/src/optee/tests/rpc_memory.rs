@@ -13,8 +13,9 @@ use super::fake::{
     get, guest, guest_with, invoke, is_rpc, pa_of, put, put_list, register, register_message,
     registered, resume, rpc_arg, send, unregister_message, value,
 };
+use crate::Tee;
 use crate::optee::Limits;
-use crate::{CallRegisters, Tee};
+use smccc::CallRegisters;
 
 const COOKIE: u64 = 0xffff_0000_0000_0080;
 

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::vec::Vec;
 
 use super::optee::OpteeState;
-use crate::address::{Ipa, Pa};
-use crate::ports::{Cpu, GuestMemory, NotGuestMemory, Ports, Run, ShadowMemory};
+use crate::ports::{Cpu, GuestMemory, NotGuestMemory, Ports, ShadowMemory};
+use addresses::Run;
+use addresses::{Ipa, Pa};
 
 pub const RAM: u64 = 0x4000_0000;
 pub const RAM_PAGES: u64 = 32768;

@@ -1,37 +1,14 @@
-//! The SMC Calling Convention as a caller sees it (DEN0028G): identifiers, registers and what a call must leave alone.
+//! A call as its caller sees it (SMCCC, DEN0028G): the registers before and after, and what it must leave alone.
 
 use alloc::format;
 use alloc::string::String;
+
+use smccc::WIDE;
 
 /// Success, in calls of the Arm architecture, PSCI and TRNG services.
 pub const SUCCESS: i64 = 0;
 /// "The function is not known or not supported" (§7.1).
 pub const NOT_SUPPORTED: i64 = -1;
-
-/// The instruction of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Conduit {
-    /// SMC.
-    Smc,
-    /// HVC.
-    Hvc,
-}
-
-impl Conduit {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Smc, Self::Hvc];
-}
-
-/// Bit of an identifier that marks a fast call (§2.5).
-pub const FAST: u32 = 1 << 31;
-/// Bit of an identifier that marks the SMC64 convention.
-pub const WIDE: u32 = 1 << 30;
-
-/// The identifier of a fast SMC32 call.
-#[must_use]
-pub const fn fast32(owner: u32, number: u32) -> u32 {
-    FAST | owner << 24 | number
-}
 
 /// Registers that carry arguments and results: x0 to x17 (§3.1).
 pub const CALL_REGISTERS: usize = 18;
@@ -94,6 +71,7 @@ impl Exchange {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use smccc::fast32;
 
     fn exchange(id: u32) -> Exchange {
         let mut before = core::array::from_fn(|n| n as u64 * 0x1_0000_0001);

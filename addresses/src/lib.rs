@@ -1,5 +1,8 @@
 //! Addresses as distinct types: what a guest says ([`Ipa`]) is never taken for what the machine means ([`Pa`]).
 
+#![no_std]
+#![forbid(unsafe_code)]
+
 use core::fmt;
 
 /// Bytes in a page, the unit of OP-TEE's page lists and of stage 2 (4 KiB granule).
@@ -65,3 +68,59 @@ address!(
     Pa,
     "PA "
 );
+
+/// A stretch of guest memory that is contiguous both in IPA and in PA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Where the run starts for the guest.
+    pub ipa: Ipa,
+    /// Where it starts in physical memory.
+    pub pa: Pa,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+impl Run {
+    /// The physical address of `ipa`, if the run holds it.
+    #[must_use]
+    pub fn translate(&self, ipa: Ipa) -> Option<Pa> {
+        let offset = ipa.0.checked_sub(self.ipa.0)?;
+        (offset < self.len).then(|| Pa(self.pa.0 + offset))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_its_page_and_an_offset_in_it() {
+        let address = Ipa(0x4000_1234);
+        assert_eq!(
+            (address.page(), address.page_offset()),
+            (Ipa(0x4000_1000), 0x234)
+        );
+        assert!(address.is_aligned(4) && !address.is_aligned(8));
+    }
+
+    #[test]
+    fn addition_tells_where_it_wraps() {
+        assert_eq!(Pa(u64::MAX - 1).checked_add(1), Some(Pa(u64::MAX)));
+        assert_eq!(Pa(u64::MAX).checked_add(1), None);
+    }
+
+    #[test]
+    fn a_run_translates_what_it_holds() {
+        let run = Run {
+            ipa: Ipa(0x1000),
+            pa: Pa(0x9000),
+            len: 0x800,
+        };
+        assert_eq!(run.translate(Ipa(0x1000)), Some(Pa(0x9000)));
+        assert_eq!(run.translate(Ipa(0x17ff)), Some(Pa(0x97ff)));
+        assert_eq!(
+            (run.translate(Ipa(0x1800)), run.translate(Ipa(0xfff))),
+            (None, None)
+        );
+    }
+}

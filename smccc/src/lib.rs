@@ -1,4 +1,10 @@
-//! The SMC Calling Convention: what a function identifier says (DEN0028G, §2.5).
+//! The SMC Calling Convention: what a function identifier says (DEN0028G, §2.5), and which registers a call uses.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+/// x0 to x17: the registers that may carry a call's arguments and results (§3.1).
+pub type CallRegisters = [u64; 18];
 
 /// "The function is not known or not supported" (§7.1), and what a refused call returns.
 pub const NOT_SUPPORTED: u64 = -1_i64 as u64;
@@ -18,6 +24,9 @@ pub enum Conduit {
 }
 
 impl Conduit {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Smc, Self::Hvc];
+
     /// The name in a device tree.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -26,6 +35,17 @@ impl Conduit {
             Self::Hvc => "hvc",
         }
     }
+}
+
+/// Bit of an identifier that marks a fast call (§2.5).
+pub const FAST: u32 = 1 << 31;
+/// Bit of an identifier that marks the SMC64 convention.
+pub const WIDE: u32 = 1 << 30;
+
+/// The identifier of a fast SMC32 call.
+#[must_use]
+pub const fn fast32(owner: u32, number: u32) -> u32 {
+    FAST | owner << 24 | number
 }
 
 /// A function identifier, W0 of a call.
@@ -87,7 +107,7 @@ impl FunctionId {
     /// Whether the call is fast (atomic) rather than yielding.
     #[must_use]
     pub const fn is_fast(self) -> bool {
-        self.0 >> 31 == 1
+        self.0 & FAST != 0
     }
 
     /// Whether the call asks who is there: call count, UID or revision (§6.2).
@@ -102,7 +122,7 @@ impl FunctionId {
     /// Whether the call uses 64-bit registers.
     #[must_use]
     pub const fn is_64_bit(self) -> bool {
-        self.0 >> 30 & 1 == 1
+        self.0 & WIDE != 0
     }
 }
 
