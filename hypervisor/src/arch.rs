@@ -1,23 +1,38 @@
-//! The machine: registers, page tables, caches, interrupt controller, and the assembly that enters and leaves guests.
+//! The CPU: its registers, its translation tables, its caches, and the assembly that enters and leaves guests; and, without
+//! any register, what the architecture says of them.
 //!
-//! All unsafe code of the hypervisor is in here. Each module offers safe functions whose conditions it holds itself, or
-//! unsafe ones that name what the caller must hold.
+//! Each module offers safe functions whose conditions it holds itself, or unsafe ones that name what the caller must hold.
 
-pub mod boot;
+pub mod aarch32;
+pub mod debug_registers;
+pub mod exception_entry;
+pub mod syndrome;
+
+#[cfg(target_os = "none")]
 pub mod context;
+#[cfg(target_os = "none")]
 pub mod debug;
+#[cfg(target_os = "none")]
 pub mod fatal;
-pub mod gic;
-pub mod guest_ram;
+#[cfg(target_os = "none")]
+pub mod guest_registers;
+#[cfg(target_os = "none")]
 pub mod heap;
-pub mod list_registers;
+#[cfg(target_os = "none")]
 pub mod memory;
-pub mod paging;
-pub mod performance_monitor;
+#[cfg(target_os = "none")]
+pub mod mmu;
+#[cfg(target_os = "none")]
+pub mod pmu;
+#[cfg(target_os = "none")]
 mod probe;
+#[cfg(target_os = "none")]
 pub mod registers;
-pub mod secure_monitor;
+#[cfg(target_os = "none")]
+pub mod smc;
+#[cfg(target_os = "none")]
 pub mod stacks;
-pub mod system_registers;
+#[cfg(target_os = "none")]
 pub mod timer;
-pub mod uart;
+#[cfg(target_os = "none")]
+pub mod virtual_interface;

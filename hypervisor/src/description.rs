@@ -6,6 +6,7 @@
 mod error;
 mod guest;
 mod node;
+pub mod policy;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -18,8 +19,8 @@ use addresses::Pa;
 use log::LevelFilter;
 use mediator::access::TaAccess;
 
-use crate::policy::CallPolicy;
-use crate::vgic::FIRST_SPI;
+use crate::description::policy::CallPolicy;
+use crate::devices::gicv3::FIRST_SPI;
 use smccc::Conduit;
 
 pub use error::{DescriptionError, Problem};

@@ -1,4 +1,4 @@
-//! The hypervisor's image. All of it lives in the library, which `entry` in `arch::boot` starts.
+//! The hypervisor's image. All of it lives in the library, which `entry` in `boot::entry` starts.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

@@ -1,7 +1,7 @@
 //! Gives VMs their TEE: the mediators that were compiled in, and the ports through which they reach the machine.
 
-use crate::arch::guest_ram::GuestRam;
 use crate::description::{TeeChoice, VmDescription};
+use crate::mm::guest_memory::GuestRam;
 use alloc::string::String;
 use alloc::sync::Arc;
 use mediator::Tee;
@@ -53,11 +53,11 @@ pub fn create(
 #[cfg(feature = "optee")]
 mod optee {
     use super::{Arc, GuestRam, Past, String, Tee, VmDescription};
-    use crate::arch::gic::InterruptsHeldBack;
     use crate::arch::memory::ShadowPages;
-    use crate::arch::secure_monitor::SecureMonitor;
+    use crate::arch::smc::SecureMonitor;
     use crate::arch::{registers, timer};
-    use crate::entropy;
+    use crate::drivers::gicv3::InterruptsHeldBack;
+    use crate::vm::entropy;
     use alloc::format;
     use core::num::NonZeroU32;
     use mediator::optee::{

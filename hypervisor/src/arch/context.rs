@@ -8,9 +8,9 @@ use core::mem::offset_of;
 
 use smccc::{ARCH_WORKAROUND_1, ARCH_WORKAROUND_3, CallRegisters};
 
-use super::registers::{read, write};
-use crate::exception_entry::{self, PstateFeatures, pstate};
-use crate::{aarch32, syndrome};
+use crate::arch::exception_entry::{self, PstateFeatures, pstate};
+use crate::arch::registers::{read, write};
+use crate::arch::{aarch32, syndrome};
 
 /// The registers of a vCPU that every exit saves.
 #[repr(C)]

@@ -1,7 +1,7 @@
 //! The CPU's debug registers, which hold those of the vCPU that is loaded as far as it uses them.
 
-use super::registers::{read, write};
-use crate::debug_registers::{DebugRegisters, Pair, PairCounts};
+use crate::arch::debug_registers::{DebugRegisters, Pair, PairCounts};
+use crate::arch::registers::{read, write};
 
 macro_rules! write_pair {
     ($value:literal, $control:literal, $number:expr, $pair:expr, $($n:literal)*) => {

@@ -1,6 +1,6 @@
 //! Exceptions of EL2 itself, after which the hypervisor can't go on.
 
-use super::{registers, stacks};
+use crate::arch::{registers, stacks};
 use core::arch::global_asm;
 
 /// Bytes of the stack on which an exception is told: the CPU's own may be what is wrong.

@@ -15,7 +15,7 @@ static HEAP: TalcLock<spin::Mutex<()>, Manual> = TalcLock::new(Manual);
 ///
 /// To be called once, on the first CPU, before anything is allocated.
 pub unsafe fn init() {
-    let (start, end) = super::paging::image().heap;
+    let (start, end) = crate::arch::mmu::image().heap;
     // SAFETY: the linker script sets this range aside, and the caller vouches that nobody has claimed it yet.
     unsafe {
         HEAP.lock().claim(start as *mut u8, (end - start) as usize);

@@ -3,8 +3,8 @@
 //! Memory that a guest or the secure world can write is only touched by assembly, which the compiler does not look into,
 //! and never through a Rust reference.
 
-use super::heap;
-use crate::stage2::TableMemory;
+use crate::arch::heap;
+use crate::mm::stage2::TableMemory;
 use addresses::{PAGE_SIZE, Pa};
 use core::arch::{asm, global_asm};
 use mediator::ports::ShadowMemory;
@@ -92,7 +92,7 @@ pub unsafe fn copy(to: Pa, from: Pa, bytes: u64) {
 /// The range is memory that EL2 maps, starts and ends on a page, and no Rust reference covers it.
 pub unsafe fn zero(start: Pa, bytes: u64) {
     // DCZID_EL0.BS: log2 of the words that DC ZVA clears (DDI0487 D24.2.41); DZP is clear at EL2.
-    let step = 4_u64 << (super::registers::read!("dczid_el0") & 0xf);
+    let step = 4_u64 << (crate::arch::registers::read!("dczid_el0") & 0xf);
     let end = start.0 + bytes;
     let mut line = start.0;
     while line < end {
@@ -109,7 +109,7 @@ pub unsafe fn zero(start: Pa, bytes: u64) {
 /// Cleans and invalidates the data cache for a range of addresses, to the point of coherency.
 pub fn clean_and_invalidate(start: u64, bytes: u64) {
     // CTR_EL0.DminLine: log2 of the words in the smallest data cache line (DDI0487 D24.2.37).
-    let step = 4_u64 << (super::registers::read!("ctr_el0") >> 16 & 0xf);
+    let step = 4_u64 << (crate::arch::registers::read!("ctr_el0") >> 16 & 0xf);
     let end = start + bytes;
     let mut line = start & !(step - 1);
     while line < end {
@@ -178,7 +178,7 @@ pub unsafe fn device_tree(address: Pa, limit: u64) -> &'static [u8] {
 /// The bytes of a boot module.
 ///
 /// A module lies in memory that the description of the machine sets aside and nobody writes after boot, which
-/// [`crate::description`] checks and [`crate::frames`] keeps.
+/// [`crate::description`] checks and [`crate::mm::frames`] keeps.
 #[must_use]
 pub fn module(module: crate::description::Module) -> &'static [u8] {
     // SAFETY: the range was checked to lie in memory, is mapped, and is nobody's to write.

@@ -1,4 +1,4 @@
-//! EL2's stacks, one for each CPU. Below each lies a guard page that [`super::paging`] leaves out of EL2's map, so that a
+//! EL2's stacks, one for each CPU. Below each lies a guard page that [`crate::arch::mmu`] leaves out of EL2's map, so that a
 //! stack that grows too large ends in an exception and not in somebody's data.
 
 use alloc::vec::Vec;
@@ -8,13 +8,15 @@ use spin::Once;
 const STACK_SIZE: usize = 64 * 1024;
 const GUARD_SIZE: usize = 4096;
 
+/// A stack, and the page below it that is mapped nowhere.
 #[repr(C, align(4096))]
-pub(super) struct GuardedStack {
+#[derive(Debug)]
+pub struct GuardedStack {
     guard: [u8; GUARD_SIZE],
     stack: [u8; STACK_SIZE],
 }
 
-/// The first CPU's, which the assembly in [`super::boot`] uses.
+/// The first CPU's, which the assembly in [`crate::boot::entry`] uses.
 #[unsafe(no_mangle)]
 static mut PRIMARY_STACK: GuardedStack = GuardedStack {
     guard: [0; GUARD_SIZE],
@@ -31,8 +33,10 @@ pub fn init(cpus: usize) -> Option<()> {
     guards.try_reserve_exact(cpus).ok()?;
     guards.push(&raw const PRIMARY_STACK as u64);
     for _ in 1..cpus {
-        let stack =
-            super::heap::allocate_zeroed(size_of::<GuardedStack>(), align_of::<GuardedStack>())?;
+        let stack = crate::arch::heap::allocate_zeroed(
+            size_of::<GuardedStack>(),
+            align_of::<GuardedStack>(),
+        )?;
         guards.push(stack as u64);
     }
     GUARDS.call_once(|| guards);

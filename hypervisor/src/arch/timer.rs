@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
-use super::registers::{read, write};
+use crate::arch::registers::{read, write};
 
 /// The EL2 physical timer's interrupt (PPI 10).
 pub const HYPERVISOR_TIMER: u32 = 26;

@@ -6,7 +6,7 @@ use core::fmt;
 use dtoolkit::error::FdtParseError;
 use mediator::optee::IDENTIFIERS;
 
-use crate::policy::PolicyError;
+use crate::description::policy::PolicyError;
 
 /// What is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,8 +16,8 @@ use super::{
     Conduit, DescriptionError, MAX_GUESTS, MAX_VCPUS, MAX_VCPUS_PER_CPU, Module, Problem, Range,
     ShmLimits, TeeChoice, VmDescription,
 };
-use crate::frames::BLOCK_SIZE;
-use crate::policy::{CallPolicy, IdRange};
+use crate::description::policy::{CallPolicy, IdRange};
+use crate::mm::frames::BLOCK_SIZE;
 
 /// The tag of the hypervisor's own lines on the console.
 const OWN_TAG: &str = "bulkhead";

@@ -4,7 +4,7 @@ mod machine_refused;
 
 use std::string::{String, ToString};
 
-use crate::policy::Verdict;
+use crate::description::policy::Verdict;
 use smccc::FunctionId;
 use std::vec::Vec;
 

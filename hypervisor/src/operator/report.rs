@@ -1,11 +1,11 @@
 //! Answers of many lines, which are made a little at a time, so that guests go on between.
 
-use crate::accounting::Bill;
 use crate::arch::{heap, timer};
-use crate::console;
-use crate::machine::Machine;
-use crate::prompt::HELP;
-use crate::vm::Vm;
+use crate::console::terminal;
+use crate::operator::prompt::HELP;
+use crate::vm::accounting::Bill;
+use crate::vm::machine::Machine;
+use crate::vm::virtual_machine::Vm;
 use core::fmt::Write as _;
 use core::sync::atomic::{AtomicU64, Ordering};
 use heapless::{Deque, String};
@@ -56,10 +56,10 @@ static REPORTS: Mutex<Reports> = Mutex::new(Reports {
 /// When [`go_on`] has something to do: a value of the counter, or `u64::MAX`.
 static RESUME_AT: AtomicU64 = AtomicU64::new(u64::MAX);
 
-/// Asks for a report. For [`console::CPU`], which looks whose turn it is next.
+/// Asks for a report. For [`terminal::CPU`], which looks whose turn it is next.
 pub fn ask_for(subject: Subject) {
     if REPORTS.lock().waiting.push_back(subject).is_err() {
-        console::answer_line(b"too many commands wait");
+        terminal::answer_line(b"too many commands wait");
         return;
     }
     RESUME_AT.store(timer::now() + pause(), Ordering::Relaxed);
@@ -77,13 +77,13 @@ pub fn resume_at() -> Option<u64> {
     (time != u64::MAX).then_some(time)
 }
 
-/// Does the next step where the time has come. For [`console::CPU`].
+/// Does the next step where the time has come. For [`terminal::CPU`].
 pub fn go_on() {
     let now = timer::now();
     if resume_at().is_none_or(|time| time > now) {
         return;
     }
-    let more = !console::has_room_for_answer(LINE_MAX) || REPORTS.lock().go_on();
+    let more = !terminal::has_room_for_answer(LINE_MAX) || REPORTS.lock().go_on();
     let time = if more { now + pause() } else { u64::MAX };
     RESUME_AT.store(time, Ordering::Relaxed);
 }
@@ -118,7 +118,7 @@ impl Report {
         if self.subject == Subject::Help {
             let text = HELP.lines().nth(step);
             return text
-                .inspect(|text| console::answer_line(text.as_bytes()))
+                .inspect(|text| terminal::answer_line(text.as_bytes()))
                 .is_some();
         }
         if self.subject == Subject::Stats && self.guest == 0 && step == 0 {
@@ -200,7 +200,7 @@ fn tell_stats(vm: &Vm, step: usize, line: &mut String<LINE_MAX>) -> bool {
 /// Answers with the line, if there is one, and begins anew.
 fn answer(line: &mut String<LINE_MAX>) {
     if !line.is_empty() {
-        console::answer_line(line.as_bytes());
+        terminal::answer_line(line.as_bytes());
         line.clear();
     }
 }

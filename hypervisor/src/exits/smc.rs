@@ -1,0 +1,89 @@
+//! The front door for SMCs and HVCs of guests.
+//!
+//! Both conduits lead to [`call`] and get the same answers. The VM's policy says whether a call is served here,
+//! forwarded to the firmware or refused; what is served goes to the service that owns the function identifier. Results
+//! go where SMCCC has them; everything else stays as the guest had it (DEN0028G, §3.1).
+
+mod architecture;
+mod firmware;
+mod psci;
+mod trng;
+mod vendor;
+
+use crate::arch::timer;
+use crate::console::rate_limit::Pass;
+use crate::description::policy::Verdict;
+use crate::run::cpu::Next;
+use crate::vm::vcpu::Vcpu;
+use smccc::{Conduit, FunctionId, NOT_SUPPORTED, Owner};
+
+/// Serves a call of `vcpu`, whose PC is behind the instruction already.
+#[inline]
+pub fn call(vcpu: &mut Vcpu, conduit: Conduit, immediate: u16) -> Next {
+    let function = FunctionId(vcpu.context.x[0] as u32);
+    // §2.9: calls of this convention have an immediate of zero; others are reserved.
+    if immediate != 0 {
+        return refuse(vcpu, function, conduit);
+    }
+    match vcpu.vm.description.policy.verdict(function) {
+        Verdict::Serve => serve(vcpu, function, conduit),
+        Verdict::Forward => {
+            vcpu.vm.note_forwarded_call();
+            firmware::forward(vcpu, function)
+        }
+        Verdict::Refuse => refuse(vcpu, function, conduit),
+    }
+}
+
+#[inline]
+fn serve(vcpu: &mut Vcpu, function: FunctionId, conduit: Conduit) -> Next {
+    // A TEE may own a part of another owner's range, too.
+    if let Some(tee) = vcpu.tee.as_ref().filter(|tee| tee.owns(function.0)) {
+        if tee.call(vcpu.context.call_registers()) {
+            vcpu.vm.raise_tee_interrupt();
+        }
+        return Next::Resume;
+    }
+    match function.owner() {
+        Owner::Architecture => architecture::call(vcpu, function),
+        Owner::StandardSecure if psci::owns(function) => psci::call(vcpu, function),
+        Owner::StandardSecure => trng::call(vcpu, function),
+        Owner::VendorHypervisor => vendor::call(vcpu, function),
+        Owner::Cpu
+        | Owner::Sip
+        | Owner::Oem
+        | Owner::StandardHypervisor
+        | Owner::TrustedApplication
+        | Owner::TrustedOs
+        | Owner::Reserved => refuse(vcpu, function, conduit),
+    }
+}
+
+/// Puts `result` into x0.
+fn answer(vcpu: &mut Vcpu, result: u64) -> Next {
+    vcpu.context.x[0] = result;
+    Next::Resume
+}
+
+/// Puts results into the first registers.
+fn answer_with<const N: usize>(vcpu: &mut Vcpu, results: [u64; N]) -> Next {
+    vcpu.context.call_registers()[..N].copy_from_slice(&results);
+    Next::Resume
+}
+
+/// Refuses a call that is nobody's, or that the policy denies: it is counted, and logged unless there were many.
+#[cold]
+#[inline(never)]
+fn refuse(vcpu: &mut Vcpu, function: FunctionId, conduit: Conduit) -> Next {
+    if let Pass::Yes { held_back } = vcpu.vm.note_refused_call(timer::now()) {
+        let name = vcpu.vm.name();
+        match held_back {
+            0 => log::info!("{name}: refused {conduit:?} {:#010x}", function.0),
+            _ => log::info!(
+                "{name}: refused {conduit:?} {:#010x}, and {held_back} calls before",
+                function.0
+            ),
+        }
+    }
+    answer(vcpu, NOT_SUPPORTED)
+}

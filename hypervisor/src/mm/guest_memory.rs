@@ -1,0 +1,180 @@
+//! The memory of one VM: physical extents that are its own, the stage-2 tables that grant them, and the ways EL2
+//! itself reads and writes them.
+
+use crate::arch::memory::{self, HeapTables};
+use crate::mm::frames::{Extent, Frames};
+use crate::mm::stage2::Stage2;
+use crate::vm::image::device_tree::GuestLayout;
+use addresses::Run;
+use addresses::{Ipa, Pa};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use mediator::ports::{GuestMemory, NotGuestMemory};
+
+/// The memory of one VM. Made once; a restarted VM gets the same memory, filled anew.
+#[derive(Debug)]
+pub struct GuestRam {
+    extents: Vec<Extent>,
+    stage2: Stage2<HeapTables>,
+    /// Pages that the secure world may know.
+    pinned: AtomicU64,
+    /// Whether nothing was ever written to it.
+    is_zero: AtomicBool,
+}
+
+impl GuestRam {
+    /// `bytes` of memory out of `free`, which is all zeros where `is_zero` says so, mapped from [`GuestLayout::RAM`] on. `None` where memory or tables run out.
+    ///
+    /// # Safety
+    ///
+    /// What `free` hands out is memory that EL2 maps and nothing else uses.
+    #[must_use]
+    pub unsafe fn allocate(free: &mut Frames, bytes: u64, is_zero: bool) -> Option<Self> {
+        let extents = free.allocate_extents(bytes)?;
+        let mut stage2 = Stage2::new(HeapTables).ok()?;
+        let mut ipa = GuestLayout::RAM;
+        for extent in &extents {
+            stage2.map(ipa, extent.pa, extent.len).ok()?;
+            ipa = ipa.checked_add(extent.len)?;
+        }
+        Some(Self {
+            extents,
+            stage2,
+            pinned: AtomicU64::new(0),
+            is_zero: AtomicBool::new(is_zero),
+        })
+    }
+
+    /// Root of the stage-2 tables.
+    #[must_use]
+    pub fn root(&self) -> Pa {
+        self.stage2.root()
+    }
+
+    /// Bytes of memory.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.extents.iter().map(|extent| extent.len).sum()
+    }
+
+    /// Pages that the secure world may know.
+    #[must_use]
+    pub fn pinned(&self) -> u64 {
+        self.pinned.load(Ordering::Relaxed)
+    }
+
+    /// Whether all of it is zeros; from now on it counts as written.
+    pub fn take_is_zero(&self) -> bool {
+        self.is_zero.swap(false, Ordering::Relaxed)
+    }
+
+    /// Makes up to `most` bytes zeros, a multiple of a page, `from` bytes after the start, and says where to go on. `None`
+    /// at the end.
+    #[must_use]
+    pub fn clear(&self, from: u64, most: u64) -> Option<u64> {
+        let mut start = 0;
+        for extent in &self.extents {
+            let offset = from - start;
+            if offset < extent.len {
+                let bytes = most.min(extent.len - offset);
+                // SAFETY: the range lies in an extent, which is this VM's alone; both are whole pages (`allocate`).
+                unsafe { memory::zero(Pa(extent.pa.0 + offset), bytes) }
+                return Some(from + bytes);
+            }
+            start += extent.len;
+        }
+        None
+    }
+
+    /// Copies a part of the guest's image to `ipa`, visible to a CPU without caches.
+    ///
+    /// # Errors
+    ///
+    /// They do not fit.
+    pub fn store(&self, ipa: Ipa, bytes: &[u8]) -> Result<(), NotGuestMemory> {
+        self.each_run(ipa, bytes.len(), |pa, range| {
+            let source = &bytes[range];
+            // SAFETY: the target lies in this VM's extents, the source in memory of the hypervisor's.
+            unsafe { memory::copy(pa, Pa(source.as_ptr() as u64), source.len() as u64) }
+        })
+    }
+
+    /// The physical address of `ipa`, if the `len` bytes there lie in one block or page.
+    #[inline]
+    fn within_one_run(&self, ipa: Ipa, len: usize) -> Option<Pa> {
+        let run = self.stage2.run(ipa)?;
+        let offset = ipa.0 - run.ipa.0;
+        (len as u64 <= run.len - offset).then_some(Pa(run.pa.0 + offset))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_runs(&self, ipa: Ipa, into: &mut [u8]) -> Result<(), NotGuestMemory> {
+        // SAFETY: stage 2 maps only the VM's own memory, to which EL2 holds no references.
+        self.each_run(ipa, into.len(), |pa, range| unsafe {
+            memory::read(pa, &mut into[range]);
+        })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write_runs(&self, ipa: Ipa, from: &[u8]) -> Result<(), NotGuestMemory> {
+        // SAFETY: stage 2 maps only the VM's own memory, to which EL2 holds no references.
+        self.each_run(ipa, from.len(), |pa, range| unsafe {
+            memory::write(pa, &from[range]);
+        })
+    }
+
+    /// Calls `each` with physical start and part of the range, for each contiguous part of `len` bytes from `ipa` on.
+    fn each_run(
+        &self,
+        ipa: Ipa,
+        len: usize,
+        mut each: impl FnMut(Pa, core::ops::Range<usize>),
+    ) -> Result<(), NotGuestMemory> {
+        let mut done = 0;
+        while done < len {
+            let at = ipa.checked_add(done as u64).ok_or(NotGuestMemory)?;
+            let run = self.stage2.run(at).ok_or(NotGuestMemory)?;
+            let offset = at.0 - run.ipa.0;
+            let part = ((run.len - offset) as usize).min(len - done);
+            each(Pa(run.pa.0 + offset), done..done + part);
+            done += part;
+        }
+        Ok(())
+    }
+}
+
+impl GuestMemory for &'static GuestRam {
+    fn run(&self, ipa: Ipa) -> Result<Run, NotGuestMemory> {
+        self.stage2.run(ipa).ok_or(NotGuestMemory)
+    }
+
+    fn read(&self, ipa: Ipa, into: &mut [u8]) -> Result<(), NotGuestMemory> {
+        // As almost every message does.
+        if let Some(pa) = self.within_one_run(ipa, into.len()) {
+            // SAFETY: stage 2 maps only the VM's own memory, to which EL2 holds no references.
+            unsafe { memory::read(pa, into) }
+            return Ok(());
+        }
+        self.read_runs(ipa, into)
+    }
+
+    fn write(&self, ipa: Ipa, from: &[u8]) -> Result<(), NotGuestMemory> {
+        if let Some(pa) = self.within_one_run(ipa, from.len()) {
+            // SAFETY: stage 2 maps only the VM's own memory, to which EL2 holds no references.
+            unsafe { memory::write(pa, from) }
+            return Ok(());
+        }
+        self.write_runs(ipa, from)
+    }
+
+    fn pin(&self, pages: u64) {
+        self.pinned.fetch_add(pages, Ordering::Relaxed);
+    }
+
+    fn unpin(&self, pages: u64) {
+        let before = self.pinned.fetch_sub(pages, Ordering::Relaxed);
+        assert!(before >= pages, "a mediator unpins what it pinned");
+    }
+}

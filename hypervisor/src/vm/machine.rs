@@ -1,0 +1,95 @@
+//! What the whole machine has: its CPUs and its VMs.
+
+use crate::arch::smc::SecureMonitor;
+use crate::console::terminal;
+use crate::drivers::gicv3;
+use crate::vm::virtual_machine::Vm;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use spin::Once;
+
+/// CPUs and VMs, fixed once the first CPU has read the device tree.
+pub struct Machine {
+    /// Affinity of each CPU, by number.
+    pub cpus: Vec<u64>,
+    /// All VMs.
+    pub vms: Vec<&'static Vm>,
+    /// The interrupt of the console's UART, where there is one.
+    pub console_interrupt: Option<u32>,
+    /// The interrupt by which the TEE says that it has notifications, where there is one.
+    pub tee_interrupt: Option<u32>,
+    /// How many VMs are not off.
+    running: AtomicUsize,
+    /// The number of the first VM that is still to see whether its TEE has notifications; none is left from the number of VMs on.
+    notified_next: AtomicUsize,
+}
+
+static MACHINE: Once<Machine> = Once::new();
+
+impl Machine {
+    /// Sets the machine's parts. All VMs count as running until [`Machine::vm_is_off`].
+    pub fn set(
+        cpus: Vec<u64>,
+        vms: Vec<&'static Vm>,
+        console_interrupt: Option<u32>,
+        tee_interrupt: Option<u32>,
+    ) -> &'static Self {
+        let running = AtomicUsize::new(vms.len());
+        MACHINE.call_once(|| Self {
+            cpus,
+            vms,
+            console_interrupt,
+            tee_interrupt,
+            running,
+            notified_next: AtomicUsize::new(usize::MAX),
+        })
+    }
+
+    /// The machine.
+    pub fn get() -> &'static Self {
+        MACHINE
+            .get()
+            .expect("Machine::set comes before any VM or second CPU runs")
+    }
+
+    /// Tells CPU number `cpu` to look at its vCPUs.
+    pub fn kick(&self, cpu: usize) {
+        if let Some(&affinity) = self.cpus.get(cpu) {
+            gicv3::kick(affinity);
+        }
+    }
+
+    /// The TEE said that it has notifications, not for which VM: [`notify_next`](Self::notify_next) asks for one after the other.
+    /// For the CPU of the TEE's interrupt, as all of this.
+    pub fn tee_has_notifications(&self) {
+        self.notified_next.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether a VM is still to see whether its TEE has notifications.
+    pub fn is_notifying(&self) -> bool {
+        self.notified_next.load(Ordering::Relaxed) < self.vms.len()
+    }
+
+    /// Passes on the notifications of the next VM that is still to be asked about.
+    pub fn notify_next(&self) {
+        let number = self.notified_next.load(Ordering::Relaxed);
+        if let Some(vm) = self.vms.get(number) {
+            self.notified_next.store(number + 1, Ordering::Relaxed);
+            vm.notify();
+        }
+    }
+
+    /// Takes note that a VM that was off runs again.
+    pub fn vm_is_back(&self) {
+        self.running.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Takes note that one more VM is off for good. With the last one the machine goes off.
+    pub fn vm_is_off(&self) {
+        if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            log::info!("all guests are off");
+            terminal::flush();
+            SecureMonitor.system_off();
+        }
+    }
+}
