@@ -7,7 +7,10 @@ pub mod aarch32;
 pub mod debug_registers;
 pub mod exception_entry;
 pub mod syndrome;
+pub mod this_cpu;
 
+#[cfg(target_os = "none")]
+pub mod cache;
 #[cfg(target_os = "none")]
 pub mod context;
 #[cfg(target_os = "none")]
@@ -18,6 +21,8 @@ pub mod fatal;
 pub mod guest_registers;
 #[cfg(target_os = "none")]
 pub mod heap;
+#[cfg(target_os = "none")]
+pub mod layout;
 #[cfg(target_os = "none")]
 pub mod memory;
 #[cfg(target_os = "none")]

@@ -2,4 +2,6 @@
 
 #[expect(unsafe_code, reason = "vouches for the first instructions of each CPU")]
 pub mod entry;
+#[expect(unsafe_code, reason = "vouches for what another CPU starts with")]
+pub mod secondary;
 pub mod start;

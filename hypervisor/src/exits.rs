@@ -6,3 +6,5 @@ pub mod mmio;
 #[cfg(target_os = "none")]
 pub mod smc;
 pub mod system_registers;
+#[cfg(target_os = "none")]
+pub mod trap;

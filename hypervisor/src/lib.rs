@@ -9,10 +9,7 @@
 
 extern crate alloc;
 
-#[cfg_attr(
-    target_os = "none",
-    expect(unsafe_code, reason = "vouches for registers and assembly")
-)]
+#[expect(unsafe_code, reason = "vouches for registers and assembly")]
 pub mod arch;
 #[cfg(target_os = "none")]
 pub mod boot;

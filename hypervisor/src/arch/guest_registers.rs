@@ -1,7 +1,7 @@
 //! The EL1 state of a vCPU that only a switch to another vCPU saves, and the EL2 controls that confine a guest.
 
 use crate::arch::registers::{read, write};
-use crate::arch::{probe, timer};
+use crate::arch::{debug, pmu, probe, timer};
 use aarch64_cpu::registers::Writeable;
 use aarch64_cpu::registers::{HCR_EL2, VTTBR_EL2};
 
@@ -365,7 +365,11 @@ core::arch::global_asm!(
 );
 
 /// Sets what does not change from guest to guest: traps of what guests share, and the counter they may read.
-pub fn init_cpu() {
+///
+/// # Safety
+///
+/// `vtcr` (VTCR_EL2) is that of the tables which guests are confined by.
+pub unsafe fn init_cpu(vtcr: u64) {
     // CPTR_EL2 (DDI0487J.a, D19.2.34, E2H = 0): RES1 bits, TSM, TZ, TTA and TAM: SME, SVE, trace and activity monitors trap,
     // floating point does not.
     const CPTR: u64 = 0x32ff | 1 << 8 | 1 << 20 | 1 << 30;
@@ -377,11 +381,8 @@ pub fn init_cpu() {
     const CNTHCTL: u64 = 1 | 1 << 1;
     // MDCR_EL2.HPMN stays as it was.
     let mdcr = MDCR | read!("mdcr_el2") & 0x1f;
-    let (midr, vtcr) = (
-        read!("midr_el1"),
-        crate::mm::stage2::vtcr(read!("id_aa64mmfr0_el1") & 0xf),
-    );
-    // SAFETY: these trap or allow what guests do; EL2 uses none of it.
+    let midr = read!("midr_el1");
+    // SAFETY: these trap or allow what guests do; EL2 uses none of it. The caller vouches for VTCR_EL2.
     unsafe {
         write!("cptr_el2", CPTR);
         write!("mdcr_el2", mdcr);
@@ -391,7 +392,7 @@ pub fn init_cpu() {
         write!("hstr_el2", 0);
         write!("vpidr_el2", midr);
         write!("vtcr_el2", vtcr);
-        if crate::arch::pmu::is_present() {
+        if pmu::is_present() {
             // What EL0 tries is EL1's to refuse.
             write!("pmuserenr_el0", 0);
         }
@@ -401,7 +402,7 @@ pub fn init_cpu() {
     if read!("id_aa64pfr1_el1") >> 24 & 0xf != 0 && probe::second_thread_pointer_is_readable() {
         HAS_SECOND_THREAD_POINTER.store(true, Ordering::Relaxed);
     }
-    crate::arch::debug::init_cpu();
+    debug::init_cpu();
 }
 
 /// Turns off what later revisions of the architecture let EL2 allow (HCRX_EL2), and its fine-grained traps, except for those of

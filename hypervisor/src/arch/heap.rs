@@ -15,7 +15,7 @@ static HEAP: TalcLock<spin::Mutex<()>, Manual> = TalcLock::new(Manual);
 ///
 /// To be called once, on the first CPU, before anything is allocated.
 pub unsafe fn init() {
-    let (start, end) = crate::arch::mmu::image().heap;
+    let (start, end) = crate::arch::layout::image().heap;
     // SAFETY: the linker script sets this range aside, and the caller vouches that nobody has claimed it yet.
     unsafe {
         HEAP.lock().claim(start as *mut u8, (end - start) as usize);
@@ -44,7 +44,8 @@ pub fn holds() -> Holds {
 }
 
 /// A zeroed allocation for the machine's own structures, or `None` where the heap is full.
-pub(super) fn allocate_zeroed(bytes: usize, alignment: usize) -> Option<*mut u8> {
+#[must_use]
+pub fn allocate_zeroed(bytes: usize, alignment: usize) -> Option<*mut u8> {
     let layout = Layout::from_size_align(bytes, alignment)
         .ok()
         .filter(|layout| layout.size() > 0)?;
@@ -54,7 +55,8 @@ pub(super) fn allocate_zeroed(bytes: usize, alignment: usize) -> Option<*mut u8>
 }
 
 /// An allocation whose content is left as it is, or `None` where the heap is full.
-pub(super) fn allocate(bytes: usize, alignment: usize) -> Option<*mut u8> {
+#[must_use]
+pub fn allocate(bytes: usize, alignment: usize) -> Option<*mut u8> {
     let layout = Layout::from_size_align(bytes, alignment)
         .ok()
         .filter(|layout| layout.size() > 0)?;
@@ -68,7 +70,7 @@ pub(super) fn allocate(bytes: usize, alignment: usize) -> Option<*mut u8> {
 /// # Safety
 ///
 /// `start` came from one of them with the same size and alignment, and nothing uses it any more.
-pub(super) unsafe fn free(start: *mut u8, bytes: usize, alignment: usize) {
+pub unsafe fn free(start: *mut u8, bytes: usize, alignment: usize) {
     if let Ok(layout) = Layout::from_size_align(bytes, alignment) {
         // SAFETY: the caller vouches for pointer and layout.
         unsafe { alloc::alloc::dealloc(start, layout) }

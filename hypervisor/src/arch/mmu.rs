@@ -1,60 +1,24 @@
 //! EL2's own address space: an identity map in which no page is both writable and executable.
 
+use crate::arch::{layout, stacks};
 use aarch64_paging::descriptor::El23Attributes as Attributes;
 use aarch64_paging::idmap::IdMap;
 use aarch64_paging::paging::{El2, MemoryRegion};
 use addresses::Pa;
 
-/// Where the parts of the image lie: start and end addresses, from the linker script.
-#[derive(Clone, Copy, Debug)]
-pub struct Image {
-    /// Code.
-    pub text: (u64, u64),
-    /// Constants.
-    pub rodata: (u64, u64),
-    /// Variables.
-    pub data: (u64, u64),
-    /// What is left for the heap.
-    pub heap: (u64, u64),
-}
+/// SCTLR_EL2 (DDI0487 D24.2.124): RES1 bits, I, SA, C and M.
+pub const SCTLR_MMU_ON: u64 = 0x30c5_0830 | 1 << 12 | 1 << 3 | 1 << 2 | 1;
+/// SCTLR_EL2.WXN: what is writable is never executable.
+pub const SCTLR_WXN: u64 = 1 << 19;
 
-impl Image {
-    /// The whole of the hypervisor's region.
-    #[must_use]
-    pub fn region(&self) -> (Pa, u64) {
-        (Pa(self.text.0), self.heap.1 - self.text.0)
-    }
-}
+/// MAIR_EL2: attribute 0 is Device-nGnRnE, attribute 1 Normal write-back.
+pub const MAIR: u64 = 0xff00;
 
-/// The image's parts.
-#[must_use]
-pub fn image() -> Image {
-    unsafe extern "C" {
-        static text_start: u8;
-        static text_end: u8;
-        static rodata_start: u8;
-        static rodata_end: u8;
-        static data_start: u8;
-        static heap_start: u8;
-        static region_end: u8;
-    }
-    let address = |symbol: *const u8| symbol as u64;
-    Image {
-        text: (address(&raw const text_start), address(&raw const text_end)),
-        rodata: (
-            address(&raw const rodata_start),
-            address(&raw const rodata_end),
-        ),
-        data: (
-            address(&raw const data_start),
-            address(&raw const heap_start),
-        ),
-        heap: (
-            address(&raw const heap_start),
-            address(&raw const region_end),
-        ),
-    }
-}
+/// TCR_EL2 without PS (DDI0487 D24.2.137): RES1, T0SZ = 25 (39-bit addresses, walks start at level 1), write-back, inner shareable.
+pub const TCR: u64 = 1 << 31 | 1 << 23 | 0b11 << 12 | 0b01 << 10 | 0b01 << 8 | 25;
+
+/// The level at which walks with [`TCR`] start.
+const ROOT_LEVEL: usize = 1;
 
 const COMMON: Attributes = Attributes::VALID
     .union(Attributes::ACCESSED)
@@ -76,8 +40,8 @@ const DEVICE: Attributes = COMMON
 ///
 /// The ranges can't be mapped: they lie beyond 39 bits, or overlap what is mapped already.
 pub fn enter(memory: &[(Pa, u64)], devices: &[(Pa, u64)]) -> Result<u64, aarch64_paging::MapError> {
-    let image = image();
-    let mut map = IdMap::new(crate::boot::entry::ROOT_LEVEL, El2);
+    let image = layout::image();
+    let mut map = IdMap::new(ROOT_LEVEL, El2);
     let mut add = |start: u64, end: u64, attributes: Attributes| {
         map.map_range(&MemoryRegion::new(start as usize, end as usize), attributes)
     };
@@ -98,7 +62,7 @@ pub fn enter(memory: &[(Pa, u64)], devices: &[(Pa, u64)]) -> Result<u64, aarch64
     add(image.text.0, image.text.1, CODE)?;
     add(image.rodata.0, image.rodata.1, CONSTANTS)?;
     let mut start = image.data.0;
-    for (guard, behind) in crate::arch::stacks::guards() {
+    for (guard, behind) in stacks::guards() {
         if start < guard {
             add(start, guard, DATA)?;
         }
@@ -110,6 +74,31 @@ pub fn enter(memory: &[(Pa, u64)], devices: &[(Pa, u64)]) -> Result<u64, aarch64
     // The tables stay for as long as the machine runs.
     core::mem::forget(map);
     // SAFETY: what runs lies in the image and its region, mapped above where it was; the stack is data of the image.
-    unsafe { crate::boot::entry::switch_tables(root) };
+    unsafe { switch_tables(root) };
     Ok(root)
+}
+
+/// Leaves the constant map for the tables at `root_table`, and turns on WXN.
+///
+/// # Safety
+///
+/// The tables map the image, its stack and all memory in use at the addresses they have now, code executable and
+/// nothing that is writable executable.
+unsafe fn switch_tables(root_table: u64) {
+    // SAFETY: the caller vouches that what runs and what is reachable stays mapped as it was.
+    unsafe {
+        core::arch::asm!(
+            "dsb ish",
+            "msr ttbr0_el2, {table}",
+            "isb",
+            "tlbi alle2",
+            "dsb ish",
+            "isb",
+            "msr sctlr_el2, {sctlr}",
+            "isb",
+            table = in(reg) root_table,
+            sctlr = in(reg) SCTLR_MMU_ON | SCTLR_WXN,
+            options(nostack, preserves_flags),
+        );
+    }
 }

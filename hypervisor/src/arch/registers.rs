@@ -46,6 +46,12 @@ pub fn affinity() -> u64 {
     read!("mpidr_el1") & 0xff_00ff_ffff
 }
 
+/// The size of physical addresses (ID_AA64MMFR0_EL1.PARange).
+#[must_use]
+pub fn physical_address_range() -> u64 {
+    read!("id_aa64mmfr0_el1") & 0xf
+}
+
 /// Whether interrupts of any kind wait on this CPU (ISR_EL1).
 #[must_use]
 pub fn interrupt_pending() -> bool {

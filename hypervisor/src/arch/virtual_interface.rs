@@ -1,7 +1,6 @@
-//! The list registers of this CPU's virtual interface (ICH_LR<n>_EL2, IHI0069 §12.4.6).
+//! The virtual CPU interface of this CPU (IHI0069H §12.4), with its list registers (ICH_LR<n>_EL2, §12.4.6).
 
 use crate::arch::registers::{read, write};
-use crate::devices::gicv3::{ListRegisters, Refill};
 
 /// ICH_HCR_EL2 (IHI0069H §12.4.5): En, the interface is on.
 const ENABLED: u64 = 1;
@@ -16,24 +15,6 @@ const EOI_COUNT_SHIFT: u32 = 27;
 const TRAPS_DEACTIVATION: u64 = 1 << 19;
 /// ICH_VMCR_EL2.VEOIM (IHI0069H §12.4.8).
 const DROPS_PRIORITY_ONLY: u64 = 1 << 9;
-
-/// This CPU's list registers.
-#[derive(Debug)]
-pub struct CpuListRegisters {
-    cpu: usize,
-}
-
-impl CpuListRegisters {
-    /// Those of the CPU this runs on, which is number `cpu`.
-    ///
-    /// # Safety
-    ///
-    /// The vCPU they are used for is the one loaded on this CPU.
-    #[must_use]
-    pub unsafe fn of_this_cpu(cpu: usize) -> Self {
-        Self { cpu }
-    }
-}
 
 macro_rules! by_number {
     ($($n:literal)*) => {
@@ -59,46 +40,45 @@ macro_rules! by_number {
 
 by_number!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
 
-impl ListRegisters for CpuListRegisters {
-    fn read(&self, n: usize) -> u64 {
-        read_number(n)
-    }
+/// ICH_LR<n>_EL2, of which there are [`count`].
+#[must_use]
+#[inline]
+pub fn list_register(n: usize) -> u64 {
+    read_number(n)
+}
 
-    fn write(&mut self, n: usize, value: u64) {
-        // SAFETY: this structure stands for the registers of the vCPU that is loaded.
-        unsafe { write_number(n, value) }
-    }
+/// Sets ICH_LR<n>_EL2.
+///
+/// # Safety
+///
+/// The value is for the vCPU that is loaded on this CPU; a physical interrupt in it is that vCPU's.
+#[inline]
+pub unsafe fn set_list_register(n: usize, value: u64) {
+    // SAFETY: the caller vouches for the value.
+    unsafe { write_number(n, value) }
+}
 
-    fn set_refill(&mut self, when: Refill) {
-        let interrupt = match when {
-            Refill::Never => 0,
-            Refill::Underflow => UNDERFLOW_INTERRUPT,
-            Refill::NonePending => NONE_PENDING_INTERRUPT,
-        };
-        let control = read!("ich_hcr_el2");
-        set_control(control & !(UNDERFLOW_INTERRUPT | NONE_PENDING_INTERRUPT) | interrupt);
+/// Sets what asks for maintenance: that at most one list register is in use, or that none is pending.
+pub fn set_maintenance(underflow: bool, none_pending: bool) {
+    let mut control = read!("ich_hcr_el2") & !(UNDERFLOW_INTERRUPT | NONE_PENDING_INTERRUPT);
+    if underflow {
+        control |= UNDERFLOW_INTERRUPT;
     }
+    if none_pending {
+        control |= NONE_PENDING_INTERRUPT;
+    }
+    set_control(control);
+}
 
-    fn drops_priority_only(&self) -> bool {
-        drops_priority_only()
+/// How many interrupts the guest deactivated that were in no list register, since this was last asked.
+#[inline]
+pub fn take_eoi_count() -> u32 {
+    let control = read!("ich_hcr_el2");
+    let count = control >> EOI_COUNT_SHIFT;
+    if count != 0 {
+        set_control(control & ((1 << EOI_COUNT_SHIFT) - 1));
     }
-
-    fn take_eoi_count(&mut self) -> u32 {
-        let control = read!("ich_hcr_el2");
-        let count = control >> EOI_COUNT_SHIFT;
-        if count != 0 {
-            set_control(control & ((1 << EOI_COUNT_SHIFT) - 1));
-        }
-        count as u32
-    }
-
-    fn physical_asserted(&self, intid: u32) -> bool {
-        crate::arch::timer::is_asserted(intid)
-    }
-
-    fn deactivate_physical(&mut self, intid: u32) {
-        crate::drivers::gicv3::deactivate_ppis(self.cpu, 1 << (intid & 31));
-    }
+    count as u32
 }
 
 fn set_control(value: u64) {

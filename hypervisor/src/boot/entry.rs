@@ -3,23 +3,12 @@
 //! The first CPU arrives at EL2 with x0 = physical address of the device tree, MMU and caches off. It runs on a constant
 //! map of 1 GiB blocks until [`crate::arch::mmu`] has made the real tables; the other CPUs start on the real ones.
 
+use crate::arch::mmu::{MAIR, SCTLR_MMU_ON, SCTLR_WXN, TCR};
 use crate::arch::stacks::GuardedStack;
+use crate::boot::secondary::SecondaryStart;
+use crate::boot::start;
 use core::arch::global_asm;
 use core::mem::offset_of;
-
-/// SCTLR_EL2 (DDI0487 D24.2.124): RES1 bits, I, SA, C and M.
-const SCTLR_MMU_ON: u64 = 0x30c5_0830 | 1 << 12 | 1 << 3 | 1 << 2 | 1;
-/// SCTLR_EL2.WXN: what is writable is never executable.
-const SCTLR_WXN: u64 = 1 << 19;
-
-/// MAIR_EL2: attribute 0 is Device-nGnRnE, attribute 1 Normal write-back.
-pub const MAIR: u64 = 0xff00;
-
-/// TCR_EL2 without PS (DDI0487 D24.2.137): RES1, T0SZ = 25 (39-bit addresses, walks start at level 1), write-back, inner shareable.
-const TCR: u64 = 1 << 31 | 1 << 23 | 0b11 << 12 | 0b01 << 10 | 0b01 << 8 | 25;
-
-/// The level at which walks with [`TCR`] start.
-pub const ROOT_LEVEL: usize = 1;
 
 #[repr(C, align(4096))]
 struct InitialTable([u64; 512]);
@@ -40,49 +29,13 @@ static INITIAL_TABLE: InitialTable = {
     InitialTable(entries)
 };
 
-/// What a CPU that PSCI starts needs before it has an MMU. Cleaned to memory by [`SecondaryStart::publish`].
-#[repr(C, align(64))]
-#[derive(Debug)]
-pub struct SecondaryStart {
-    stack_top: u64,
-    root_table: u64,
-    index: u64,
-}
-
-impl SecondaryStart {
-    /// For CPU number `index`, with the stack that ends at `stack_top` and the tables at `root_table`.
-    #[must_use]
-    pub fn new(stack_top: u64, root_table: u64, index: usize) -> Self {
-        Self {
-            stack_top,
-            root_table,
-            index: index as u64,
-        }
-    }
-
-    /// Makes the structure visible to a CPU without MMU and gives its physical address.
-    pub fn publish(&'static self) -> u64 {
-        let address = core::ptr::from_ref(self) as u64;
-        crate::arch::memory::clean_and_invalidate(address, size_of::<Self>() as u64);
-        address
-    }
-}
-
-/// The physical address at which PSCI is to start a CPU.
-#[must_use]
-pub fn secondary_entry() -> u64 {
-    unsafe extern "C" {
-        fn secondary_entry();
-    }
-    secondary_entry as *const () as u64
-}
-
 extern "C" fn primary(device_tree: u64, entered: u64) -> ! {
-    crate::boot::start::primary(device_tree, entered)
+    start::primary(device_tree, entered)
 }
 
 extern "C" fn secondary(index: u64) -> ! {
-    crate::boot::start::secondary(index as usize)
+    // SAFETY: x0 is what `SecondaryStart` has for this CPU.
+    unsafe { start::secondary(index as usize) }
 }
 
 global_asm!(
@@ -151,28 +104,3 @@ global_asm!(
     primary = sym primary,
     secondary = sym secondary,
 );
-
-/// Leaves the constant map for the tables at `root_table`, and turns on WXN.
-///
-/// # Safety
-///
-/// The tables map the image, its stack and all memory in use at the addresses they have now, code executable and
-/// nothing that is writable executable.
-pub unsafe fn switch_tables(root_table: u64) {
-    // SAFETY: the caller vouches that what runs and what is reachable stays mapped as it was.
-    unsafe {
-        core::arch::asm!(
-            "dsb ish",
-            "msr ttbr0_el2, {table}",
-            "isb",
-            "tlbi alle2",
-            "dsb ish",
-            "isb",
-            "msr sctlr_el2, {sctlr}",
-            "isb",
-            table = in(reg) root_table,
-            sctlr = in(reg) SCTLR_MMU_ON | SCTLR_WXN,
-            options(nostack, preserves_flags),
-        );
-    }
-}

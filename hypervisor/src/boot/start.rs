@@ -5,21 +5,25 @@
     reason = "hands each part of the machine, once, to the module that drives it from then on"
 )]
 
-use crate::arch::smc::SecureMonitor;
-use crate::arch::{guest_registers, heap, memory, mmu, pmu, registers, stacks, timer};
-use crate::boot::entry::{self, SecondaryStart};
+use crate::arch::this_cpu::ThisCpu;
+use crate::arch::{guest_registers, heap, layout, mmu, pmu, registers, stacks, timer};
+use crate::boot::secondary::SecondaryStart;
 use crate::console::terminal;
-use crate::description::{self, Range, TeeChoice};
+use crate::description::{self, Module, Range, TeeChoice, VmDescription};
 use crate::drivers::gicv3;
 use crate::drivers::pl011::PhysicalUart;
+use crate::mm::boot_modules::{self, BootModule};
 use crate::mm::frames::Frames;
 use crate::mm::guest_memory::GuestRam;
+use crate::mm::stage2;
 use crate::run::cpu::Cpu;
-use crate::tee;
-use crate::vm::entropy;
+use crate::tee::mediators;
+use crate::vm::image::device_tree::GuestLayout;
+use crate::vm::image::loader::Modules;
 use crate::vm::machine::Machine;
 use crate::vm::vcpu::Vcpu;
 use crate::vm::virtual_machine::Vm;
+use crate::vm::{cpus, entropy};
 use addresses::{PAGE_SIZE, Pa};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -35,8 +39,8 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
     unsafe { heap::init() };
     let device_tree = Pa(device_tree);
     // SAFETY: the firmware left its tree there and runs no more; nothing of ours lies there.
-    let tree = unsafe { memory::device_tree(device_tree, DEVICE_TREE_MAX) };
-    let (region_start, region_len) = mmu::image().region();
+    let tree = unsafe { boot_modules::device_tree(device_tree, DEVICE_TREE_MAX) };
+    let (region_start, region_len) = layout::image().region();
     let machine = match description::parse(
         tree,
         Range {
@@ -85,7 +89,7 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
         .guests
         .iter()
         .filter(|guest| guest.tee != TeeChoice::None);
-    tee::probe(machine.tee_interrupt, with_tee.count());
+    mediators::probe(machine.tee_interrupt, with_tee.count());
 
     let mut free = Frames::new();
     for range in &machine.memory {
@@ -108,24 +112,31 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
         .zip(1..)
         .map(|(guest, id)| {
             // SAFETY: `free` knows all memory, less what is in use; it is mapped.
-            let ram = unsafe { GuestRam::allocate(&mut free, guest.memory, memory_is_zero) };
+            let ram = unsafe {
+                GuestRam::allocate(&mut free, GuestLayout::RAM, guest.memory, memory_is_zero)
+            };
             let ram = ram.unwrap_or_else(|| {
                 let (name, mib, free) = (&guest.name, guest.memory >> 20, free.free_bytes() >> 20);
                 panic!("{name}: {mib} MiB of memory can't be had, {free} MiB are free")
             });
-            &*Box::leak(Box::new(Vm::new(id, guest, Box::leak(Box::new(ram)))))
+            // SAFETY: the description was checked: modules lie in memory, which is mapped, and `free` does not hand it out.
+            let modules = unsafe { modules(&guest) };
+            &*Box::leak(Box::new(Vm::new(
+                id,
+                guest,
+                Box::leak(Box::new(ram)),
+                modules,
+            )))
         })
         .collect();
     let vms: Vec<_> = vms;
     terminal::add_guests(vms.len());
-    let machine = Machine::set(
-        machine.cpus,
-        vms,
-        machine.uart_interrupt,
-        machine.tee_interrupt,
-    );
+    cpus::set(machine.cpus);
+    let machine = Machine::set(vms, machine.uart_interrupt, machine.tee_interrupt);
 
-    init_cpu(0);
+    // SAFETY: this is the first CPU: `start_other_cpus` makes sure of it.
+    let cpu = unsafe { ThisCpu::new(0) };
+    init_cpu(&cpu);
     if let Some(interrupt) = machine.console_interrupt {
         gicv3::enable_spi(interrupt, Trigger::Level, registers::affinity());
         terminal::enable_interrupts();
@@ -135,27 +146,49 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
     if let Some(interrupt) = machine.tee_interrupt {
         gicv3::enable_spi(interrupt, Trigger::Edge, registers::affinity());
     }
-    start_other_cpus(machine, root);
+    start_other_cpus(root);
     for vm in &machine.vms {
         vm.ask_for_start();
     }
-    run(machine, 0)
+    run(machine, cpu)
 }
 
 /// Another CPU, on the hypervisor's own tables.
-pub fn secondary(number: usize) -> ! {
-    init_cpu(number);
-    run(Machine::get(), number)
+///
+/// # Safety
+///
+/// It is the CPU with this number.
+pub unsafe fn secondary(number: usize) -> ! {
+    // SAFETY: the caller vouches for the number.
+    let cpu = unsafe { ThisCpu::new(number) };
+    init_cpu(&cpu);
+    run(Machine::get(), cpu)
 }
 
-fn init_cpu(number: usize) {
-    guest_registers::init_cpu();
+fn init_cpu(cpu: &ThisCpu) {
+    let vtcr = stage2::vtcr(registers::physical_address_range());
+    // SAFETY: guests are confined by tables of this kind.
+    unsafe { guest_registers::init_cpu(vtcr) };
     pmu::init_cpu();
-    gicv3::init_cpu(number);
+    gicv3::init_cpu(cpu);
 }
 
-fn start_other_cpus(machine: &Machine, root: u64) {
-    for (number, &affinity) in machine.cpus.iter().enumerate() {
+/// The files that a guest starts with.
+///
+/// # Safety
+///
+/// They lie in memory that EL2 maps and that nobody writes.
+unsafe fn modules(guest: &VmDescription) -> Modules {
+    // SAFETY: the caller vouches for the ranges.
+    let module = |module: &Module| unsafe { BootModule::new(module.pa, module.len as usize) };
+    Modules {
+        kernel: module(&guest.kernel),
+        ramdisk: guest.ramdisk.as_ref().map(module),
+    }
+}
+
+fn start_other_cpus(root: u64) {
+    for (number, &affinity) in cpus::affinities().iter().enumerate() {
         if affinity == registers::affinity() {
             assert!(
                 number == 0,
@@ -165,15 +198,16 @@ fn start_other_cpus(machine: &Machine, root: u64) {
         }
         let stack = stacks::top(number).expect("each CPU has a stack");
         let start = Box::leak(Box::new(SecondaryStart::new(stack, root, number)));
-        if let Err(code) = SecureMonitor.cpu_on(affinity, entry::secondary_entry(), start.publish())
-        {
+        // SAFETY: each CPU has its own stack, and `root` is that of EL2's tables.
+        if let Err(code) = unsafe { start.start(affinity) } {
             panic!("CPU {number} does not start: PSCI says {code}");
         }
     }
 }
 
-/// Runs the vCPUs that are pinned to CPU `number`.
-fn run(machine: &Machine, number: usize) -> ! {
+/// Runs the vCPUs that are pinned to this CPU.
+fn run(machine: &Machine, this_cpu: ThisCpu) -> ! {
+    let number = this_cpu.number();
     let pinned = |vm: &Vm| {
         vm.description
             .vcpu_cpus
@@ -191,7 +225,7 @@ fn run(machine: &Machine, number: usize) -> ! {
             }
         }
     }
-    Cpu::new(number, vcpus).run()
+    Cpu::new(this_cpu, vcpus).run()
 }
 
 /// Finds the console of a tree that can't be used otherwise, so that the reason gets out.

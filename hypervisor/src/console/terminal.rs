@@ -5,12 +5,11 @@
 //! which sends more when the transmit interrupt says that there is room; or, where the UART always has room, as an emulated
 //! one may, at a pace that leaves that CPU to its guests.
 
-use crate::arch::{fatal, timer};
+use crate::arch::{fatal, smc, timer};
 use crate::console::line_buffer::{CAPACITY, Piece};
 use crate::console::output::{Lost, Output};
 use crate::console::pace::Pace;
 use crate::drivers::pl011::PhysicalUart;
-use crate::vm::machine::Machine;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -281,15 +280,13 @@ pub fn read() -> Option<u8> {
     CONSOLE.get()?.lock().uart.read()
 }
 
-/// Serves the transmit interrupt, if that is there.
+/// Serves the transmit interrupt, if that is there. Guests may have [room again](take_guest_with_room).
 pub fn serve_transmit_interrupt() {
     let Some(console) = CONSOLE.get() else { return };
     let mut console = console.lock();
     if console.uart.has_transmit_interrupt() {
         console.step();
     }
-    drop(console);
-    tell_guests();
 }
 
 /// When [`go_on`] is to be called next, by the counter.
@@ -299,7 +296,7 @@ pub fn resume_at() -> Option<u64> {
     (time != u64::MAX).then_some(time)
 }
 
-/// Goes on where the time has come; says whether it has. For [`CPU`].
+/// Goes on where the time has come; says whether it has. Guests may have [room again](take_guest_with_room) then. For [`CPU`].
 pub fn go_on() -> bool {
     if resume_at().is_none_or(|time| time > timer::now()) {
         return false;
@@ -308,22 +305,17 @@ pub fn go_on() -> bool {
         return false;
     };
     console.lock().step();
-    tell_guests();
     true
 }
 
-/// Tells guests that were held back that there is room again.
-fn tell_guests() {
-    let next = || CONSOLE.get()?.lock().has_room_again.pop();
-    while let Some(guest) = next() {
-        if let Some(vm) = Machine::get().vms.get(guest) {
-            vm.output_has_room();
-        }
-    }
+/// The number of a guest that was held back and has room again, which is to be told so.
+#[must_use]
+pub fn take_guest_with_room() -> Option<usize> {
+    CONSOLE.get()?.lock().has_room_again.pop()
 }
 
 /// Adds a piece of a line of guest number `guest`. Says whether there is room for another one; if not,
-/// [`Vm::output_has_room`](crate::vm::virtual_machine::Vm::output_has_room) tells when there is.
+/// [`take_guest_with_room`] tells when there is.
 pub fn write_piece(guest: usize, tag: &str, piece: Piece<'_>) -> bool {
     let Some(console) = CONSOLE.get() else {
         return true;
@@ -406,7 +398,7 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
         .get()
         .filter(|_| !PANICS.swap(true, Ordering::Relaxed))
     else {
-        crate::arch::smc::SecureMonitor.system_off()
+        smc::system_off()
     };
     // This CPU may hold the lock. Another that does may mix in a line; better than none.
     let mut attempts = 0;
@@ -428,5 +420,5 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     console.send_all();
     console.say(OWN, &text.0);
     console.uart.wait_until_sent();
-    crate::arch::smc::SecureMonitor.system_off()
+    smc::system_off()
 }

@@ -1,6 +1,8 @@
 //! The machine's GICv3: the interrupts that EL2 takes, and the state behind virtual interrupts.
 
 use crate::arch::registers::write;
+use crate::arch::this_cpu::ThisCpu;
+use crate::arch::{timer, virtual_interface};
 use addresses::Pa;
 use arm_gic::gicv3::registers::{Gicd, GicrSgi};
 use arm_gic::gicv3::{GicCpuInterface, GicV3, SgiTarget, SgiTargetGroup};
@@ -63,23 +65,23 @@ pub unsafe fn init(distributor: Pa, redistributors: Pa, cpus: usize) {
     });
 }
 
-/// Sets up the redistributor and the CPU interfaces, physical and virtual, of this CPU, which is number `cpu`.
-pub fn init_cpu(cpu: usize) {
+/// Sets up the redistributor and the CPU interfaces, physical and virtual, of this CPU.
+pub fn init_cpu(cpu: &ThisCpu) {
     /// ICC_CTLR_EL1.EOImode: EOIR drops the priority, DIR deactivates (IHI0069 §12.2.9).
     const EOI_MODE: u64 = 1 << 1;
 
     GicCpuInterface::enable_system_register_el2(true);
     let mut driver = gic().driver.lock();
-    driver.init_cpu(cpu);
-    if let Ok(mut redistributor) = driver.redistributor(cpu) {
+    driver.init_cpu(cpu.number());
+    if let Ok(mut redistributor) = driver.redistributor(cpu.number()) {
         redistributor.configure_default_settings();
     }
     for intid in [
         KICK,
         MAINTENANCE,
-        crate::arch::timer::HYPERVISOR_TIMER,
-        crate::arch::timer::VIRTUAL_TIMER,
-        crate::arch::timer::PHYSICAL_TIMER,
+        timer::HYPERVISOR_TIMER,
+        timer::VIRTUAL_TIMER,
+        timer::PHYSICAL_TIMER,
     ] {
         let id = if intid < 16 {
             IntId::sgi(intid)
@@ -87,7 +89,7 @@ pub fn init_cpu(cpu: usize) {
             IntId::ppi(intid - 16)
         };
         driver
-            .enable_interrupt(id, Some(cpu), true)
+            .enable_interrupt(id, Some(cpu.number()), true)
             .expect("SGIs and PPIs exist in every redistributor");
     }
     drop(driver);
@@ -98,7 +100,7 @@ pub fn init_cpu(cpu: usize) {
         write!("icc_ctlr_el1", EOI_MODE);
         core::arch::asm!("isb", options(nostack, preserves_flags));
     }
-    crate::arch::virtual_interface::init_cpu();
+    virtual_interface::init_cpu();
 }
 
 /// Keeps interrupts of the normal world from being signalled to this CPU, in EL2 as in the secure world, as long as it
@@ -161,13 +163,11 @@ pub fn acknowledge() -> Option<Interrupt> {
         return None;
     }
     let interrupt = match intid {
-        crate::arch::timer::HYPERVISOR_TIMER => {
-            crate::arch::timer::set_deadline(None);
+        timer::HYPERVISOR_TIMER => {
+            timer::set_deadline(None);
             Interrupt::HypervisorTimer
         }
-        crate::arch::timer::VIRTUAL_TIMER | crate::arch::timer::PHYSICAL_TIMER => {
-            Interrupt::GuestTimer(intid)
-        }
+        timer::VIRTUAL_TIMER | timer::PHYSICAL_TIMER => Interrupt::GuestTimer(intid),
         MAINTENANCE => Interrupt::Maintenance,
         0..16 => Interrupt::Kick,
         _ => Interrupt::Shared(intid),
@@ -204,19 +204,20 @@ pub fn kick(mpidr: u64) {
         .expect("the kick is an SGI");
 }
 
-/// Makes PPIs count as active on CPU number `cpu`, so that they do not fire until the vCPU that is loaded deactivates
+/// Makes PPIs count as active on this CPU, so that they do not fire until the vCPU that is loaded deactivates
 /// them. Bit n is INTID n.
-pub fn activate_ppis(cpu: usize, ppis: u32) {
+pub fn activate_ppis(cpu: &ThisCpu, ppis: u32) {
     write_private(cpu, ISACTIVER0, ppis);
 }
 
-/// Makes PPIs inactive on CPU number `cpu`. Bit n is INTID n.
-pub fn deactivate_ppis(cpu: usize, ppis: u32) {
+/// Makes PPIs inactive on this CPU. Bit n is INTID n.
+pub fn deactivate_ppis(cpu: &ThisCpu, ppis: u32) {
     write_private(cpu, ICACTIVER0, ppis);
 }
 
-fn write_private(cpu: usize, register: u64, bits: u32) {
-    let address = gic().redistributors.0 + cpu as u64 * REDISTRIBUTOR_STRIDE + SGI_FRAME + register;
+fn write_private(cpu: &ThisCpu, register: u64, bits: u32) {
+    let address =
+        gic().redistributors.0 + cpu.number() as u64 * REDISTRIBUTOR_STRIDE + SGI_FRAME + register;
     // SAFETY: a register of this CPU's redistributor, in the range that `init` was given.
     unsafe { (address as *mut u32).write_volatile(bits) }
 }

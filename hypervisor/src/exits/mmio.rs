@@ -1,13 +1,14 @@
 //! Loads and stores of guests outside of their memory: their emulated devices.
 
-use crate::arch::exception_entry::pstate;
+use crate::arch::exception_entry::{self, pstate};
 use crate::arch::registers;
 use crate::arch::syndrome::{self, DataAbort};
+use crate::arch::this_cpu::ThisCpu;
 use crate::devices::gicv3::{DISTRIBUTOR_SIZE, REDISTRIBUTOR_STRIDE, Register};
-use crate::run::cpu::{self, Next};
 use crate::vm::image::device_tree::GuestLayout;
-use crate::vm::vcpu::Vcpu;
+use crate::vm::vcpu::{Next, Vcpu};
 use addresses::{Ipa, PAGE_SIZE};
+use core::fmt;
 
 /// A device of a guest, and where in it an access goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,20 +65,20 @@ pub fn serve_plain_console_access(vcpu: &mut Vcpu, syndrome: u64) -> bool {
 }
 
 /// Serves an access that stage 2 stopped, of which ESR_EL2 says `syndrome` and that is `abort`, of a vCPU that is loaded into
-/// CPU number `cpu`.
-pub fn serve(vcpu: &mut Vcpu, cpu: usize, syndrome: u64, abort: DataAbort) -> Next {
+/// this CPU.
+pub fn serve(vcpu: &mut Vcpu, cpu: &ThisCpu, syndrome: u64, abort: DataAbort) -> Next {
     let ipa = registers::faulting_ipa_page() | registers::far() & (PAGE_SIZE - 1);
     let direction = if abort.write { "wrote to" } else { "read from" };
     let Some(device) =
         device_at(ipa, vcpu.vm.description.vcpu_cpus.len()).filter(|_| abort.translation)
     else {
         let reason = format_args!("it {direction} IPA {ipa:#x}, which it does not have");
-        return cpu::refuse_access(vcpu, reason, syndrome);
+        return refuse_access(vcpu, reason, syndrome);
     };
     let Some(access) = abort.access else {
         let reason =
             format_args!("it {direction} a device at IPA {ipa:#x} in a way that can't be emulated");
-        return cpu::refuse_access(vcpu, reason, syndrome);
+        return refuse_access(vcpu, reason, syndrome);
     };
     let vm = vcpu.vm;
     if let Device::Gic(register) = device {
@@ -122,4 +123,15 @@ pub fn serve(vcpu: &mut Vcpu, cpu: usize, syndrome: u64, abort: DataAbort) -> Ne
     }
     vcpu.context.skip_instruction(syndrome);
     Next::Resume
+}
+
+/// What becomes of a load or store that stage 2 stopped and that no device serves: of a program's, the kernel hears as of one
+/// to an address where nothing is; a kernel's own stops the VM.
+fn refuse_access(vcpu: &mut Vcpu, reason: fmt::Arguments<'_>, syndrome: u64) -> Next {
+    if exception_entry::is_el0(vcpu.context.pstate) {
+        vcpu.context
+            .inject_external_abort(syndrome, registers::far());
+        return Next::Resume;
+    }
+    vcpu.stop_vm(reason, syndrome)
 }

@@ -4,6 +4,7 @@
 //! forwarded to the firmware or refused; what is served goes to the service that owns the function identifier. Results
 //! go where SMCCC has them; everything else stays as the guest had it (DEN0028G, §3.1).
 
+mod answer;
 mod architecture;
 mod firmware;
 mod psci;
@@ -13,8 +14,8 @@ mod vendor;
 use crate::arch::timer;
 use crate::console::rate_limit::Pass;
 use crate::description::policy::Verdict;
-use crate::run::cpu::Next;
-use crate::vm::vcpu::Vcpu;
+use crate::vm::vcpu::{Next, Vcpu};
+use answer::answer;
 use smccc::{Conduit, FunctionId, NOT_SUPPORTED, Owner};
 
 /// Serves a call of `vcpu`, whose PC is behind the instruction already.
@@ -57,18 +58,6 @@ fn serve(vcpu: &mut Vcpu, function: FunctionId, conduit: Conduit) -> Next {
         | Owner::TrustedOs
         | Owner::Reserved => refuse(vcpu, function, conduit),
     }
-}
-
-/// Puts `result` into x0.
-fn answer(vcpu: &mut Vcpu, result: u64) -> Next {
-    vcpu.context.x[0] = result;
-    Next::Resume
-}
-
-/// Puts results into the first registers.
-fn answer_with<const N: usize>(vcpu: &mut Vcpu, results: [u64; N]) -> Next {
-    vcpu.context.call_registers()[..N].copy_from_slice(&results);
-    Next::Resume
 }
 
 /// Refuses a call that is nobody's, or that the policy denies: it is counted, and logged unless there were many.

@@ -1,8 +1,14 @@
 //! What becomes of an access to a system register that traps.
 
 use crate::arch::debug_registers::DebugRegister;
+#[cfg(target_os = "none")]
+use crate::arch::registers;
 use crate::arch::syndrome::RegisterName;
+#[cfg(target_os = "none")]
+use crate::arch::syndrome::SystemRegisterAccess;
 use crate::exits::id_registers;
+#[cfg(target_os = "none")]
+use crate::vm::vcpu::{Next, Vcpu};
 
 /// A system register that traps, by what the hypervisor does about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +64,57 @@ pub fn classify(register: RegisterName) -> TrappedRegister {
         }
         _ => TrappedRegister::Undefined,
     }
+}
+
+#[cfg(target_os = "none")]
+/// Serves an access to a system register.
+#[cfg(target_os = "none")]
+pub fn serve(vcpu: &mut Vcpu, access: SystemRegisterAccess) -> Next {
+    match classify(access.register) {
+        TrappedRegister::Id { crm, op2 } if access.read => {
+            let value = id_registers::for_guest(crm, op2, registers::id_register(crm, op2));
+            vcpu.set_register(access.transfer, value);
+        }
+        TrappedRegister::SendSgi if !access.read => {
+            let kicks = vcpu
+                .vm
+                .gic
+                .send_sgi(vcpu.index, vcpu.register(access.transfer));
+            vcpu.vm.deliver(kicks, vcpu.index);
+        }
+        TrappedRegister::SendOtherSgi if !access.read => {}
+        TrappedRegister::Deactivate if !access.read => vcpu.deactivate(access.transfer),
+        TrappedRegister::Debug(register) => {
+            let done = if access.read {
+                let value = vcpu.debug_register(register);
+                value.map(|value| vcpu.set_register(access.transfer, value))
+            } else {
+                vcpu.set_debug_register(register, vcpu.register(access.transfer))
+            };
+            if done.is_none() {
+                vcpu.context.inject_undefined();
+                return Next::Resume;
+            }
+        }
+        TrappedRegister::InterruptControllerEnable => {
+            /// ICC_SRE_EL1: SRE, DFB and DIB.
+            const ON: u64 = 0b111;
+            if access.read {
+                vcpu.set_register(access.transfer, ON);
+            }
+        }
+        TrappedRegister::ReadsAsZero => {
+            if access.read {
+                vcpu.set_register(access.transfer, 0);
+            }
+        }
+        _ => {
+            vcpu.context.inject_undefined();
+            return Next::Resume;
+        }
+    }
+    vcpu.context.skip_a64();
+    Next::Resume
 }
 
 #[cfg(test)]

@@ -1,15 +1,17 @@
 //! The memory of one VM: physical extents that are its own, the stage-2 tables that grant them, and the ways EL2
 //! itself reads and writes them.
 
-use crate::arch::memory::{self, HeapTables};
+use crate::arch::memory;
 use crate::mm::frames::{Extent, Frames};
 use crate::mm::stage2::Stage2;
-use crate::vm::image::device_tree::GuestLayout;
-use addresses::Run;
-use addresses::{Ipa, Pa};
+use crate::mm::table_pages::HeapTables;
+use addresses::{Ipa, Pa, Run};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use mediator::ports::{GuestMemory, NotGuestMemory};
+
+/// The range is not, or not as a whole, memory of this VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotGuestMemory;
 
 /// The memory of one VM. Made once; a restarted VM gets the same memory, filled anew.
 #[derive(Debug)]
@@ -23,16 +25,22 @@ pub struct GuestRam {
 }
 
 impl GuestRam {
-    /// `bytes` of memory out of `free`, which is all zeros where `is_zero` says so, mapped from [`GuestLayout::RAM`] on. `None` where memory or tables run out.
+    /// `bytes` of memory out of `free`, which is all zeros where `is_zero` is set, mapped from `base` on. `None` where memory
+    /// or tables run out.
     ///
     /// # Safety
     ///
     /// What `free` hands out is memory that EL2 maps and nothing else uses.
     #[must_use]
-    pub unsafe fn allocate(free: &mut Frames, bytes: u64, is_zero: bool) -> Option<Self> {
+    pub unsafe fn allocate(
+        free: &mut Frames,
+        base: Ipa,
+        bytes: u64,
+        is_zero: bool,
+    ) -> Option<Self> {
         let extents = free.allocate_extents(bytes)?;
         let mut stage2 = Stage2::new(HeapTables).ok()?;
-        let mut ipa = GuestLayout::RAM;
+        let mut ipa = base;
         for extent in &extents {
             stage2.map(ipa, extent.pa, extent.len).ok()?;
             ipa = ipa.checked_add(extent.len)?;
@@ -143,14 +151,24 @@ impl GuestRam {
         }
         Ok(())
     }
-}
 
-impl GuestMemory for &'static GuestRam {
-    fn run(&self, ipa: Ipa) -> Result<Run, NotGuestMemory> {
+    /// The longest run known at once that holds `ipa`.
+    ///
+    /// # Errors
+    ///
+    /// `ipa` is not memory of this VM.
+    #[inline]
+    pub fn run(&self, ipa: Ipa) -> Result<Run, NotGuestMemory> {
         self.stage2.run(ipa).ok_or(NotGuestMemory)
     }
 
-    fn read(&self, ipa: Ipa, into: &mut [u8]) -> Result<(), NotGuestMemory> {
+    /// Copies memory from `ipa` on into `into`.
+    ///
+    /// # Errors
+    ///
+    /// Not all of the range is memory of this VM; `into` may be filled in part.
+    #[inline]
+    pub fn read(&self, ipa: Ipa, into: &mut [u8]) -> Result<(), NotGuestMemory> {
         // As almost every message does.
         if let Some(pa) = self.within_one_run(ipa, into.len()) {
             // SAFETY: stage 2 maps only the VM's own memory, to which EL2 holds no references.
@@ -160,7 +178,13 @@ impl GuestMemory for &'static GuestRam {
         self.read_runs(ipa, into)
     }
 
-    fn write(&self, ipa: Ipa, from: &[u8]) -> Result<(), NotGuestMemory> {
+    /// Copies `from` to memory from `ipa` on.
+    ///
+    /// # Errors
+    ///
+    /// Not all of the range is memory of this VM; a part of it may be written.
+    #[inline]
+    pub fn write(&self, ipa: Ipa, from: &[u8]) -> Result<(), NotGuestMemory> {
         if let Some(pa) = self.within_one_run(ipa, from.len()) {
             // SAFETY: stage 2 maps only the VM's own memory, to which EL2 holds no references.
             unsafe { memory::write(pa, from) }
@@ -169,11 +193,13 @@ impl GuestMemory for &'static GuestRam {
         self.write_runs(ipa, from)
     }
 
-    fn pin(&self, pages: u64) {
+    /// Takes note that the secure world is about to learn of `pages` pages.
+    pub fn pin(&self, pages: u64) {
         self.pinned.fetch_add(pages, Ordering::Relaxed);
     }
 
-    fn unpin(&self, pages: u64) {
+    /// Takes back [`pin`](Self::pin), once the secure world has forgotten the pages.
+    pub fn unpin(&self, pages: u64) {
         let before = self.pinned.fetch_sub(pages, Ordering::Relaxed);
         assert!(before >= pages, "a mediator unpins what it pinned");
     }

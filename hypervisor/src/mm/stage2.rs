@@ -4,8 +4,9 @@
 //! DDI0487J.a, chapter D8 (VMSAv8-64): "Translation process" for the walk, "Translation table descriptor formats" for the
 //! descriptors, "Stage 2 memory region type and Cacheability attributes" for MemAttr.
 
-use addresses::Run;
-use addresses::{Ipa, PAGE_SIZE, Pa};
+use addresses::{Ipa, PAGE_SIZE, Pa, Run};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 /// Bits of an IPA.
 pub const IPA_BITS: u32 = 39;
@@ -80,18 +81,20 @@ pub const fn vtcr(pa_range: u64) -> u64 {
 
 /// The memory that tables lie in.
 pub trait TableMemory {
-    /// Takes 4 KiB of zeroes, aligned to 4 KiB.
-    fn allocate_table(&mut self) -> Option<Pa>;
+    /// A table of [`ENTRIES`] descriptors, which is given back when it is dropped.
+    type Table;
 
-    /// Gives a table back.
-    fn free_table(&mut self, table: Pa);
+    /// Takes a table of zeros.
+    fn allocate_table(&mut self) -> Option<Self::Table>;
 
-    /// Descriptor `index`, below [`ENTRIES`], of a table that was allocated here.
-    fn read(&self, table: Pa, index: usize) -> u64;
+    /// Where a table lies: a multiple of 4 KiB.
+    fn address(&self, table: &Self::Table) -> Pa;
 
-    /// Sets descriptor `index`, below [`ENTRIES`], of a table that was allocated here, such that a walk that sees it also
-    /// sees what was written before.
-    fn write(&mut self, table: Pa, index: usize, descriptor: u64);
+    /// Descriptor `index`, below [`ENTRIES`].
+    fn read(&self, table: &Self::Table, index: usize) -> u64;
+
+    /// Sets descriptor `index`, below [`ENTRIES`], such that a walk that sees it also sees what was written before.
+    fn write(&mut self, table: &mut Self::Table, index: usize, descriptor: u64);
 }
 
 /// There is no memory left for tables.
@@ -124,7 +127,30 @@ impl From<OutOfTables> for MapError {
 #[derive(Debug)]
 pub struct Stage2<M: TableMemory> {
     memory: M,
-    root: Pa,
+    root: Node<M::Table>,
+}
+
+/// A table, and those that it points to.
+#[derive(Debug)]
+struct Node<T> {
+    table: T,
+    /// By index of the descriptor; empty where there are none.
+    below: Vec<Option<Box<Node<T>>>>,
+}
+
+impl<T> Node<T> {
+    const fn new(table: T) -> Self {
+        Self {
+            table,
+            below: Vec::new(),
+        }
+    }
+
+    /// The table that descriptor `index` points to.
+    #[inline]
+    fn below(&self, index: usize) -> Option<&Self> {
+        self.below.get(index)?.as_deref()
+    }
 }
 
 impl<M: TableMemory> Stage2<M> {
@@ -135,13 +161,16 @@ impl<M: TableMemory> Stage2<M> {
     /// There is no memory for the root table.
     pub fn new(mut memory: M) -> Result<Self, OutOfTables> {
         let root = memory.allocate_table().ok_or(OutOfTables)?;
-        Ok(Self { memory, root })
+        Ok(Self {
+            memory,
+            root: Node::new(root),
+        })
     }
 
     /// The root table, for VTTBR_EL2.BADDR.
     #[must_use]
     pub fn root(&self) -> Pa {
-        self.root
+        self.memory.address(&self.root.table)
     }
 
     /// Maps `len` bytes from `ipa` on to those from `pa` on, as normal write-back inner shareable memory that the guest
@@ -160,7 +189,7 @@ impl<M: TableMemory> Stage2<M> {
         if !ends_within(ipa.0, 1 << IPA_BITS) || !ends_within(pa.0, PA_END) {
             return Err(MapError::OutOfRange);
         }
-        if self.maps_any(self.root, ROOT_LEVEL, ipa.0, ipa.0 + len) {
+        if self.maps_any(&self.root, ROOT_LEVEL, ipa.0, ipa.0 + len) {
             return Err(MapError::Overlap);
         }
         let mut done = 0;
@@ -179,37 +208,31 @@ impl<M: TableMemory> Stage2<M> {
         if ipa.0 >= 1 << IPA_BITS {
             return None;
         }
-        let mut table = self.root;
+        let mut node = &self.root;
         let mut level = ROOT_LEVEL;
-        loop {
-            let descriptor = self.memory.read(table, index(ipa.0, level));
-            if descriptor & VALID == 0 {
-                return None;
-            }
-            if let Some(next) = next_table(descriptor, level) {
-                table = next;
-                level += 1;
-                continue;
-            }
-            let len = entry_size(level);
-            return Some(Run {
-                ipa: Ipa(ipa.0 & !(len - 1)),
-                pa: Pa(descriptor & ADDRESS_MASK),
-                len,
-            });
+        while let Some(next) = node.below(index(ipa.0, level)) {
+            node = next;
+            level += 1;
         }
+        let descriptor = self.memory.read(&node.table, index(ipa.0, level));
+        let len = entry_size(level);
+        (descriptor & VALID != 0).then_some(Run {
+            ipa: Ipa(ipa.0 & !(len - 1)),
+            pa: Pa(descriptor & ADDRESS_MASK),
+            len,
+        })
     }
 
-    /// Whether anything from `from` up to `to` is mapped by `table`, which is of `level` and covers `from`.
-    fn maps_any(&self, table: Pa, level: u32, from: u64, to: u64) -> bool {
+    /// Whether anything from `from` up to `to` is mapped by `node`, which is of `level` and covers `from`.
+    fn maps_any(&self, node: &Node<M::Table>, level: u32, from: u64, to: u64) -> bool {
         let size = entry_size(level);
         let mut at = from;
         while at < to {
             let entry_end = (at & !(size - 1)) + size;
-            let descriptor = self.memory.read(table, index(at, level));
-            let mapped = match next_table(descriptor, level) {
+            let index = index(at, level);
+            let mapped = match node.below(index) {
                 Some(next) => self.maps_any(next, level + 1, at, to.min(entry_end)),
-                None => descriptor & VALID != 0,
+                None => self.memory.read(&node.table, index) & VALID != 0,
             };
             if mapped {
                 return true;
@@ -221,47 +244,41 @@ impl<M: TableMemory> Stage2<M> {
 
     /// Writes one block or page descriptor of `level`, with the tables on the way to it. There is none for `ipa` yet.
     fn set_leaf(&mut self, ipa: u64, pa: u64, level: u32) -> Result<(), OutOfTables> {
-        let mut table = self.root;
+        let Self { memory, root } = self;
+        let mut node = root;
         for upper in ROOT_LEVEL..level {
-            let index = index(ipa, upper);
-            let descriptor = self.memory.read(table, index);
-            table = match next_table(descriptor, upper) {
-                Some(next) => next,
-                None => {
-                    let next = self.memory.allocate_table().ok_or(OutOfTables)?;
-                    self.memory
-                        .write(table, index, next.0 | TABLE_OR_PAGE | VALID);
-                    next
-                }
-            };
+            node = table_below(memory, node, index(ipa, upper))?;
         }
         let kind = if level == PAGE_LEVEL {
             TABLE_OR_PAGE
         } else {
             0
         };
-        self.memory
-            .write(table, index(ipa, level), pa | LEAF | kind);
+        memory.write(&mut node.table, index(ipa, level), pa | LEAF | kind);
         Ok(())
-    }
-
-    /// Frees `table`, which is of `level`, and all tables below it.
-    fn free(&mut self, table: Pa, level: u32) {
-        if level < PAGE_LEVEL {
-            for index in 0..ENTRIES {
-                if let Some(next) = next_table(self.memory.read(table, index), level) {
-                    self.free(next, level + 1);
-                }
-            }
-        }
-        self.memory.free_table(table);
     }
 }
 
-impl<M: TableMemory> Drop for Stage2<M> {
-    fn drop(&mut self) {
-        self.free(self.root, ROOT_LEVEL);
+/// The table that descriptor `index` of `node` points to, which is made if it is not there.
+fn table_below<'a, M: TableMemory>(
+    memory: &mut M,
+    node: &'a mut Node<M::Table>,
+    index: usize,
+) -> Result<&'a mut Node<M::Table>, OutOfTables> {
+    if node.below.is_empty() {
+        node.below
+            .try_reserve_exact(ENTRIES)
+            .map_err(|_| OutOfTables)?;
+        node.below.resize_with(ENTRIES, || None);
     }
+    let slot = &mut node.below[index];
+    if slot.is_none() {
+        let table = memory.allocate_table().ok_or(OutOfTables)?;
+        let descriptor = memory.address(&table).0 | TABLE_OR_PAGE | VALID;
+        memory.write(&mut node.table, index, descriptor);
+        *slot = Some(Box::new(Node::new(table)));
+    }
+    slot.as_deref_mut().ok_or(OutOfTables)
 }
 
 /// Bytes that a descriptor of `level` covers.
@@ -272,16 +289,6 @@ const fn entry_size(level: u32) -> u64 {
 /// Which descriptor of a table of `level` serves `ipa`.
 const fn index(ipa: u64, level: u32) -> usize {
     (ipa / entry_size(level)) as usize % ENTRIES
-}
-
-/// The table that a descriptor of `level` points to.
-const fn next_table(descriptor: u64, level: u32) -> Option<Pa> {
-    let table = VALID | TABLE_OR_PAGE;
-    if level < PAGE_LEVEL && descriptor & table == table {
-        Some(Pa(descriptor & ADDRESS_MASK))
-    } else {
-        None
-    }
 }
 
 /// The level of the largest block (or page) that `len` bytes fill, given all bits of both addresses.

@@ -67,7 +67,7 @@ fn obey(command: Command<'_>) {
             }
         }),
         Command::Restart(name) => with_vm(name, |_, vm| {
-            if !vm.stop(After::Restart, None) && !vm.start_again() {
+            if !vm.stop(After::Restart, None) && !Machine::get().start_again(vm) {
                 answer!("{name}: it is about to start or to stop; try again");
             }
         }),

@@ -1,25 +1,22 @@
 //! The run loop of a physical CPU: pick a vCPU, run it, serve what it left for.
 
 use crate::arch::context::Exit;
-use crate::arch::exception_entry::{self, pstate};
 use crate::arch::pmu::{self, Counts};
-use crate::arch::syndrome::{self, SystemRegisterAccess, Trap};
-use crate::arch::{aarch32, registers, timer};
+use crate::arch::this_cpu::ThisCpu;
+use crate::arch::{registers, timer};
 use crate::console::terminal;
 use crate::description::MAX_VCPUS_PER_CPU;
 use crate::drivers::gicv3::{self, Interrupt};
-use crate::exits::system_registers::{self, TrappedRegister};
-use crate::exits::{id_registers, mmio, smc};
+use crate::exits::trap;
 use crate::operator::{commands, report};
-use crate::run::scheduler::{Status, Turns};
+use crate::run::scheduler::Turns;
 use crate::vm::accounting::{Account, Cause};
 use crate::vm::machine::Machine;
-use crate::vm::power::After;
-use crate::vm::vcpu::Vcpu;
+use crate::vm::power::Status;
+use crate::vm::vcpu::{Next, Vcpu};
+use crate::vm::virtual_machine::Step;
 use alloc::vec::Vec;
-use core::fmt;
 use heapless::Vec as FixedVec;
-use smccc::{Conduit, FunctionId};
 
 /// Time slices a second, for vCPUs that share a CPU.
 const SLICES_PER_SECOND: u64 = 100;
@@ -27,20 +24,9 @@ const SLICES_PER_SECOND: u64 = 100;
 /// The CPU that shared interrupts go to.
 const SHARED_INTERRUPTS_CPU: usize = terminal::CPU;
 
-/// What a vCPU does after an exit was served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// It goes on.
-    Resume,
-    /// It waits for an interrupt.
-    Wait,
-    /// Look at all vCPUs of this CPU again.
-    Reschedule,
-}
-
 /// A physical CPU and its vCPUs.
 pub struct Cpu {
-    number: usize,
+    cpu: ThisCpu,
     vcpus: Vec<Vcpu>,
     turns: Turns,
     /// Whose registers are in the CPU.
@@ -48,10 +34,10 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// CPU `number` with the vCPUs that are pinned to it.
-    pub fn new(number: usize, vcpus: Vec<Vcpu>) -> Self {
+    /// This CPU with the vCPUs that are pinned to it.
+    pub fn new(cpu: ThisCpu, vcpus: Vec<Vcpu>) -> Self {
         Self {
-            number,
+            cpu,
             vcpus,
             turns: Turns::new(timer::frequency() / SLICES_PER_SECOND),
             loaded: None,
@@ -71,7 +57,7 @@ impl Cpu {
                 }
             } else {
                 registers::wait_for_interrupt();
-                take_interrupts(None, self.number);
+                take_interrupts(None, &self.cpu);
             }
         }
     }
@@ -79,14 +65,14 @@ impl Cpu {
     /// Runs vCPU `current`, or does its other work, until something else than that is next.
     #[inline(never)]
     fn run_in_turn(&mut self, current: usize, mut meter: Option<Meter>) -> Next {
-        let (number, vcpu) = (self.number, &mut self.vcpus[current]);
+        let (cpu, vcpu) = (&self.cpu, &mut self.vcpus[current]);
         // It begins when the vCPU is looked at, and ends with a look at all of them.
         let has_other_work = vcpu.has_other_work();
         loop {
             let (cause, next) = if has_other_work {
-                (Cause::Start, do_other_work(vcpu, number))
+                (Cause::Start, do_other_work(vcpu, cpu))
             } else {
-                enter(vcpu, number)
+                enter(vcpu, cpu)
             };
             if let Some(meter) = &mut meter {
                 meter.charge(vcpu.account, cause);
@@ -103,7 +89,7 @@ impl Cpu {
         let mut statuses = FixedVec::<Status, MAX_VCPUS_PER_CPU>::new();
         let leaves = |n: &usize| self.turns.is_waiting(*n) || self.vcpus[*n].must_leave();
         if let Some(loaded) = self.loaded.filter(leaves) {
-            self.vcpus[loaded].save(self.number);
+            self.vcpus[loaded].save(&self.cpu);
             self.loaded = None;
         }
         for (n, vcpu) in self.vcpus.iter_mut().enumerate() {
@@ -111,18 +97,18 @@ impl Cpu {
             debug_assert!(fits.is_ok(), "the description bounds the vCPUs of a CPU");
         }
         let mut until = None;
-        if self.number == SHARED_INTERRUPTS_CPU {
+        if self.cpu.number() == SHARED_INTERRUPTS_CPU {
             until = go_on_with_shared_work();
         }
         let decision = self.turns.decide(timer::now(), &statuses);
         timer::set_deadline(decision.until.into_iter().chain(until).min());
         if decision.run != self.loaded {
             if let Some(loaded) = self.loaded.take() {
-                self.vcpus[loaded].save(self.number);
+                self.vcpus[loaded].save(&self.cpu);
             }
             self.loaded = decision.run.filter(|&n| !self.vcpus[n].has_other_work());
             if let Some(next) = self.loaded {
-                self.vcpus[next].load(self.number);
+                self.vcpus[next].load(&self.cpu);
             }
         }
         decision.run
@@ -135,7 +121,9 @@ fn go_on_with_shared_work() -> Option<u64> {
     let machine = Machine::get();
     if machine.is_notifying() {
         machine.notify_next();
-    } else if !terminal::go_on() {
+    } else if terminal::go_on() {
+        tell_guests_of_room();
+    } else {
         report::go_on();
     }
     if machine.is_notifying() {
@@ -145,6 +133,15 @@ fn go_on_with_shared_work() -> Option<u64> {
         .into_iter()
         .chain(report::resume_at())
         .min()
+}
+
+/// Tells guests whose output was held back that the console has room again.
+fn tell_guests_of_room() {
+    while let Some(guest) = terminal::take_guest_with_room() {
+        if let Some(vm) = Machine::get().vms.get(guest) {
+            vm.output_has_room();
+        }
+    }
 }
 
 /// Measures what is done from one entry of a vCPU to the next. There is one where the CPU has a performance monitor.
@@ -173,19 +170,26 @@ impl Meter {
 }
 
 /// Does a little for a VM that starts or ends, and takes the interrupts that came meanwhile.
-fn do_other_work(vcpu: &mut Vcpu, cpu: usize) -> Next {
-    let done = vcpu.do_other_work();
+fn do_other_work(vcpu: &mut Vcpu, cpu: &ThisCpu) -> Next {
+    let step = vcpu.do_other_work();
+    if step == Step::Off {
+        Machine::get().vm_is_off();
+    }
     let next = take_interrupts(None, cpu);
-    if done { Next::Reschedule } else { next }
+    if step == Step::GoesOn {
+        next
+    } else {
+        Next::Reschedule
+    }
 }
 
-/// Enters a vCPU that is loaded into this CPU, number `cpu`, and serves its exit.
-fn enter(vcpu: &mut Vcpu, cpu: usize) -> (Cause, Next) {
+/// Enters a vCPU that is loaded into this CPU, and serves its exit.
+fn enter(vcpu: &mut Vcpu, cpu: &ThisCpu) -> (Cause, Next) {
     let exit = vcpu.run(cpu);
     if exit != Exit::Synchronous {
         return serve_asynchronous(vcpu, cpu, exit);
     }
-    let (cause, next) = serve_trap(vcpu, cpu);
+    let (cause, next) = trap::serve(vcpu, cpu);
     if next == Next::Resume && registers::interrupt_pending() {
         // The guest would leave again at once.
         return (cause, take_interrupts(Some(vcpu), cpu));
@@ -195,18 +199,18 @@ fn enter(vcpu: &mut Vcpu, cpu: usize) -> (Cause, Next) {
 
 /// Serves another exit than a synchronous exception.
 #[inline(never)]
-fn serve_asynchronous(vcpu: &mut Vcpu, cpu: usize, exit: Exit) -> (Cause, Next) {
+fn serve_asynchronous(vcpu: &mut Vcpu, cpu: &ThisCpu, exit: Exit) -> (Cause, Next) {
     if exit == Exit::Interrupt {
         return (Cause::Interrupt, take_interrupts(Some(vcpu), cpu));
     }
     (
         Cause::Other,
-        stop(vcpu, format_args!("an SError came"), registers::esr()),
+        vcpu.stop_vm(format_args!("an SError came"), registers::esr()),
     )
 }
 
-/// Takes all interrupts that wait on this CPU, number `cpu`, where `vcpu` is loaded if one is.
-fn take_interrupts(vcpu: Option<&mut Vcpu>, cpu: usize) -> Next {
+/// Takes all interrupts that wait on this CPU, where `vcpu` is loaded if one is.
+fn take_interrupts(vcpu: Option<&mut Vcpu>, cpu: &ThisCpu) -> Next {
     let mut vcpu = vcpu;
     let mut next = Next::Resume;
     while let Some(interrupt) = gicv3::acknowledge() {
@@ -235,6 +239,7 @@ fn serve_shared_interrupt(intid: u32) -> Next {
     if machine.console_interrupt == Some(intid) {
         commands::take_input();
         terminal::serve_transmit_interrupt();
+        tell_guests_of_room();
         // The console may go on at a time to come.
         return Next::Reschedule;
     }
@@ -243,141 +248,5 @@ fn serve_shared_interrupt(intid: u32) -> Next {
         return Next::Reschedule;
     }
     log::warn!("interrupt {intid} is nobody's");
-    Next::Resume
-}
-
-/// Serves a synchronous exception of a vCPU that is loaded into CPU number `cpu`.
-fn serve_trap(vcpu: &mut Vcpu, cpu: usize) -> (Cause, Next) {
-    let syndrome = registers::esr();
-    if let Some((conduit, immediate)) = syndrome::call(syndrome) {
-        if conduit == Conduit::Smc {
-            vcpu.context.skip_a64();
-        }
-        let cause = Cause::of_call(FunctionId(vcpu.context.x[0] as u32));
-        return (cause, smc::call(vcpu, conduit, immediate));
-    }
-    if mmio::serve_plain_console_access(vcpu, syndrome) {
-        return (Cause::Device, Next::Resume);
-    }
-    serve_other_trap(vcpu, cpu, syndrome)
-}
-
-/// Serves a synchronous exception that is no call.
-#[inline(never)]
-fn serve_other_trap(vcpu: &mut Vcpu, cpu: usize, syndrome: u64) -> (Cause, Next) {
-    if is_skipped(vcpu.context.pstate, syndrome) {
-        vcpu.context.skip_instruction(syndrome);
-        return (Cause::Other, Next::Resume);
-    }
-    match syndrome::decode(syndrome) {
-        Trap::WaitForInterrupt => {
-            vcpu.context.skip_instruction(syndrome);
-            (Cause::Wait, Next::Wait)
-        }
-        Trap::DataAbort(abort) => (Cause::Device, mmio::serve(vcpu, cpu, syndrome, abort)),
-        Trap::SystemRegister(access) => (Cause::Register, serve_system_register(vcpu, access)),
-        Trap::InstructionAbort => (Cause::Other, serve_instruction_abort(vcpu, syndrome)),
-        Trap::Undefined => {
-            vcpu.context.inject_undefined();
-            (Cause::Other, Next::Resume)
-        }
-        Trap::Unexpected => {
-            let reason = format_args!("an exception came that no guest can cause");
-            (Cause::Other, stop(vcpu, reason, syndrome))
-        }
-    }
-}
-
-/// A jump to where the guest has no memory is answered as a bus would, unless it is the guest's own vector that lies there: it
-/// would jump there without end.
-fn serve_instruction_abort(vcpu: &mut Vcpu, syndrome: u64) -> Next {
-    let from_el1 = !exception_entry::is_el0(vcpu.context.pstate);
-    if from_el1 && vcpu.context.is_at_vector() {
-        let ipa = registers::faulting_ipa_page();
-        let reason =
-            format_args!("its exception vectors lie at IPA {ipa:#x}, which is not its memory");
-        return stop(vcpu, reason, syndrome);
-    }
-    vcpu.context
-        .inject_external_abort(syndrome, registers::far());
-    Next::Resume
-}
-
-/// Whether the instruction that trapped is one of AArch32 whose condition fails.
-fn is_skipped(pstate: u64, syndrome: u64) -> bool {
-    pstate & pstate::AARCH32 != 0
-        && syndrome::may_be_conditional(syndrome)
-        && !aarch32::condition_holds(pstate, syndrome::condition(syndrome))
-}
-
-/// What becomes of a load or store that stage 2 stopped and that no device serves: of a program's, the kernel hears as of one
-/// to an address where nothing is; a kernel's own stops the VM.
-pub fn refuse_access(vcpu: &mut Vcpu, reason: fmt::Arguments<'_>, syndrome: u64) -> Next {
-    if exception_entry::is_el0(vcpu.context.pstate) {
-        vcpu.context
-            .inject_external_abort(syndrome, registers::far());
-        return Next::Resume;
-    }
-    stop(vcpu, reason, syndrome)
-}
-
-/// Stops the VM because of what this vCPU did, of which ESR_EL2 says `syndrome`.
-fn stop(vcpu: &Vcpu, reason: fmt::Arguments<'_>, syndrome: u64) -> Next {
-    let cause = syndrome::Cause {
-        syndrome,
-        pc: vcpu.context.pc,
-        pstate: vcpu.context.pstate,
-        address: registers::far(),
-    };
-    let reason = format_args!("vCPU {}: {reason}: {cause}", vcpu.index);
-    vcpu.vm.stop(After::Off, Some(reason));
-    Next::Reschedule
-}
-
-fn serve_system_register(vcpu: &mut Vcpu, access: SystemRegisterAccess) -> Next {
-    match system_registers::classify(access.register) {
-        TrappedRegister::Id { crm, op2 } if access.read => {
-            let value = id_registers::for_guest(crm, op2, registers::id_register(crm, op2));
-            vcpu.set_register(access.transfer, value);
-        }
-        TrappedRegister::SendSgi if !access.read => {
-            let kicks = vcpu
-                .vm
-                .gic
-                .send_sgi(vcpu.index, vcpu.register(access.transfer));
-            vcpu.vm.deliver(kicks, vcpu.index);
-        }
-        TrappedRegister::SendOtherSgi if !access.read => {}
-        TrappedRegister::Deactivate if !access.read => vcpu.deactivate(access.transfer),
-        TrappedRegister::Debug(register) => {
-            let done = if access.read {
-                let value = vcpu.debug_register(register);
-                value.map(|value| vcpu.set_register(access.transfer, value))
-            } else {
-                vcpu.set_debug_register(register, vcpu.register(access.transfer))
-            };
-            if done.is_none() {
-                vcpu.context.inject_undefined();
-                return Next::Resume;
-            }
-        }
-        TrappedRegister::InterruptControllerEnable => {
-            /// ICC_SRE_EL1: SRE, DFB and DIB.
-            const ON: u64 = 0b111;
-            if access.read {
-                vcpu.set_register(access.transfer, ON);
-            }
-        }
-        TrappedRegister::ReadsAsZero => {
-            if access.read {
-                vcpu.set_register(access.transfer, 0);
-            }
-        }
-        _ => {
-            vcpu.context.inject_undefined();
-            return Next::Resume;
-        }
-    }
-    vcpu.context.skip_a64();
     Next::Resume
 }

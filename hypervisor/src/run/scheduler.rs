@@ -4,20 +4,7 @@
 //! once, one that works gives way when its slice is over and another is ready.
 
 use crate::description::MAX_VCPUS_PER_CPU;
-
-/// What is known of a vCPU from outside. Times are values of the physical counter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// Powered off.
-    Off,
-    /// Powered on.
-    On {
-        /// Whether an interrupt is there for it.
-        interrupt: bool,
-        /// When its timer fires, if that is armed.
-        deadline: Option<u64>,
-    },
-}
+use crate::vm::power::Status;
 
 /// What a CPU does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,17 +1,14 @@
-//! What the whole machine has: its CPUs and its VMs.
+//! All VMs of the machine.
 
-use crate::arch::smc::SecureMonitor;
+use crate::arch::smc;
 use crate::console::terminal;
-use crate::drivers::gicv3;
 use crate::vm::virtual_machine::Vm;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use spin::Once;
 
-/// CPUs and VMs, fixed once the first CPU has read the device tree.
+/// The VMs, fixed once the first CPU has read the device tree.
 pub struct Machine {
-    /// Affinity of each CPU, by number.
-    pub cpus: Vec<u64>,
     /// All VMs.
     pub vms: Vec<&'static Vm>,
     /// The interrupt of the console's UART, where there is one.
@@ -29,14 +26,12 @@ static MACHINE: Once<Machine> = Once::new();
 impl Machine {
     /// Sets the machine's parts. All VMs count as running until [`Machine::vm_is_off`].
     pub fn set(
-        cpus: Vec<u64>,
         vms: Vec<&'static Vm>,
         console_interrupt: Option<u32>,
         tee_interrupt: Option<u32>,
     ) -> &'static Self {
         let running = AtomicUsize::new(vms.len());
         MACHINE.call_once(|| Self {
-            cpus,
             vms,
             console_interrupt,
             tee_interrupt,
@@ -50,13 +45,6 @@ impl Machine {
         MACHINE
             .get()
             .expect("Machine::set comes before any VM or second CPU runs")
-    }
-
-    /// Tells CPU number `cpu` to look at its vCPUs.
-    pub fn kick(&self, cpu: usize) {
-        if let Some(&affinity) = self.cpus.get(cpu) {
-            gicv3::kick(affinity);
-        }
     }
 
     /// The TEE said that it has notifications, not for which VM: [`notify_next`](Self::notify_next) asks for one after the other.
@@ -79,9 +67,14 @@ impl Machine {
         }
     }
 
-    /// Takes note that a VM that was off runs again.
-    pub fn vm_is_back(&self) {
+    /// Starts a VM again that is off for good. Says whether it was.
+    pub fn start_again(&self, vm: &Vm) -> bool {
         self.running.fetch_add(1, Ordering::AcqRel);
+        let starts = vm.start_again();
+        if !starts {
+            self.vm_is_off();
+        }
+        starts
     }
 
     /// Takes note that one more VM is off for good. With the last one the machine goes off.
@@ -89,7 +82,7 @@ impl Machine {
         if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
             log::info!("all guests are off");
             terminal::flush();
-            SecureMonitor.system_off();
+            smc::system_off();
         }
     }
 }

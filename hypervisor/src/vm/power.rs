@@ -53,6 +53,20 @@ pub enum VcpuPower {
     On,
 }
 
+/// What is known of a vCPU from outside. Times are values of the physical counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Powered off.
+    Off,
+    /// Powered on.
+    On {
+        /// Whether an interrupt is there for it.
+        interrupt: bool,
+        /// When its timer fires, if that is armed.
+        deadline: Option<u64>,
+    },
+}
+
 /// Where a vCPU starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {

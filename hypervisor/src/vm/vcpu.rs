@@ -8,19 +8,31 @@
 use crate::arch::context::{Context, Exit};
 use crate::arch::debug_registers::{DebugRegister, DebugRegisters};
 use crate::arch::guest_registers::{Confinement, SystemRegisters};
-use crate::arch::virtual_interface::{self, CpuListRegisters};
-use crate::arch::{debug, memory, timer};
+use crate::arch::this_cpu::ThisCpu;
+use crate::arch::{cache, debug, registers, syndrome, timer, virtual_interface};
 use crate::drivers::gicv3;
-use crate::run::scheduler::Status;
 use crate::vm::accounting::Account;
 use crate::vm::image::loader::Filling;
-use crate::vm::power::Entry;
-use crate::vm::virtual_machine::Vm;
+use crate::vm::power::{After, Entry, Status};
+use crate::vm::virtual_cpu_interface::CpuListRegisters;
+use crate::vm::virtual_machine::{Step, Vm};
 use alloc::sync::Arc;
+use core::fmt;
 use mediator::Tee;
 
 /// The PPIs of the timers that a guest has. Bit n is INTID n.
 const GUEST_TIMERS: u32 = 1 << timer::VIRTUAL_TIMER | 1 << timer::PHYSICAL_TIMER;
+
+/// What a vCPU does after an exit was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It goes on.
+    Resume,
+    /// It waits for an interrupt.
+    Wait,
+    /// Look at all vCPUs of this CPU again.
+    Reschedule,
+}
 
 /// A vCPU. Only the CPU it is pinned to touches it.
 ///
@@ -119,20 +131,21 @@ impl Vcpu {
         self.filling.is_some() || self.winding_up
     }
 
-    /// Goes on with that: with filling the VM's memory, or with taking the VM apart. Says whether it is done.
-    pub fn do_other_work(&mut self) -> bool {
+    /// Goes on with that: with filling the VM's memory, or with taking the VM apart.
+    pub fn do_other_work(&mut self) -> Step {
         if self.winding_up {
-            self.winding_up = !self.vm.wind_up();
-            return !self.winding_up;
+            let step = self.vm.wind_up();
+            self.winding_up = step == Step::GoesOn;
+            return step;
         }
-        let done = self
-            .filling
-            .as_mut()
-            .is_none_or(|filling| self.vm.go_on_starting(filling));
-        if done {
+        let step = match &mut self.filling {
+            Some(filling) => self.vm.go_on_starting(filling),
+            None => Step::Done,
+        };
+        if step != Step::GoesOn {
             self.filling = None;
         }
-        done
+        step
     }
 
     fn start(&mut self, entry: Entry) {
@@ -157,8 +170,8 @@ impl Vcpu {
         self.tee = None;
     }
 
-    /// Puts the vCPU's registers into this CPU, which is number `cpu`.
-    pub fn load(&mut self, cpu: usize) {
+    /// Puts the vCPU's registers into this CPU.
+    pub fn load(&mut self, cpu: &ThisCpu) {
         let in_flight = self.vm.gic.hardware_ppis_in_flight(self.index);
         if in_flight != 0 {
             gicv3::activate_ppis(cpu, in_flight);
@@ -178,15 +191,15 @@ impl Vcpu {
         }
         let starts = core::mem::take(&mut self.stale_translations);
         if starts || self.shares_vmid {
-            memory::invalidate_own_guest_translations();
+            cache::invalidate_own_guest_translations();
         }
         if starts {
             self.vm.vcpu_starts(self.index);
         }
     }
 
-    /// Takes the vCPU's registers out of this CPU, which is number `cpu`.
-    pub fn save(&mut self, cpu: usize) {
+    /// Takes the vCPU's registers out of this CPU.
+    pub fn save(&mut self, cpu: &ThisCpu) {
         let kicks = self.vm.gic.save(self.index, &mut own_list_registers(cpu));
         self.vm.deliver(kicks, self.index);
         self.system.save();
@@ -197,8 +210,8 @@ impl Vcpu {
         }
     }
 
-    /// Runs the vCPU, which is loaded into this CPU, number `cpu`, until it leaves.
-    pub fn run(&mut self, cpu: usize) -> Exit {
+    /// Runs the vCPU, which is loaded into this CPU, until it leaves.
+    pub fn run(&mut self, cpu: &ThisCpu) -> Exit {
         if self.vm.gic.needs_sync(self.index) {
             self.sync_interrupts(cpu);
         }
@@ -207,13 +220,13 @@ impl Vcpu {
     }
 
     /// Brings list registers and interrupt controller in line.
-    pub fn sync_interrupts(&mut self, cpu: usize) {
+    pub fn sync_interrupts(&mut self, cpu: &ThisCpu) {
         let kicks = self.vm.gic.sync(self.index, &mut own_list_registers(cpu));
         self.vm.deliver(kicks, self.index);
     }
 
-    /// The timer behind PPI `intid` of this CPU, number `cpu`, fired for the vCPU, which is loaded.
-    pub fn raise_timer(&self, cpu: usize, intid: u32) {
+    /// The timer behind PPI `intid` of this CPU fired for the vCPU, which is loaded.
+    pub fn raise_timer(&self, cpu: &ThisCpu, intid: u32) {
         let mut lrs = own_list_registers(cpu);
         self.vm.gic.raise_hardware_ppi(self.index, intid, &mut lrs);
     }
@@ -248,6 +261,19 @@ impl Vcpu {
         Some(())
     }
 
+    /// Stops the VM because of what this vCPU did, of which ESR_EL2 says `syndrome`.
+    pub fn stop_vm(&self, reason: fmt::Arguments<'_>, syndrome: u64) -> Next {
+        let cause = syndrome::Cause {
+            syndrome,
+            pc: self.context.pc,
+            pstate: self.context.pstate,
+            address: registers::far(),
+        };
+        let reason = format_args!("vCPU {}: {reason}: {cause}", self.index);
+        self.vm.stop(After::Off, Some(reason));
+        Next::Reschedule
+    }
+
     /// The value of general-purpose register `n`; 31 is XZR.
     pub fn register(&self, n: usize) -> u64 {
         self.context.x.get(n).copied().unwrap_or(0)
@@ -261,8 +287,8 @@ impl Vcpu {
     }
 }
 
-/// The list registers of this CPU, number `cpu`.
-fn own_list_registers(cpu: usize) -> CpuListRegisters {
+/// The list registers of this CPU.
+fn own_list_registers(cpu: &ThisCpu) -> CpuListRegisters<'_> {
     // SAFETY: used between `load` and the end of `save` only.
-    unsafe { CpuListRegisters::of_this_cpu(cpu) }
+    unsafe { CpuListRegisters::of(cpu) }
 }

@@ -9,13 +9,14 @@ use crate::console::terminal;
 use crate::description::VmDescription;
 use crate::devices::gicv3::{Kicks, VirtualGic};
 use crate::devices::pl011::{self, VirtualPl011};
-use crate::mm::guest_memory::GuestRam;
-use crate::tee::{self, Past};
+use crate::mm::guest_memory::{GuestRam, NotGuestMemory};
+use crate::tee::mediators;
+use crate::tee::request::Request;
 use crate::vm::accounting::{Account, Bill};
 use crate::vm::image::device_tree::GuestLayout;
-use crate::vm::image::loader::{Filling, Image};
-use crate::vm::machine::Machine;
+use crate::vm::image::loader::{Filling, Image, Modules};
 use crate::vm::power::{After, CpuOnError, Entry, Life, Power, VcpuPower};
+use crate::vm::{cpus, entropy};
 use addresses::Ipa;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -25,7 +26,6 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use heapless::Deque;
 use log::Level;
-use mediator::ports::{GuestMemory, NotGuestMemory};
 use mediator::{Tee, WindUp};
 use spin::Mutex;
 
@@ -37,6 +37,27 @@ const RESETS_TOLD_PER_SECOND: u32 = 50;
 
 /// Bytes that a person may be ahead of a VM.
 const TYPED_MAX: usize = 1024;
+
+/// How far a start or an end of a VM has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Step {
+    /// There is more to do.
+    GoesOn,
+    /// There is no more to do.
+    Done,
+    /// There is no more to do, and the VM is off for good.
+    Off,
+}
+
+/// What no guest knows; without any randomness, the time at which the guest starts.
+fn secret() -> [u64; 2] {
+    let mut words = [[0; 8]; 2];
+    if !entropy::fill(words.as_flattened_mut()) {
+        words[0] = timer::now().to_le_bytes();
+    }
+    words.map(u64::from_le_bytes)
+}
 
 /// A VM. All of it may be used from any CPU.
 pub struct Vm {
@@ -77,12 +98,17 @@ pub struct Vm {
 
 impl Vm {
     /// A VM that is off.
-    pub fn new(id: u16, description: VmDescription, ram: &'static GuestRam) -> Self {
+    pub fn new(
+        id: u16,
+        description: VmDescription,
+        ram: &'static GuestRam,
+        modules: Modules,
+    ) -> Self {
         let vcpus = description.vcpu_cpus.len();
         Self {
             id,
             ram,
-            image: Image::of(&description, ram.bytes()),
+            image: Image::of(&description, modules, ram.bytes()),
             gic: VirtualGic::new(vcpus, virtual_interface::count()),
             serial: Mutex::new(Serial::new()),
             uart_flags: AtomicU32::new(VirtualPl011::new().flags()),
@@ -140,7 +166,6 @@ impl Vm {
         let off = self.power.lock().ask_for_start();
         if off {
             self.tells_of_this_life.store(true, Ordering::Relaxed);
-            Machine::get().vm_is_back();
             self.kick_vcpu(0);
         }
         off
@@ -173,22 +198,17 @@ impl Vm {
         if self.power.lock().life() != Life::Starting {
             return None;
         }
-        match &self.image {
-            Ok(_) => Some(Filling::new(self.ram)),
-            Err(reason) => {
-                self.fail_start(reason);
-                None
-            }
-        }
+        Some(Filling::new(self.ram))
     }
 
-    /// Goes on with filling the VM's memory. In the end the first vCPU starts, or the VM is off. Says whether that is so.
-    pub fn go_on_starting(&self, filling: &mut Filling) -> bool {
-        let Ok(image) = &self.image else {
-            return true;
+    /// Goes on with filling the VM's memory. In the end the first vCPU starts, or the VM is off.
+    pub fn go_on_starting(&self, filling: &mut Filling) -> Step {
+        let image = match &self.image {
+            Ok(image) => image,
+            Err(reason) => return self.fail_start(reason),
         };
         let entry = match filling.advance(image) {
-            Ok(None) => return false,
+            Ok(None) => return Step::GoesOn,
             Ok(Some(entry)) => self.make_devices().map(|()| entry),
             Err(NotGuestMemory) => Err(String::from("its image reaches beyond its memory")),
         };
@@ -201,16 +221,16 @@ impl Vm {
                 let mut power = self.power.lock();
                 self.stopping.store(false, Ordering::Release);
                 power.started(entry);
+                Step::Done
             }
             Err(reason) => self.fail_start(&reason),
         }
-        true
     }
 
-    fn fail_start(&self, reason: &str) {
+    fn fail_start(&self, reason: &str) -> Step {
         self.log(Level::Error, format_args!("stopped: {reason}"));
         self.power.lock().start_failed();
-        Machine::get().vm_is_off();
+        Step::Off
     }
 
     /// Makes what belongs to one life of the VM besides its memory.
@@ -221,11 +241,14 @@ impl Vm {
             // The life before left nothing in it.
             return Ok(());
         }
-        let past = Past {
+        let tee = mediators::create(Request {
+            vmid: self.id,
+            description: &self.description,
+            ram: self.ram,
             lives: self.tee_lives.load(Ordering::Relaxed),
             lost: self.tee_lost.load(Ordering::Relaxed),
-        };
-        let tee = tee::create(self.id, &self.description, self.ram, past)?;
+            secret: secret(),
+        })?;
         self.tee_lives
             .fetch_add(u32::from(tee.is_some()), Ordering::Relaxed);
         *self.tee.lock() = tee;
@@ -375,15 +398,15 @@ impl Vm {
         self.is_stopping() && self.power.lock().ending().is_some()
     }
 
-    /// If the VM has come to its end, goes on with taking it apart until that is done or an interrupt waits. Says whether
-    /// it is done. For the CPU of the first vCPU.
-    pub fn wind_up(&self) -> bool {
+    /// If the VM has come to its end, goes on with taking it apart until that is done or an interrupt waits. For the CPU of
+    /// the first vCPU.
+    pub fn wind_up(&self) -> Step {
         let Some(after) = self.power.lock().ending() else {
-            return true;
+            return Step::Done;
         };
         let again = after == After::Restart;
         let keeps_tee = match self.tee().map(|tee| tee.wind_up(again)) {
-            Some(WindUp::Interrupted) => return false,
+            Some(WindUp::Interrupted) => return Step::GoesOn,
             Some(WindUp::Renewed) => true,
             Some(WindUp::Done { left, lost }) => {
                 self.note_left_behind(left, lost);
@@ -396,14 +419,14 @@ impl Vm {
         match after {
             After::Off => {
                 self.log(Level::Info, format_args!("off"));
-                Machine::get().vm_is_off();
+                Step::Off
             }
             After::Restart => {
                 self.tell_of_reset();
                 self.ask_for_start();
+                Step::Done
             }
         }
-        true
     }
 
     /// Takes note of what the VM leaves in the secure world.
@@ -443,7 +466,7 @@ impl Vm {
 
     fn kick_vcpu(&self, index: usize) {
         if let Some(&cpu) = self.description.vcpu_cpus.get(index) {
-            Machine::get().kick(cpu);
+            cpus::kick(cpu);
         }
     }
 

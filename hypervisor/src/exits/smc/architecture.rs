@@ -5,11 +5,10 @@
 //! that kernels issue all the time do not come here as SMCs unless the policy denies one of them
 //! ([`Context::workarounds_pass`](crate::arch::context::Context::workarounds_pass)).
 
-use super::{answer, firmware};
-use crate::arch::smc::SecureMonitor;
-use crate::run::cpu::Next;
-use crate::vm::vcpu::Vcpu;
-use mediator::ports::SecureWorld;
+use crate::arch::smc;
+use crate::exits::smc::answer::answer;
+use crate::exits::smc::firmware;
+use crate::vm::vcpu::{Next, Vcpu};
 use smccc::{ARCH_WORKAROUND_1, ARCH_WORKAROUND_3, FunctionId, NOT_SUPPORTED};
 
 const VERSION: u32 = 0x8000_0000;
@@ -43,18 +42,8 @@ fn features(function: u32) -> u64 {
     match function {
         VERSION | ARCH_FEATURES => 0,
         ARCH_SOC_ID | ARCH_WORKAROUND_1 | ARCH_WORKAROUND_2 | ARCH_WORKAROUND_3 => {
-            let [result, ..] = SecureMonitor.smc([
-                u64::from(ARCH_FEATURES),
-                u64::from(function),
-                0,
-                0,
-                0,
-                0,
-                0,
-                0,
-            ]);
-            // A 32-bit result, of which negative ones say no.
-            i64::from(result as i32) as u64
+            // Negative results say no.
+            i64::from(smc::arch_features(function)) as u64
         }
         _ => NOT_SUPPORTED,
     }

@@ -1,9 +1,8 @@
 //! PSCI 1.1 for guests (DEN0022F.b): vCPUs on and off, the VM off and anew.
 
-use super::answer;
-use crate::run::cpu::Next;
+use crate::exits::smc::answer::answer;
 use crate::vm::power::{After, Entry, VcpuPower};
-use crate::vm::vcpu::Vcpu;
+use crate::vm::vcpu::{Next, Vcpu};
 use arm_psci::ErrorCode;
 use smccc::{FunctionId, NOT_SUPPORTED};
 

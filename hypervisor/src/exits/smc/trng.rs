@@ -1,10 +1,8 @@
 //! The random number service (Arm TRNG Firmware Interface, DEN0098 1.0).
 
-use super::vendor::uid_registers;
-use super::{answer, answer_with};
-use crate::run::cpu::Next;
+use crate::exits::smc::answer::{answer, answer_with, uid_registers};
 use crate::vm::entropy;
-use crate::vm::vcpu::Vcpu;
+use crate::vm::vcpu::{Next, Vcpu};
 use smccc::{FunctionId, NOT_SUPPORTED};
 
 const VERSION: u32 = 0x8400_0050;

@@ -1,8 +1,7 @@
 //! Who this hypervisor is: the general queries of the vendor-specific hypervisor service (DEN0028G, §6.2).
 
-use super::{answer, answer_with};
-use crate::run::cpu::Next;
-use crate::vm::vcpu::Vcpu;
+use crate::exits::smc::answer::{answer, answer_with, uid_registers};
+use crate::vm::vcpu::{Next, Vcpu};
 use smccc::{FunctionId, NOT_SUPPORTED};
 
 const CALL_COUNT: u32 = 0x8600_ff00;
@@ -25,10 +24,4 @@ pub fn call(vcpu: &mut Vcpu, function: FunctionId) -> Next {
         REVISION => answer_with(vcpu, OUR_REVISION),
         _ => answer(vcpu, NOT_SUPPORTED),
     }
-}
-
-/// A UUID in four registers, its first byte lowest in the first one (§6.2.2).
-pub fn uid_registers(uuid: [u8; 16]) -> [u64; 4] {
-    let (words, _) = uuid.as_chunks::<4>();
-    core::array::from_fn(|n| u64::from(u32::from_le_bytes(words[n])))
 }

@@ -29,32 +29,44 @@ impl Memory {
     }
 }
 
-fn slot(table: Pa) -> usize {
-    ((table.0 - BASE) / PAGE_SIZE) as usize
+/// One of them, by its place in the vector.
+struct Table {
+    number: usize,
+    live: Rc<Cell<usize>>,
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        self.live.set(self.live.get() - 1);
+    }
 }
 
 impl TableMemory for Memory {
-    fn allocate_table(&mut self) -> Option<Pa> {
-        if self.tables.len() == self.limit {
+    type Table = Table;
+
+    fn allocate_table(&mut self) -> Option<Table> {
+        let number = self.tables.len();
+        if number == self.limit {
             return None;
         }
-        let pa = BASE + PAGE_SIZE * self.tables.len() as u64;
         self.tables.push([0; ENTRIES]);
         self.live.set(self.live.get() + 1);
-        Some(Pa(pa))
+        Some(Table {
+            number,
+            live: Rc::clone(&self.live),
+        })
     }
 
-    fn free_table(&mut self, table: Pa) {
-        assert!(slot(table) < self.tables.len());
-        self.live.set(self.live.get() - 1);
+    fn address(&self, table: &Table) -> Pa {
+        Pa(BASE + PAGE_SIZE * table.number as u64)
     }
 
-    fn read(&self, table: Pa, index: usize) -> u64 {
-        self.tables[slot(table)][index]
+    fn read(&self, table: &Table, index: usize) -> u64 {
+        self.tables[table.number][index]
     }
 
-    fn write(&mut self, table: Pa, index: usize, descriptor: u64) {
-        self.tables[slot(table)][index] = descriptor;
+    fn write(&mut self, table: &mut Table, index: usize, descriptor: u64) {
+        self.tables[table.number][index] = descriptor;
     }
 }
 

@@ -1,9 +1,10 @@
 //! Filling a VM's memory with its image, a little at a time, so that the other vCPUs of the CPU that does it get their
 //! interrupts and their turns.
 
-use crate::arch::memory;
+use crate::arch::cache;
 use crate::description::VmDescription;
-use crate::mm::guest_memory::GuestRam;
+use crate::mm::boot_modules::BootModule;
+use crate::mm::guest_memory::{GuestRam, NotGuestMemory};
 use crate::vm::entropy;
 use crate::vm::image::device_tree::{GuestSeed, GuestTree};
 use crate::vm::image::placement;
@@ -12,12 +13,20 @@ use addresses::Ipa;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use mediator::ports::NotGuestMemory;
 
 /// Bytes that are made zeros at a time; some 2,500 instructions.
 const CLEARED_AT_ONCE: u64 = 32 << 10;
 /// Bytes that are copied at a time; some 3,000 instructions.
 const COPIED_AT_ONCE: usize = 12 << 10;
+
+/// The files that a VM starts with.
+#[derive(Clone, Copy, Debug)]
+pub struct Modules {
+    /// Its kernel.
+    pub kernel: BootModule,
+    /// Its initial RAM disk.
+    pub ramdisk: Option<BootModule>,
+}
 
 /// What a VM starts with, and where that goes.
 #[derive(Debug)]
@@ -28,14 +37,14 @@ pub struct Image {
 }
 
 impl Image {
-    /// What `description` says, for a VM with `memory` bytes.
+    /// What `description` says, for a VM with `memory` bytes and these `modules`.
     ///
     /// # Errors
     ///
     /// A line that says why the VM can't start.
-    pub fn of(description: &VmDescription, memory: u64) -> Result<Self, String> {
-        let kernel = memory::module(description.kernel);
-        let ramdisk = description.ramdisk.map(memory::module);
+    pub fn of(description: &VmDescription, modules: Modules, memory: u64) -> Result<Self, String> {
+        let kernel = modules.kernel.bytes();
+        let ramdisk = modules.ramdisk.map(BootModule::bytes);
         let ramdisk_len = ramdisk.map_or(0, |bytes| bytes.len() as u64);
         let place = placement::place(kernel, ramdisk_len, memory)
             .ok_or_else(|| String::from("kernel and RAM disk do not fit into its memory"))?;
@@ -98,7 +107,7 @@ impl Filling {
             1 => (tree_at, self.tree.as_slice()),
             2 => image.ramdisk.unwrap_or((kernel_at, &[])),
             _ => {
-                memory::invalidate_instruction_caches();
+                cache::invalidate_instruction_caches();
                 return Ok(Some(Entry {
                     pc: kernel_at.0,
                     argument: tree_at.0,
