@@ -3,35 +3,25 @@
 //! `docs/device-tree.md` is the binding. The host tool has checked all of it before; here it is checked again, because
 //! everything else builds on it.
 
-mod error;
+pub mod error;
 mod guest;
 mod node;
 pub mod policy;
+pub mod range;
+pub mod vm;
 
-use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
-
-use core::num::NonZeroU32;
 use dtoolkit::fdt::Fdt;
 
 use addresses::Pa;
 use log::LevelFilter;
-use mediator::access::TaAccess;
 
-use crate::description::policy::CallPolicy;
-use crate::devices::gicv3::FIRST_SPI;
-use smccc::Conduit;
+use crate::devices::gicv3::layout::FIRST_SPI;
 
-pub use error::{DescriptionError, Problem};
+use error::{DescriptionError, Problem};
 use node::DescribedNode;
-
-/// The most vCPUs of a guest.
-pub const MAX_VCPUS: u32 = 8;
-/// The most vCPUs, of all guests together, that share a physical CPU.
-pub const MAX_VCPUS_PER_CPU: usize = 16;
-/// The most guests: VMIDs have 8 bits, and 0 is no guest's.
-pub const MAX_GUESTS: usize = 255;
+use range::Range;
+use vm::VmDescription;
 
 /// Bytes of randomness that make a seed.
 pub const SEED_SIZE: usize = 32;
@@ -42,33 +32,6 @@ const REDISTRIBUTOR_SIZE: u64 = 0x2_0000;
 const FIRST_SPECIAL: u32 = 1020;
 /// Aff3 and Aff2 to Aff0 in MPIDR_EL1, and in the `reg` of a CPU's node.
 const AFFINITY_MASK: u64 = 0xff_00ff_ffff;
-
-/// A range of physical memory. Those that come from [`parse`] are not empty and do not wrap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range {
-    /// Where it starts.
-    pub start: Pa,
-    /// Its length in bytes.
-    pub len: u64,
-}
-
-impl Range {
-    fn end(self) -> u64 {
-        self.start.0.saturating_add(self.len)
-    }
-
-    /// Whether all of `other` is in this range.
-    #[must_use]
-    pub fn contains(self, other: Self) -> bool {
-        self.start <= other.start && other.end() <= self.end()
-    }
-
-    /// Whether there is a byte in both.
-    #[must_use]
-    pub fn overlaps(self, other: Self) -> bool {
-        self.start.0 < other.end() && other.start.0 < self.end()
-    }
-}
 
 /// The machine and its guests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,86 +60,6 @@ pub struct Machine {
     pub seed: Option<[u8; SEED_SIZE]>,
     /// The guests, in the order of the tree; at least one.
     pub guests: Vec<VmDescription>,
-}
-
-/// A file that the host put into memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Module {
-    /// Where it lies; a multiple of the page size.
-    pub pa: Pa,
-    /// Its length in bytes.
-    pub len: u64,
-}
-
-/// The TEE that a guest gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TeeChoice {
-    /// None.
-    None,
-    /// A partition of OP-TEE.
-    Optee,
-}
-
-impl fmt::Display for TeeChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::Optee => "optee",
-        })
-    }
-}
-
-/// How much memory a guest may share with its TEE.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ShmLimits {
-    /// Bytes that one buffer may have.
-    pub buffer_bytes_max: u64,
-    /// Buffers at once.
-    pub buffers_max: u32,
-    /// Bytes of all buffers together; not less than those of one.
-    pub total_bytes_max: u64,
-}
-
-impl Default for ShmLimits {
-    /// 64 MiB a buffer, 1024 buffers, 256 MiB in all.
-    fn default() -> Self {
-        Self {
-            buffer_bytes_max: 64 << 20,
-            buffers_max: 1024,
-            total_bytes_max: 256 << 20,
-        }
-    }
-}
-
-/// A guest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VmDescription {
-    /// Its name: a letter, then letters, digits and `-`, all lower case, at most 31 in all; no other guest has it.
-    pub name: String,
-    /// Bytes of its memory, a multiple of 2 MiB.
-    pub memory: u64,
-    /// For each vCPU the physical CPU it runs on, as an index into [`Machine::cpus`]; 1 to [`MAX_VCPUS`].
-    pub vcpu_cpus: Vec<usize>,
-    /// Its kernel.
-    pub kernel: Module,
-    /// Its initial RAM disk.
-    pub ramdisk: Option<Module>,
-    /// The kernel's command line.
-    pub bootargs: String,
-    /// Its TEE.
-    pub tee: TeeChoice,
-    /// How it calls.
-    pub conduit: Conduit,
-    /// The trusted applications that it may open.
-    pub ta_access: TaAccess,
-    /// How many of OP-TEE's identifiers for instances of trusted applications are its own; all guests with OP-TEE have some.
-    pub ta_instances_max: Option<NonZeroU32>,
-    /// How many calls of its TEE it may begin in a second, if not any number.
-    pub tee_calls_per_second: Option<NonZeroU32>,
-    /// What it may share with its TEE.
-    pub shm_limits: ShmLimits,
-    /// Which of its calls are forwarded to the firmware or denied.
-    pub policy: CallPolicy,
 }
 
 /// Reads the tree at the start of `dtb`; `hypervisor` is where the hypervisor itself lies.

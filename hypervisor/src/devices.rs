@@ -1,4 +1,5 @@
 //! The devices that a guest sees.
 
+pub mod bus;
 pub mod gicv3;
 pub mod pl011;

@@ -11,13 +11,15 @@ use addresses::PAGE_SIZE;
 use mediator::access::{TaAccess, TaList, Uuid};
 use mediator::optee::IDENTIFIERS;
 
-use super::node::DescribedNode;
-use super::{
-    Conduit, DescriptionError, MAX_GUESTS, MAX_VCPUS, MAX_VCPUS_PER_CPU, Module, Problem, Range,
-    ShmLimits, TeeChoice, VmDescription,
-};
+use crate::description::error::{DescriptionError, Problem};
+use crate::description::node::DescribedNode;
 use crate::description::policy::{CallPolicy, IdRange};
+use crate::description::range::Range;
+use crate::description::vm::{
+    MAX_GUESTS, MAX_VCPUS, MAX_VCPUS_PER_CPU, Module, ShmLimits, TeeChoice, VmDescription,
+};
 use crate::mm::frames::BLOCK_SIZE;
+use smccc::Conduit;
 
 /// The tag of the hypervisor's own lines on the console.
 const OWN_TAG: &str = "bulkhead";

@@ -9,7 +9,8 @@ use addresses::Pa;
 use dtoolkit::fdt::{Fdt, FdtNode};
 use dtoolkit::{FromPropertyValue, Node, Property};
 
-use super::{DescriptionError, Problem, Range};
+use crate::description::error::{DescriptionError, Problem};
+use crate::description::range::Range;
 
 pub(super) struct DescribedNode<'a> {
     fdt: Fdt<'a>,

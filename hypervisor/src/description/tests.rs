@@ -4,13 +4,16 @@ mod machine_refused;
 
 use std::string::{String, ToString};
 
-use crate::description::policy::Verdict;
-use smccc::FunctionId;
+use crate::description::policy::{CallPolicy, Verdict};
+use smccc::{Conduit, FunctionId};
 use std::vec::Vec;
 
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 
 use super::*;
+use crate::description::vm::{Module, ShmLimits, TeeChoice};
+use core::num::NonZeroU32;
+use mediator::access::TaAccess;
 
 const HYPERVISOR: Range = Range {
     start: Pa(0x6000_0000),

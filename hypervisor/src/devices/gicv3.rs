@@ -16,87 +16,21 @@
 mod bank;
 mod delivery;
 mod distributor;
-mod list_register;
+pub mod frames;
+pub mod kicks;
+pub mod layout;
+pub mod list_register;
 mod redistributor;
 mod registers;
 
-use core::ops::BitOr;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use spin::Mutex;
 
 use delivery::State;
-pub use list_register::{ListRegisters, MAX_LIST_REGISTERS, Refill};
-
-/// Bytes of the distributor's frame.
-pub const DISTRIBUTOR_SIZE: u64 = 0x1_0000;
-/// Bytes of a vCPU's redistributor: the RD frame, then the SGI frame.
-pub const REDISTRIBUTOR_STRIDE: u64 = 0x2_0000;
-
-/// The most vCPUs of a VM, as [`Kicks`] and the target list of an SGI can name them without a range selector.
-pub const MAX_VCPUS: usize = 16;
-/// The first INTID of an SPI.
-pub const FIRST_SPI: u32 = 32;
-/// SPIs of a VM.
-pub const SPIS: u32 = 64;
-
-/// Bit n: vCPU n has something new for its list registers. If it runs, interrupt its CPU, so that it comes by
-/// [`VirtualGic::sync`]; if it sleeps, see whether it should wake up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[must_use]
-pub struct Kicks(pub u32);
-
-impl Kicks {
-    /// Nobody.
-    pub const NONE: Self = Self(0);
-
-    /// One vCPU.
-    pub const fn one(vcpu: usize) -> Self {
-        Self(1 << vcpu)
-    }
-
-    /// The vCPUs named, in ascending order.
-    pub fn vcpus(self) -> impl Iterator<Item = usize> {
-        ones(u64::from(self.0))
-    }
-}
-
-impl BitOr for Kicks {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-}
-
-impl Extend<Self> for Kicks {
-    fn extend<T: IntoIterator<Item = Self>>(&mut self, kicks: T) {
-        for kick in kicks {
-            self.0 |= kick.0;
-        }
-    }
-}
-
-/// The positions of the bits set in `bits`, in ascending order.
-fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
-    core::iter::from_fn(move || {
-        let n = bits.trailing_zeros();
-        if n == u64::BITS {
-            return None;
-        }
-        bits &= bits - 1;
-        Some(n as usize)
-    })
-}
-
-/// A register that the guest accesses, by its offset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Register {
-    /// In the distributor.
-    Distributor(u64),
-    /// In the redistributor of a vCPU.
-    Redistributor(usize, u64),
-}
+use kicks::Kicks;
+use layout::Register;
+use list_register::ListRegisters;
 
 /// The virtual GIC of one VM.
 ///
@@ -111,7 +45,7 @@ pub struct VirtualGic {
 }
 
 impl VirtualGic {
-    /// The state after reset, for `vcpus` vCPUs (at most [`MAX_VCPUS`]) on CPUs with `list_registers` list registers
+    /// The state after reset, for `vcpus` vCPUs (at most [`MAX_VCPUS`](kicks::MAX_VCPUS)) on CPUs with `list_registers` list registers
     /// (ICH_VTR_EL2.ListRegs + 1).
     #[must_use]
     pub fn new(vcpus: usize, list_registers: usize) -> Self {

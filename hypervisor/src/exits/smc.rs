@@ -29,7 +29,7 @@ pub fn call(vcpu: &mut Vcpu, conduit: Conduit, immediate: u16) -> Next {
     match vcpu.vm.description.policy.verdict(function) {
         Verdict::Serve => serve(vcpu, function, conduit),
         Verdict::Forward => {
-            vcpu.vm.note_forwarded_call();
+            vcpu.vm.calls.note_forwarded();
             firmware::forward(vcpu, function)
         }
         Verdict::Refuse => refuse(vcpu, function, conduit),
@@ -64,7 +64,7 @@ fn serve(vcpu: &mut Vcpu, function: FunctionId, conduit: Conduit) -> Next {
 #[cold]
 #[inline(never)]
 fn refuse(vcpu: &mut Vcpu, function: FunctionId, conduit: Conduit) -> Next {
-    if let Pass::Yes { held_back } = vcpu.vm.note_refused_call(timer::now()) {
+    if let Pass::Yes { held_back } = vcpu.vm.calls.note_refused(timer::now()) {
         let name = vcpu.vm.name();
         match held_back {
             0 => log::info!("{name}: refused {conduit:?} {:#010x}", function.0),

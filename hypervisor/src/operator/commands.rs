@@ -30,12 +30,12 @@ pub fn take_input() {
             Input::Nothing => {}
             Input::Guest(number, byte) => {
                 if let Some(vm) = Machine::get().vms.get(number) {
-                    vm.type_in(byte);
+                    vm.tell(vm.console.type_in(byte));
                 }
             }
             Input::Detached(number) => {
                 if let Some(vm) = Machine::get().vms.get(number) {
-                    vm.set_attached(false);
+                    vm.console.set_attached(false);
                     answer!("{}: detached", vm.name());
                 }
             }
@@ -57,7 +57,7 @@ fn obey(command: Command<'_>) {
         Command::List => report::ask_for(Subject::List),
         Command::Stats => report::ask_for(Subject::Stats),
         Command::Attach(name) => with_vm(name, |number, vm| {
-            vm.set_attached(true);
+            vm.console.set_attached(true);
             PROMPT.lock().attach(number);
             answer!("{name}: attached; Control-] leads back");
         }),

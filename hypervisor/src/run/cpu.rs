@@ -5,16 +5,15 @@ use crate::arch::pmu::{self, Counts};
 use crate::arch::this_cpu::ThisCpu;
 use crate::arch::{registers, timer};
 use crate::console::terminal;
-use crate::description::MAX_VCPUS_PER_CPU;
+use crate::description::vm::MAX_VCPUS_PER_CPU;
 use crate::drivers::gicv3::{self, Interrupt};
 use crate::exits::trap;
 use crate::operator::{commands, report};
 use crate::run::scheduler::Turns;
 use crate::vm::accounting::{Account, Cause};
 use crate::vm::machine::Machine;
-use crate::vm::power::Status;
+use crate::vm::power::{Status, Step};
 use crate::vm::vcpu::{Next, Vcpu};
-use crate::vm::virtual_machine::Step;
 use alloc::vec::Vec;
 use heapless::Vec as FixedVec;
 
@@ -139,7 +138,7 @@ fn go_on_with_shared_work() -> Option<u64> {
 fn tell_guests_of_room() {
     while let Some(guest) = terminal::take_guest_with_room() {
         if let Some(vm) = Machine::get().vms.get(guest) {
-            vm.output_has_room();
+            vm.tell(vm.console.has_room_again());
         }
     }
 }

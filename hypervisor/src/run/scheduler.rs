@@ -3,7 +3,7 @@
 //! vCPUs are pinned to a CPU. Where several share one they take turns: one that waits for an interrupt gives way at
 //! once, one that works gives way when its slice is over and another is ready.
 
-use crate::description::MAX_VCPUS_PER_CPU;
+use crate::description::vm::MAX_VCPUS_PER_CPU;
 use crate::vm::power::Status;
 
 /// What a CPU does next.

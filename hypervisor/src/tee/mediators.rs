@@ -1,6 +1,6 @@
 //! The mediators that were compiled in.
 
-use crate::description::TeeChoice;
+use crate::description::vm::TeeChoice;
 #[cfg(feature = "optee")]
 use crate::tee::optee;
 use crate::tee::request::Request;

@@ -1,6 +1,6 @@
 //! What a VM wants of its TEE.
 
-use crate::description::VmDescription;
+use crate::description::vm::VmDescription;
 use crate::mm::guest_memory::GuestRam;
 
 /// A VM that is to get its partition of a TEE.

@@ -67,6 +67,18 @@ pub enum Status {
     },
 }
 
+/// How far a start or an end of a VM has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Step {
+    /// There is more to do.
+    GoesOn,
+    /// There is no more to do.
+    Done,
+    /// There is no more to do, and the VM is off for good.
+    Off,
+}
+
 /// Where a vCPU starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {

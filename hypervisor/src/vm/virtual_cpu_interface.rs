@@ -7,7 +7,7 @@
 
 use crate::arch::this_cpu::ThisCpu;
 use crate::arch::{timer, virtual_interface};
-use crate::devices::gicv3::{ListRegisters, Refill};
+use crate::devices::gicv3::list_register::{ListRegisters, Refill};
 use crate::drivers::gicv3;
 
 /// The list registers of the CPU this runs on.

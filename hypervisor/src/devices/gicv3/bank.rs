@@ -4,7 +4,9 @@
 //! decide about it meanwhile is kept apart (`withdrawn`, `activated`, `deactivated`) and applied when the list register is
 //! read back.
 
-use super::list_register::{ACTIVE, EOI, GROUP_1, HW, PENDING, PINTID_SHIFT, PRIORITY_SHIFT};
+use crate::devices::gicv3::list_register::{
+    ACTIVE, EOI, GROUP_1, HW, PENDING, PINTID_SHIFT, PRIORITY_SHIFT,
+};
 
 /// Interrupts in a bank.
 pub const BANK_SIZE: usize = 64;

@@ -2,9 +2,12 @@
 
 use alloc::vec::Vec;
 
-use super::bank::{BANK_SIZE, Bank, Groups};
-use super::list_register::{ListRegisters, MAX_LIST_REGISTERS, Refill, VINTID_MASK};
-use super::{FIRST_SPI, Kicks, MAX_VCPUS, Register, SPIS, ones};
+use crate::devices::gicv3::bank::{BANK_SIZE, Bank, Groups};
+use crate::devices::gicv3::kicks::{Kicks, MAX_VCPUS, ones};
+use crate::devices::gicv3::layout::{FIRST_SPI, Register, SPIS};
+use crate::devices::gicv3::list_register::{
+    ListRegisters, MAX_LIST_REGISTERS, Refill, VINTID_MASK,
+};
 
 /// SGIs and PPIs of a vCPU.
 const PRIVATE: u32 = 32;
@@ -128,7 +131,7 @@ impl State {
         Kicks::one(vcpu)
     }
 
-    /// See [`VirtualGic::outdated`](super::VirtualGic::outdated).
+    /// See [`VirtualGic::outdated`](crate::devices::gicv3::VirtualGic::outdated).
     pub(super) fn outdated(
         &mut self,
         reader: usize,

@@ -1,8 +1,9 @@
 //! The distributor (IHI0069H, "The GIC Distributor register descriptions").
 
-use super::delivery::State;
-use super::registers::{ArrayAccess, IIDR, PIDR2, PIDR2_OFFSET};
-use super::{FIRST_SPI, Kicks, SPIS};
+use crate::devices::gicv3::delivery::State;
+use crate::devices::gicv3::kicks::Kicks;
+use crate::devices::gicv3::layout::{FIRST_SPI, SPIS};
+use crate::devices::gicv3::registers::{ArrayAccess, IIDR, PIDR2, PIDR2_OFFSET};
 
 const CTLR: u64 = 0x0000;
 const TYPER: u64 = 0x0004;

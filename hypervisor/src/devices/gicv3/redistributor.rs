@@ -1,8 +1,8 @@
 //! The redistributors (IHI0069H, "The GIC Redistributor register descriptions"), without LPIs.
 
-use super::Kicks;
-use super::delivery::State;
-use super::registers::{ArrayAccess, IIDR, PIDR2, PIDR2_OFFSET};
+use crate::devices::gicv3::delivery::State;
+use crate::devices::gicv3::kicks::Kicks;
+use crate::devices::gicv3::registers::{ArrayAccess, IIDR, PIDR2, PIDR2_OFFSET};
 
 /// Where the SGI frame follows the RD frame.
 const SGI_FRAME: u64 = 0x1_0000;

@@ -1,7 +1,7 @@
 //! The registers that distributor and SGI frame have in common: arrays with a bit, two bits or a byte for each interrupt
 //! (IHI0069H, `GICD_IGROUPR<n>` to `GICD_ICFGR<n>` and the GICR registers of the same names).
 
-use super::bank::Bank;
+use crate::devices::gicv3::bank::Bank;
 
 /// GICD_PIDR2 and GICR_PIDR2: architecture revision 3 in bits 7..4, and the JEP106 fields of Arm.
 pub const PIDR2: u64 = 0x3b;

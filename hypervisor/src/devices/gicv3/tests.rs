@@ -12,7 +12,7 @@ mod two_steps;
 
 use std::vec::Vec;
 
-use super::list_register::{ACTIVE, EOI, HW, PENDING, PINTID_SHIFT, PRIORITY_SHIFT};
+use super::list_register::{ACTIVE, EOI, HW, PENDING, PINTID_SHIFT, PRIORITY_SHIFT, Refill};
 use super::*;
 
 const CTLR: u64 = 0;

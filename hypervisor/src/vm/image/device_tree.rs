@@ -14,8 +14,8 @@ use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use dtoolkit::{Node as _, Property as _, ToPropertyValue};
 
-use crate::description::{MAX_VCPUS, TeeChoice, VmDescription};
-use crate::devices::gicv3::{DISTRIBUTOR_SIZE, FIRST_SPI, REDISTRIBUTOR_STRIDE};
+use crate::description::vm::{MAX_VCPUS, TeeChoice, VmDescription};
+use crate::devices::gicv3::layout::{DISTRIBUTOR_SIZE, FIRST_SPI, REDISTRIBUTOR_STRIDE};
 use crate::mm::stage2::IPA_BITS;
 
 /// Where things are for a guest. All guests see the same machine, apart from its size.
@@ -339,7 +339,7 @@ mod tests {
 
     use super::*;
     use crate::description::policy::CallPolicy;
-    use crate::description::{Module, ShmLimits};
+    use crate::description::vm::{Module, ShmLimits};
     use addresses::Pa;
     use mediator::access::TaAccess;
     use smccc::Conduit;

@@ -2,7 +2,7 @@
 //! interrupts and their turns.
 
 use crate::arch::cache;
-use crate::description::VmDescription;
+use crate::description::vm::VmDescription;
 use crate::mm::boot_modules::BootModule;
 use crate::mm::guest_memory::{GuestRam, NotGuestMemory};
 use crate::vm::entropy;
