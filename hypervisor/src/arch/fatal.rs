@@ -16,9 +16,13 @@ static mut FATAL_STACK: FatalStack = FatalStack([0; STACK_SIZE]);
 #[unsafe(no_mangle)]
 static mut FATAL_CPU: u64 = 0;
 
-/// Takes a lock away from whoever holds it. For the panic handler alone, after which nothing runs on.
-pub fn break_lock<T>(lock: &spin::Mutex<T>) {
-    // SAFETY: the machine is about to be powered off; at worst two writers mix their bytes.
+/// Takes a lock away from whoever holds it.
+///
+/// # Safety
+///
+/// What the lock guards may be used by two at once: for the panic handler alone, after which nothing runs on.
+pub unsafe fn break_lock<T>(lock: &spin::Mutex<T>) {
+    // SAFETY: the caller vouches for what comes of it.
     unsafe { lock.force_unlock() }
 }
 

@@ -39,7 +39,14 @@ const DEVICE: Attributes = COMMON
 /// # Errors
 ///
 /// The ranges can't be mapped: they lie beyond 39 bits, or overlap what is mapped already.
-pub fn enter(memory: &[(Pa, u64)], devices: &[(Pa, u64)]) -> Result<u64, aarch64_paging::MapError> {
+///
+/// # Safety
+///
+/// `memory` is memory and holds all that is in use; `devices` are devices.
+pub unsafe fn enter(
+    memory: &[(Pa, u64)],
+    devices: &[(Pa, u64)],
+) -> Result<u64, aarch64_paging::MapError> {
     let image = layout::image();
     let mut map = IdMap::new(ROOT_LEVEL, El2);
     let mut add = |start: u64, end: u64, attributes: Attributes| {
@@ -73,7 +80,8 @@ pub fn enter(memory: &[(Pa, u64)], devices: &[(Pa, u64)]) -> Result<u64, aarch64
     let root = map.root_address().0 as u64;
     // The tables stay for as long as the machine runs.
     core::mem::forget(map);
-    // SAFETY: what runs lies in the image and its region, mapped above where it was; the stack is data of the image.
+    // SAFETY: what runs lies in the image and its region, mapped above where it was; the stack is data of the image; the
+    // caller vouches for all other memory.
     unsafe { switch_tables(root) };
     Ok(root)
 }

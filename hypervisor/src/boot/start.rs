@@ -68,8 +68,9 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
         (machine.uart, PAGE_SIZE),
     ];
     stacks::init(machine.cpus.len()).expect("the heap has room for the CPUs' stacks");
-    let root =
-        mmu::enter(&memory_ranges, &devices).expect("the device tree's ranges can be mapped");
+    // SAFETY: the device tree names memory and devices; the image lies in memory.
+    let root = unsafe { mmu::enter(&memory_ranges, &devices) };
+    let root = root.expect("the device tree's ranges can be mapped");
 
     // SAFETY: the device tree says that these devices are there, and `enter` mapped them; nobody drives them yet.
     unsafe {
