@@ -20,8 +20,8 @@ pub struct Context {
     pub x: [u64; 31],
     /// The guest's program counter (ELR_EL2).
     pub pc: u64,
-    /// The guest's PSTATE (SPSR_EL2).
-    pub pstate: u64,
+    /// The guest's PSTATE (SPSR_EL2): of EL1 or EL0, as it started or came back.
+    pstate: u64,
     /// 1 if the guest's SMCs of SMCCC_ARCH_WORKAROUND_1 and _3 go to the firmware straight from the vector, 0 if the front
     /// door is to see them.
     ///
@@ -63,6 +63,13 @@ impl Context {
             pstate: pstate::START,
             workarounds_pass: 0,
         }
+    }
+
+    /// The guest's PSTATE (SPSR_EL2).
+    #[must_use]
+    #[inline]
+    pub const fn pstate(&self) -> u64 {
+        self.pstate
     }
 
     /// x0 to x17, which carry a call's arguments and results.

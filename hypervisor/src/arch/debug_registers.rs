@@ -203,7 +203,7 @@ impl DebugRegisters {
         }
     }
 
-    /// What the guest reads, on a CPU with so many breakpoints and watchpoints. `None` for what can't be read or is not
+    /// What the guest reads, on a CPU with `counts` breakpoints and watchpoints. `None` for what can't be read or is not
     /// there.
     #[must_use]
     pub fn read(&self, register: DebugRegister, counts: PairCounts) -> Option<u64> {

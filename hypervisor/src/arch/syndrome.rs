@@ -241,7 +241,7 @@ pub const fn external_abort(esr: u64, from_el0: bool) -> u64 {
     class << 26 | esr & LENGTH | access | status
 }
 
-/// What an exception was and where it came from, in words for those who debug the guest.
+/// What an exception was and where it came from, for those who debug the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cause {
     /// ESR_EL2.

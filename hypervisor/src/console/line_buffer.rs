@@ -86,7 +86,7 @@ impl LineBuffer {
         }
     }
 
-    /// Adds a byte that can be shown as it is, if it is one and there is room. Says whether it did; else
+    /// Adds a byte that can be shown as it is, if it is one and there is room. Returns whether it did; else
     /// [`push`](Self::push) does.
     #[inline]
     pub fn push_plain(&mut self, byte: u8) -> bool {

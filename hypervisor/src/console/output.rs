@@ -53,7 +53,7 @@ impl Ring {
         self.bytes.get(self.first..end).unwrap_or_default()
     }
 
-    /// Forgets so many of the [oldest](Self::oldest) bytes.
+    /// Forgets `count` of the [oldest](Self::oldest) bytes.
     fn forget(&mut self, count: usize) {
         self.len -= count;
         self.first += count;
@@ -109,7 +109,7 @@ impl Output {
     }
 
     /// Adds a line of `source`, given in parts that end with a line feed. A line that does not fit is lost as a whole;
-    /// says whether it fits.
+    /// returns whether it fits.
     pub fn push(&mut self, source: usize, parts: &[&[u8]]) -> bool {
         let Some(ring) = self.rings.get_mut(source) else {
             return false;

@@ -32,7 +32,7 @@ impl Pace {
         self.due
     }
 
-    /// So many units are used at time `now`.
+    /// `units` are used at time `now`.
     pub fn spend(&mut self, now: u64, units: u64) {
         let earliest = now.saturating_sub(self.allowance);
         let ticks = units.saturating_mul(self.frequency) / self.rate;

@@ -1,6 +1,6 @@
 //! Keeps a guest from flooding the console with what it does wrong.
 
-/// At most so many events in a period; a count of those left out.
+/// A limit on the events of a period; a count of those left out.
 #[derive(Clone, Copy, Debug)]
 pub struct RateLimit {
     /// Ticks in a period.
@@ -14,7 +14,7 @@ pub struct RateLimit {
 /// What becomes of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
-    /// It may pass; so many were held back since the last one that did.
+    /// It may pass; `held_back` is how many were not let through since the last one that did.
     Yes {
         /// Events held back since.
         held_back: u64,

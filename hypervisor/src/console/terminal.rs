@@ -254,7 +254,7 @@ pub fn init(uart: PhysicalUart, level: LevelFilter) {
     }
 }
 
-/// Makes rings for the lines of so many guests.
+/// Makes rings for the lines of `count` guests.
 pub fn add_guests(count: usize) {
     if let Some(console) = CONSOLE.get() {
         let mut console = console.lock();
@@ -296,7 +296,7 @@ pub fn resume_at() -> Option<u64> {
     (time != u64::MAX).then_some(time)
 }
 
-/// Goes on where the time has come; says whether it has. Guests may have [room again](take_guest_with_room) then. For [`CPU`].
+/// Goes on where the time has come; returns whether it has. Guests may have [room again](take_guest_with_room) then. For [`CPU`].
 pub fn go_on() -> bool {
     if resume_at().is_none_or(|time| time > timer::now()) {
         return false;
@@ -314,7 +314,7 @@ pub fn take_guest_with_room() -> Option<usize> {
     CONSOLE.get()?.lock().has_room_again.pop()
 }
 
-/// Adds a piece of a line of guest number `guest`. Says whether there is room for another one; if not,
+/// Adds a piece of a line of guest number `guest`. Returns whether there is room for another one; if not,
 /// [`take_guest_with_room`] tells when there is.
 pub fn write_piece(guest: usize, tag: &str, piece: Piece<'_>) -> bool {
     let Some(console) = CONSOLE.get() else {

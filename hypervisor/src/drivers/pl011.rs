@@ -31,7 +31,7 @@ impl PhysicalUart {
         !self.0.is_tx_fifo_full()
     }
 
-    /// Sends a byte if there is room for it. Says whether there was.
+    /// Sends a byte if there is room for it. Returns whether there was.
     #[inline]
     pub fn send_if_room(&mut self, byte: u8) -> bool {
         let room = self.has_room();

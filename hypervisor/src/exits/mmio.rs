@@ -11,14 +11,14 @@ use addresses::{Ipa, PAGE_SIZE};
 use core::fmt;
 
 /// Serves what a guest does for each character that it writes to its UART, if `syndrome` (ESR_EL2) is of that: an A64 load of
-/// 32 bits from UARTFR, or a store to UARTDR that changes nothing but the line. Says whether it did; else [`serve`] does.
+/// 32 bits from UARTFR, or a store to UARTDR that changes nothing but the line. Returns whether it did; else [`serve`] does.
 #[inline]
 pub fn serve_plain_console_access(vcpu: &mut Vcpu, syndrome: u64) -> bool {
     let Some((write, transfer)) = syndrome::plain_device_access(syndrome) else {
         return false;
     };
     if registers::faulting_ipa_page() != GuestLayout::UART.0
-        || vcpu.context.pstate & pstate::AARCH32 != 0
+        || vcpu.context.pstate() & pstate::AARCH32 != 0
     {
         return false;
     }
@@ -81,7 +81,7 @@ pub fn serve(vcpu: &mut Vcpu, cpu: &ThisCpu, syndrome: u64, abort: DataAbort) ->
 /// What becomes of a load or store that stage 2 stopped and that no device serves: of a program's, the kernel hears as of one
 /// to an address where nothing is; a kernel's own stops the VM.
 fn refuse_access(vcpu: &mut Vcpu, reason: fmt::Arguments<'_>, syndrome: u64) -> Next {
-    if exception_entry::is_el0(vcpu.context.pstate) {
+    if exception_entry::is_el0(vcpu.context.pstate()) {
         vcpu.context
             .inject_external_abort(syndrome, registers::far());
         return Next::Resume;

@@ -29,7 +29,7 @@ pub fn serve(vcpu: &mut Vcpu, cpu: &ThisCpu) -> (Cause, Next) {
 /// Serves a synchronous exception that is no call.
 #[inline(never)]
 fn serve_other_trap(vcpu: &mut Vcpu, cpu: &ThisCpu, syndrome: u64) -> (Cause, Next) {
-    if is_skipped(vcpu.context.pstate, syndrome) {
+    if is_skipped(vcpu.context.pstate(), syndrome) {
         vcpu.context.skip_instruction(syndrome);
         return (Cause::Other, Next::Resume);
     }
@@ -55,7 +55,7 @@ fn serve_other_trap(vcpu: &mut Vcpu, cpu: &ThisCpu, syndrome: u64) -> (Cause, Ne
 /// A jump to where the guest has no memory is answered as a bus would, unless it is the guest's own vector that lies there: it
 /// would jump there without end.
 fn serve_instruction_abort(vcpu: &mut Vcpu, syndrome: u64) -> Next {
-    let from_el1 = !exception_entry::is_el0(vcpu.context.pstate);
+    let from_el1 = !exception_entry::is_el0(vcpu.context.pstate());
     if from_el1 && vcpu.context.is_at_vector() {
         let ipa = registers::faulting_ipa_page();
         let reason =

@@ -89,7 +89,7 @@ pub fn go_on() {
 }
 
 impl Reports {
-    /// Does the next step. Says whether there is another one.
+    /// Does the next step. Returns whether there is another one.
     fn go_on(&mut self) -> bool {
         if self.current.is_none() {
             self.current = self.waiting.pop_front().map(|subject| Report {
@@ -109,7 +109,7 @@ impl Reports {
 }
 
 impl Report {
-    /// Does the next step, which adds to `line` or ends it. Says whether there is another one.
+    /// Does the next step, which adds to `line` or ends it. Returns whether there is another one.
     ///
     /// Lines are long enough; what would not fit is left out.
     fn go_on(&mut self, line: &mut String<LINE_MAX>) -> bool {
@@ -155,7 +155,7 @@ impl Report {
     }
 }
 
-/// Does a step of telling what `vm` did. Says whether there is another one.
+/// Does a step of telling what `vm` did. Returns whether there is another one.
 fn tell_stats(vm: &Vm, step: usize, line: &mut String<LINE_MAX>) -> bool {
     const TEE: usize = 1;
     const BILL: usize = TEE + STATS_PARTS;

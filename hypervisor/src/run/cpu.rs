@@ -91,8 +91,8 @@ impl Cpu {
             self.vcpus[loaded].save(&self.cpu);
             self.loaded = None;
         }
-        for (n, vcpu) in self.vcpus.iter_mut().enumerate() {
-            let fits = statuses.push(vcpu.look(self.loaded == Some(n)));
+        for vcpu in &mut self.vcpus {
+            let fits = statuses.push(vcpu.look());
             debug_assert!(fits.is_ok(), "the description bounds the vCPUs of a CPU");
         }
         let mut until = None;
@@ -246,6 +246,6 @@ fn serve_shared_interrupt(intid: u32) -> Next {
         machine.tee_has_notifications();
         return Next::Reschedule;
     }
-    log::warn!("interrupt {intid} is nobody's");
+    log::warn!("interrupt {intid} came, which nobody serves");
     Next::Resume
 }

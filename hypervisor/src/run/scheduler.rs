@@ -32,7 +32,7 @@ const _: () = assert!(
 );
 
 impl Turns {
-    /// Nobody's turn yet; slices have `slice` ticks.
+    /// It is no vCPU's turn yet; slices have `slice` ticks.
     #[must_use]
     pub const fn new(slice: u64) -> Self {
         Self {

@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 use mediator::Tee;
 
 /// Asks the secure world, once at boot, what is there. `interrupt` is the one by which the TEE says that it has
-/// notifications, if the machine has one; so many `guests` are to have a TEE.
+/// notifications, if the machine has one; `guests` is how many are to have a TEE.
 pub fn probe(interrupt: Option<u32>, guests: usize) {
     #[cfg(feature = "optee")]
     optee::probe(interrupt, guests);

@@ -29,7 +29,7 @@ pub enum Cause {
     Wait,
     /// It did not: its CPU looked whose turn it is.
     Turn,
-    /// It did not: its VM's memory was filled, or its VM was taken apart.
+    /// It did not: its VM's memory was filled, or its VM was torn down.
     Start,
     /// Something else.
     Other,

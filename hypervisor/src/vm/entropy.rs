@@ -14,7 +14,7 @@ pub fn init(seed: [u8; crate::description::SEED_SIZE]) {
     GENERATOR.call_once(|| Mutex::new(ChaCha12Rng::from_seed(seed)));
 }
 
-/// Fills `bytes`, and says whether there is any randomness to do it with.
+/// Fills `bytes`, and returns whether there is any randomness to do it with.
 #[must_use]
 pub fn fill(bytes: &mut [u8]) -> bool {
     let Some(generator) = GENERATOR.get() else {

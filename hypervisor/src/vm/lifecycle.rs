@@ -21,7 +21,7 @@ impl Vm {
         self.kick_vcpu(0);
     }
 
-    /// Starts a VM again that is off for good. Says whether it was.
+    /// Starts a VM again that is off for good. Returns whether it was.
     pub fn start_again(&self) -> bool {
         let off = self.lifecycle.power.lock().ask_for_start();
         if off {
@@ -143,7 +143,7 @@ impl Vm {
         }
     }
 
-    /// Asks for the VM to stop; `reason` is given where it did not ask for it itself. Says whether it was running.
+    /// Asks for the VM to stop; `reason` is given where it did not ask for it itself. Returns whether it was running.
     pub fn stop(&self, after: After, reason: Option<fmt::Arguments<'_>>) -> bool {
         let mut power = self.lifecycle.power.lock();
         if !power.stop(after) {
@@ -173,14 +173,14 @@ impl Vm {
         }
     }
 
-    /// Whether the VM has come to its end and is to be taken apart.
+    /// Whether the VM has come to its end and is to be torn down.
     pub fn is_ending(&self) -> bool {
         self.is_stopping() && self.lifecycle.power.lock().ending().is_some()
     }
 
-    /// If the VM has come to its end, goes on with taking it apart until that is done or an interrupt waits. For the CPU of
+    /// If the VM has come to its end, goes on with tearing it down until that is done or an interrupt waits. For the CPU of
     /// the first vCPU.
-    pub fn wind_up(&self) -> Step {
+    pub fn tear_down(&self) -> Step {
         let Some(after) = self.lifecycle.power.lock().ending() else {
             return Step::Done;
         };
@@ -198,7 +198,7 @@ impl Vm {
                 self.name()
             );
         }
-        self.lifecycle.power.lock().taken_apart();
+        self.lifecycle.power.lock().torn_down();
         match after {
             After::Off => {
                 self.log(Level::Info, format_args!("off"));

@@ -67,7 +67,7 @@ impl Machine {
         }
     }
 
-    /// Starts a VM again that is off for good. Says whether it was.
+    /// Starts a VM again that is off for good. Returns whether it was.
     pub fn start_again(&self, vm: &Vm) -> bool {
         self.running.fetch_add(1, Ordering::AcqRel);
         let starts = vm.start_again();

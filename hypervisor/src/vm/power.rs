@@ -1,7 +1,7 @@
 //! The power states of a VM and its vCPUs, and who may change them into what.
 //!
 //! A VM stops in two steps: someone asks ([`Power::stop`]), then each CPU lets go of its vCPUs ([`Power::let_go`]).
-//! After the last one the CPU of vCPU 0 has the VM to itself, takes it apart and says so ([`Power::taken_apart`]). It starts
+//! After the last one the CPU of vCPU 0 has the VM to itself, tears it down and says so ([`Power::torn_down`]). It starts
 //! in two steps as well: someone asks ([`Power::ask_for_start`]), the CPU of vCPU 0 fills its memory and says where it
 //! starts ([`Power::started`]).
 
@@ -18,7 +18,7 @@ pub enum Life {
     Running,
     /// Asked to stop; vCPUs may still be in their CPUs.
     Stopping(After),
-    /// No vCPU is in a CPU any more; what belongs to this life is being taken apart.
+    /// No vCPU is in a CPU any more; what belongs to this life is being torn down.
     Ending(After),
 }
 
@@ -128,7 +128,7 @@ impl Power {
         self.vcpus.get(index).copied()
     }
 
-    /// Asks for a VM that is off to start. Says whether it was off.
+    /// Asks for a VM that is off to start. Returns whether it was off.
     pub fn ask_for_start(&mut self) -> bool {
         let off = self.life == Life::Off;
         if off {
@@ -177,7 +177,7 @@ impl Power {
         Some(entry)
     }
 
-    /// A vCPU turned itself off. Says whether a vCPU is left that is not off.
+    /// A vCPU turned itself off. Returns whether a vCPU is left that is not off.
     pub fn cpu_off(&mut self, index: usize) -> bool {
         if let Some(vcpu) = self.vcpus.get_mut(index) {
             *vcpu = VcpuPower::Off;
@@ -185,7 +185,7 @@ impl Power {
         self.vcpus.iter().any(|&vcpu| vcpu != VcpuPower::Off)
     }
 
-    /// Asks for the VM to stop. Says whether it was running; of several requests the first one counts.
+    /// Asks for the VM to stop. Returns whether it was running; of several requests the first one counts.
     pub fn stop(&mut self, after: After) -> bool {
         let running = self.life == Life::Running;
         if running {
@@ -194,7 +194,7 @@ impl Power {
         running
     }
 
-    /// A CPU has let go of a vCPU of a VM that is to stop. Says whether it was the last one.
+    /// A CPU has let go of a vCPU of a VM that is to stop. Returns whether it was the last one.
     pub fn let_go(&mut self, index: usize) -> bool {
         let Life::Stopping(after) = self.life else {
             return false;
@@ -206,7 +206,7 @@ impl Power {
         last
     }
 
-    /// What comes after a VM that has no vCPU in a CPU any more, while it is being taken apart.
+    /// What comes after a VM that has no vCPU in a CPU any more, while it is being torn down.
     #[must_use]
     pub fn ending(&self) -> Option<After> {
         match self.life {
@@ -215,8 +215,8 @@ impl Power {
         }
     }
 
-    /// The VM was taken apart.
-    pub fn taken_apart(&mut self) {
+    /// The VM was torn down.
+    pub fn torn_down(&mut self) {
         self.life = Life::Off;
     }
 }
@@ -283,8 +283,8 @@ mod tests {
         assert!(power.let_go(0));
         assert_eq!(power.ending(), Some(After::Restart));
         assert!(!power.let_go(0), "it is the last one once");
-        assert!(!power.ask_for_start(), "not before it was taken apart");
-        power.taken_apart();
+        assert!(!power.ask_for_start(), "not before it was torn down");
+        power.torn_down();
         assert_eq!(power.ending(), None);
         assert!(power.ask_for_start());
     }
@@ -305,7 +305,7 @@ mod tests {
         let mut power = running(2);
         power.stop(After::Restart);
         power.let_go(0);
-        power.taken_apart();
+        power.torn_down();
         power.ask_for_start();
         power.started(ENTRY);
         assert!(!power.let_go(0));

@@ -51,12 +51,14 @@ pub struct Vcpu {
     pub tee: Option<Arc<dyn Tee>>,
     system: SystemRegisters,
     debug: DebugRegisters,
+    /// Whether its registers are in its CPU.
+    is_loaded: bool,
     /// On, and not taken for stopped.
     on: bool,
     /// The first vCPU of a VM fills its memory before it starts.
     filling: Option<Filling>,
-    /// Whether its VM has come to its end and is being taken apart.
-    winding_up: bool,
+    /// Whether its VM has come to its end and is being torn down.
+    tearing_down: bool,
     /// Whether other vCPUs are pinned to the same CPU, and whether one of them belongs to the same VM.
     shares_cpu: bool,
     shares_vmid: bool,
@@ -75,9 +77,10 @@ impl Vcpu {
             tee: None,
             system: SystemRegisters::start(index),
             debug: DebugRegisters::start(),
+            is_loaded: false,
             on: false,
             filling: None,
-            winding_up: false,
+            tearing_down: false,
             shares_cpu,
             shares_vmid,
             stale_translations: false,
@@ -93,8 +96,8 @@ impl Vcpu {
     ///
     /// A loaded vCPU whose VM was asked to stop a moment ago still counts as on: whoever asked has kicked this CPU, which
     /// saves the vCPU and looks again.
-    pub fn look(&mut self, loaded: bool) -> Status {
-        if loaded {
+    pub fn look(&mut self) -> Status {
+        if self.is_loaded {
             return Status::On {
                 interrupt: false,
                 deadline: None,
@@ -103,7 +106,7 @@ impl Vcpu {
         if self.vm.is_stopping() {
             self.stop();
             self.vm.let_go(self.index);
-            self.winding_up = self.index == 0 && self.vm.is_ending();
+            self.tearing_down = self.index == 0 && self.vm.is_ending();
         }
         if !self.on {
             if self.index == 0 && self.filling.is_none() {
@@ -128,14 +131,14 @@ impl Vcpu {
 
     /// Whether its turns are for its VM as a whole, which starts or ends, so that there is nothing to load or to enter.
     pub fn has_other_work(&self) -> bool {
-        self.filling.is_some() || self.winding_up
+        self.filling.is_some() || self.tearing_down
     }
 
-    /// Goes on with that: with filling the VM's memory, or with taking the VM apart.
+    /// Goes on with that: with filling the VM's memory, or with tearing the VM down.
     pub fn do_other_work(&mut self) -> Step {
-        if self.winding_up {
-            let step = self.vm.wind_up();
-            self.winding_up = step == Step::GoesOn;
+        if self.tearing_down {
+            let step = self.vm.tear_down();
+            self.tearing_down = step == Step::GoesOn;
             return step;
         }
         let step = match &mut self.filling {
@@ -172,12 +175,14 @@ impl Vcpu {
 
     /// Puts the vCPU's registers into this CPU.
     pub fn load(&mut self, cpu: &ThisCpu) {
+        cpu.occupy();
+        self.is_loaded = true;
         let in_flight = self.vm.gic.hardware_ppis_in_flight(self.index);
         if in_flight != 0 {
             gicv3::activate_ppis(cpu, in_flight);
         }
-        // SAFETY: the run loop enters this vCPU next; the VM's tables live as long as the machine, and VMIDs are
-        // numbers of VMs.
+        // SAFETY: as long as they are there no other vCPU is entered: a CPU has the registers of one. The VM's tables live as long
+        // as the machine, and VMIDs are numbers of VMs.
         unsafe {
             self.system.load(&Confinement {
                 stage2_root: self.vm.ram.root(),
@@ -200,9 +205,11 @@ impl Vcpu {
 
     /// Takes the vCPU's registers out of this CPU.
     pub fn save(&mut self, cpu: &ThisCpu) {
-        let kicks = self.vm.gic.save(self.index, &mut own_list_registers(cpu));
+        let kicks = self.vm.gic.save(self.index, &mut self.list_registers(cpu));
+        self.is_loaded = false;
         self.vm.deliver(kicks, self.index);
         self.system.save();
+        cpu.vacate();
         timer::disable_guest_timers();
         gicv3::deactivate_ppis(cpu, GUEST_TIMERS);
         if self.debug.uses_pairs() {
@@ -215,19 +222,20 @@ impl Vcpu {
         if self.vm.gic.needs_sync(self.index) {
             self.sync_interrupts(cpu);
         }
-        // SAFETY: `load` put this vCPU's registers into this CPU, and none have been since.
+        assert!(self.is_loaded, "what is entered was loaded");
+        // SAFETY: `load` put this vCPU's registers into this CPU, which has those of one vCPU at a time.
         unsafe { self.context.run() }
     }
 
     /// Brings list registers and interrupt controller in line.
     pub fn sync_interrupts(&mut self, cpu: &ThisCpu) {
-        let kicks = self.vm.gic.sync(self.index, &mut own_list_registers(cpu));
+        let kicks = self.vm.gic.sync(self.index, &mut self.list_registers(cpu));
         self.vm.deliver(kicks, self.index);
     }
 
     /// The timer behind PPI `intid` of this CPU fired for the vCPU, which is loaded.
     pub fn raise_timer(&self, cpu: &ThisCpu, intid: u32) {
-        let mut lrs = own_list_registers(cpu);
+        let mut lrs = self.list_registers(cpu);
         self.vm.gic.raise_hardware_ppi(self.index, intid, &mut lrs);
     }
 
@@ -266,7 +274,7 @@ impl Vcpu {
         let cause = syndrome::Cause {
             syndrome,
             pc: self.context.pc,
-            pstate: self.context.pstate,
+            pstate: self.context.pstate(),
             address: registers::far(),
         };
         let reason = format_args!("vCPU {}: {reason}: {cause}", self.index);
@@ -285,10 +293,14 @@ impl Vcpu {
             *register = value;
         }
     }
-}
 
-/// The list registers of this CPU.
-fn own_list_registers(cpu: &ThisCpu) -> CpuListRegisters<'_> {
-    // SAFETY: used between `load` and the end of `save` only.
-    unsafe { CpuListRegisters::of(cpu) }
+    /// The list registers of this CPU, into which the vCPU is loaded.
+    fn list_registers<'a>(&self, cpu: &'a ThisCpu) -> CpuListRegisters<'a> {
+        assert!(
+            self.is_loaded,
+            "list registers are those of the vCPU that is loaded"
+        );
+        // SAFETY: this vCPU is the one that is loaded.
+        unsafe { CpuListRegisters::of(cpu) }
+    }
 }

@@ -146,7 +146,7 @@ impl Vm {
         self.tell(self.gic.pulse_spi(GuestLayout::TEE_INTID));
     }
 
-    /// Writes what the VM did so far, in words.
+    /// Writes what the VM did so far, for people.
     pub fn write_stats(&self, to: &mut dyn fmt::Write) -> fmt::Result {
         write!(
             to,
@@ -177,7 +177,7 @@ impl Vm {
         usize::from(self.id) - 1
     }
 
-    /// What the VM has, in words.
+    /// What the VM has, for people.
     pub fn summary(&self) -> impl fmt::Display {
         let cpus = &self.description.vcpu_cpus;
         let (mib, count, tee) = (self.ram.bytes() >> 20, cpus.len(), self.description.tee);
