@@ -3,7 +3,7 @@
 use core::arch::global_asm;
 use core::mem::offset_of;
 
-use crate::exchange::{Exchange, GeneralRegisters};
+use crate::arch::exchange::{Exchange, GeneralRegisters};
 use smccc::Conduit;
 
 #[repr(C)]

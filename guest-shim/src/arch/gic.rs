@@ -2,12 +2,8 @@
 
 use super::mmio;
 use super::registers::{read, write};
-use super::timer::Timer;
+use super::timer::{PHYSICAL_TIMER, Timer, VIRTUAL_TIMER};
 
-/// The virtual timer's interrupt.
-pub const VIRTUAL_TIMER: u32 = 27;
-/// The EL1 physical timer's interrupt.
-pub const PHYSICAL_TIMER: u32 = 30;
 /// What ICC_IAR1_EL1 says when nothing is pending.
 const NONE: u32 = 1020;
 

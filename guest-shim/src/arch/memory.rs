@@ -42,7 +42,7 @@ impl SpareMemory {
     #[must_use]
     pub fn of((start, len): (u64, u64)) -> Self {
         Self {
-            start: (start + len / 2).max(super::boot::image_end()) & !7,
+            start: (start + len / 2).max(super::layout::image_end()) & !7,
             end: (start + len) & !7,
         }
     }

@@ -2,6 +2,11 @@
 
 use super::registers::{read, write};
 
+/// The INTID of the virtual timer's interrupt.
+pub const VIRTUAL_TIMER: u32 = 27;
+/// The INTID of the EL1 physical timer's interrupt.
+pub const PHYSICAL_TIMER: u32 = 30;
+
 /// CNTV_CTL_EL0 and CNTP_CTL_EL0: ENABLE.
 pub const ENABLE: u64 = 1;
 /// IMASK: the condition raises no interrupt.
@@ -26,8 +31,8 @@ impl Timer {
     #[must_use]
     pub const fn interrupt(self) -> u32 {
         match self {
-            Self::Virtual => super::gic::VIRTUAL_TIMER,
-            Self::Physical => super::gic::PHYSICAL_TIMER,
+            Self::Virtual => VIRTUAL_TIMER,
+            Self::Physical => PHYSICAL_TIMER,
         }
     }
 

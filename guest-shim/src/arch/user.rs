@@ -1,12 +1,12 @@
 //! Programs of a few instructions at EL0, in either state.
 //!
-//! EL0 sees the first GiB of memory a second time ([`super::boot::USER_OFFSET`] above its address), writable and executable;
+//! EL0 sees the first GiB of memory a second time ([`super::layout::USER_OFFSET`] above its address), writable and executable;
 //! what EL0 can write, EL1 can't execute.
 
 use core::arch::global_asm;
 use core::mem::offset_of;
 
-use super::boot::USER_OFFSET;
+use super::layout::USER_OFFSET;
 use super::registers::{read, write};
 
 /// The state a program runs in.

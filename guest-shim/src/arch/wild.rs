@@ -1,7 +1,7 @@
 //! Instructions and accesses that are made up at run time, of a kind that does not end the payload.
 
-use super::boot::MAX_VCPUS;
 use super::exceptions;
+use super::layout::MAX_VCPUS;
 
 /// The first address behind the devices' GiB of the payload's map.
 const DEVICES_END: u64 = 0x4000_0000;

@@ -14,10 +14,10 @@ mod cost {
     use guest_shim::arch::registers::counter_frequency;
     use guest_shim::arch::{timer, uart};
     use guest_shim::case;
-    use guest_shim::cases::Outcome;
     use guest_shim::check;
-    use guest_shim::environment::Environment;
-    use guest_shim::psci;
+    use guest_shim::runtime::check::Outcome;
+    use guest_shim::runtime::environment::Environment;
+    use guest_shim::runtime::psci;
     use smccc::{Conduit, fast32};
 
     /// What a call may take at most, from its instruction to the next one.
@@ -28,7 +28,7 @@ mod cost {
     guest_shim::payload!(run);
 
     fn run(environment: &Environment) {
-        guest_shim::cases::run(environment);
+        guest_shim::kit::cases::run(environment);
     }
 
     fn ticks(action: impl FnOnce()) -> u64 {

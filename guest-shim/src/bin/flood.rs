@@ -4,7 +4,7 @@
 
 #[cfg(target_os = "none")]
 mod flood {
-    use guest_shim::environment::Environment;
+    use guest_shim::runtime::environment::Environment;
 
     guest_shim::payload!(run);
 

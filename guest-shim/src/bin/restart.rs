@@ -13,12 +13,12 @@ mod restart {
     use guest_shim::arch::memory::SpareMemory;
     use guest_shim::arch::{gic, timer};
     use guest_shim::case;
-    use guest_shim::cases::Outcome;
-    use guest_shim::conduit::smc;
-    use guest_shim::environment::Environment;
-    use guest_shim::payload::first_residue;
-    use guest_shim::psci::{self, id, wide};
-    use guest_shim::vcpu::{self, AFFINITY_OFF};
+    use guest_shim::runtime::check::Outcome;
+    use guest_shim::runtime::conduit::smc;
+    use guest_shim::runtime::environment::Environment;
+    use guest_shim::runtime::payload::first_residue;
+    use guest_shim::runtime::psci::{self, id, wide};
+    use guest_shim::runtime::vcpu::{self, AFFINITY_OFF};
     use guest_shim::{check, check_eq};
 
     const PRISTINE: u64 = 0x7072_6973_7469_6e65;
@@ -33,7 +33,7 @@ mod restart {
     guest_shim::payload!(run);
 
     fn run(environment: &Environment) {
-        guest_shim::cases::run(environment);
+        guest_shim::kit::cases::run(environment);
         leave_traces(environment);
         let result = psci::system_reset();
         guest_shim::println!("@@case 3 system_reset_does_not_return fail it returned {result}");

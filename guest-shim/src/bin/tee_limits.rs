@@ -13,11 +13,12 @@ mod tee_limits {
 
     use guest_shim::arch::uart;
     use guest_shim::check_eq;
-    use guest_shim::environment::Environment;
     use guest_shim::optee::arena::Area;
-    use guest_shim::optee::client::{Client, Flavour, fresh_cookie};
+    use guest_shim::optee::arena::fresh_cookie;
+    use guest_shim::optee::client::{Client, Flavour};
+    use guest_shim::optee::words::Words;
     use guest_shim::optee::{TESTS, opening};
-    use guest_shim::words::Words;
+    use guest_shim::runtime::environment::Environment;
     use optee_abi::message::{Direction, Parameter, command};
     use optee_abi::result;
 

@@ -14,11 +14,11 @@ mod tee_user {
     use alloc::string::String;
     use alloc::vec::Vec;
 
+    use guest_shim::arch::exchange::SUCCESS;
     use guest_shim::check_eq;
-    use guest_shim::conduit::{call, smc};
-    use guest_shim::environment::Environment;
-    use guest_shim::exchange::SUCCESS;
     use guest_shim::optee::{PAGE, Page, close_session, open_session, opening, register};
+    use guest_shim::runtime::conduit::{call, smc};
+    use guest_shim::runtime::environment::Environment;
     use optee_abi::message::{CAPACITY, Direction, Message, Parameter};
     use optee_abi::smc::{self, Returned, RpcFunction, status};
     use optee_abi::{pagelist, result, rpc};

@@ -5,7 +5,7 @@
 #[cfg(target_os = "none")]
 mod timer_extremes {
     use guest_shim::arch::timer::{self, ENABLE, MASK, Timer};
-    use guest_shim::environment::Environment;
+    use guest_shim::runtime::environment::Environment;
 
     /// How long each setting stands.
     const EACH_MS: u64 = 20;

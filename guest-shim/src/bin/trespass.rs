@@ -6,7 +6,7 @@
 #[cfg(target_os = "none")]
 mod trespass {
     use guest_shim::arch::memory::trespass;
-    use guest_shim::environment::Environment;
+    use guest_shim::runtime::environment::Environment;
 
     guest_shim::payload!(run);
 

@@ -6,7 +6,7 @@
 mod wake_up {
     use guest_shim::arch::registers::counter_frequency;
     use guest_shim::arch::{gic, timer};
-    use guest_shim::environment::Environment;
+    use guest_shim::runtime::environment::Environment;
 
     /// How many times it wakes up between two lines.
     const WAKE_UPS: u64 = 10;
@@ -28,7 +28,7 @@ mod wake_up {
         let sleep = timer::milliseconds(milliseconds);
         let due = timer::now() + sleep;
         timer::set(sleep);
-        while gic::acknowledge() != Some(gic::VIRTUAL_TIMER) {
+        while gic::acknowledge() != Some(timer::VIRTUAL_TIMER) {
             timer::wait_for_interrupt();
         }
         timer::now() - due

@@ -15,8 +15,8 @@ mod witness {
     use guest_shim::arch::registers::counter_frequency;
     use guest_shim::arch::wild::mark;
     use guest_shim::arch::{gic, timer};
-    use guest_shim::environment::Environment;
-    use guest_shim::vcpu;
+    use guest_shim::runtime::environment::Environment;
+    use guest_shim::runtime::vcpu;
 
     /// Steps awake between two marks, and what each consists of.
     const STEPS: u64 = 100;
@@ -60,7 +60,7 @@ mod witness {
                 }
                 mark::next();
                 timer::set(timer::milliseconds(SLEEP_MS));
-                while gic::acknowledge() != Some(gic::VIRTUAL_TIMER) {
+                while gic::acknowledge() != Some(timer::VIRTUAL_TIMER) {
                     timer::wait_for_interrupt();
                 }
                 step();

@@ -4,9 +4,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use alloc::vec::Vec;
 
-use super::PAGE;
+use super::page::PAGE;
 use crate::arch::memory::SpareMemory;
-use crate::environment::Environment;
+use crate::runtime::environment::Environment;
 
 /// Pages of the spare memory, handed out one after the other and never taken back: each case has an arena of its own.
 #[derive(Debug)]
@@ -103,4 +103,11 @@ impl Area {
             .map(|offset| self.read(offset))
             .collect()
     }
+}
+
+/// A cookie that was never used before.
+#[must_use]
+pub fn fresh_cookie() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0xc00c_1e00_0000_0001);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }

@@ -1,22 +1,21 @@
 //! A client that calls in each way that there is and looks at everything that comes back.
 
-use core::sync::atomic::{AtomicU64, Ordering};
-
-use alloc::format;
 use alloc::string::String;
 
 use optee_abi::message::{Direction, Parameter, command, size_with};
 use optee_abi::result;
 use optee_abi::smc::{self, Returned, RpcFunction, status};
 
-use super::arena::{Area, Arena};
+use super::answer::{Answer, Asked};
+use super::arena::{Area, Arena, fresh_cookie};
+use super::page::PAGE;
+use super::simple_client::opening;
 use super::supplicant::Supplicant;
-use super::{PAGE, opening};
-use crate::cases::Outcome;
-use crate::conduit::call;
-use crate::environment::Environment;
-use crate::exchange::Exchange;
-use crate::words::Words;
+use crate::arch::exchange::Exchange;
+use crate::optee::words::Words;
+use crate::runtime::check::Outcome;
+use crate::runtime::conduit::call;
+use crate::runtime::environment::Environment;
 use crate::{check, check_eq};
 use smccc::Conduit;
 
@@ -46,54 +45,6 @@ pub const FLAVOURS: [Flavour; 3] = [
     Flavour::RpcArgument,
     Flavour::RegisteredArgument,
 ];
-
-/// What came of a call for the moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// It is over, with this return code.
-    Done(u32),
-    /// The guest is asked for something.
-    Asks(Asked),
-}
-
-/// What a guest is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// What.
-    pub function: RpcFunction,
-    /// a1 and a2, joined.
-    pub value: u64,
-    /// a1
-    pub upper: u64,
-    /// The thread ID to return with.
-    pub thread: u64,
-}
-
-impl Answer {
-    /// What is asked for.
-    ///
-    /// # Errors
-    ///
-    /// The call is over.
-    pub fn asked(self) -> Result<Asked, String> {
-        match self {
-            Self::Asks(asked) => Ok(asked),
-            Self::Done(code) => Err(format!("the call is over, with {code:#x}")),
-        }
-    }
-
-    /// The return code.
-    ///
-    /// # Errors
-    ///
-    /// The call is not over.
-    pub fn done(self) -> Result<u32, String> {
-        match self {
-            Self::Done(code) => Ok(code),
-            Self::Asks(asked) => Err(format!("the call asks for {asked:x?}")),
-        }
-    }
-}
 
 /// A message that lies ready to be sent.
 #[derive(Clone, Copy, Debug)]
@@ -190,13 +141,6 @@ impl Reply {
         check_eq!(self.came, self.sent, "the message");
         Ok(())
     }
-}
-
-/// A cookie that was never used before.
-#[must_use]
-pub fn fresh_cookie() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(0xc00c_1e00_0000_0001);
-    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Client {

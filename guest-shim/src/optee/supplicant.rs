@@ -10,11 +10,12 @@ use optee_abi::rpc;
 use optee_abi::smc::{self, RpcFunction};
 use optee_abi::{pagelist, result};
 
-use super::PAGE;
+use super::answer::Asked;
+use super::arena::fresh_cookie;
 use super::arena::{Area, Arena};
-use super::client::{Asked, fresh_cookie};
-use crate::vcpu::wait_for;
-use crate::words::Words;
+use super::page::PAGE;
+use crate::optee::words::Words;
+use crate::runtime::vcpu::wait_for;
 use crate::{check, check_eq};
 
 /// `OPTEE_MSG_ATTR_TYPE_TMEM_OUTPUT`, and with `OPTEE_MSG_ATTR_NONCONTIG`.

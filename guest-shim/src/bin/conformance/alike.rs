@@ -3,10 +3,10 @@
 use guest_shim::arch::registers;
 use guest_shim::arch::{gic, timer};
 use guest_shim::case;
-use guest_shim::cases::Outcome;
-use guest_shim::conduit::{call, smc};
-use guest_shim::environment::Environment;
-use guest_shim::psci::{id, wide};
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::conduit::{call, smc};
+use guest_shim::runtime::environment::Environment;
+use guest_shim::runtime::psci::{id, wide};
 use guest_shim::{check, check_eq};
 use smccc::Conduit;
 

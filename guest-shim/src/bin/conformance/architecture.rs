@@ -1,11 +1,11 @@
 //! Arm architecture calls (SMCCC, DEN0028G, §7).
 
+use guest_shim::arch::exchange::{NOT_SUPPORTED, SUCCESS};
 use guest_shim::arch::registers;
 use guest_shim::case;
-use guest_shim::cases::Outcome;
-use guest_shim::conduit::{call, smc};
-use guest_shim::environment::Environment;
-use guest_shim::exchange::{NOT_SUPPORTED, SUCCESS};
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::conduit::{call, smc};
+use guest_shim::runtime::environment::Environment;
 use guest_shim::{check, check_eq};
 use smccc::Conduit;
 

@@ -1,13 +1,13 @@
 //! SMC and HVC are two ways to the same front door (SMCCC, DEN0028G, §2).
 
 use guest_shim::arch::conduit::{IMMEDIATES, issue};
+use guest_shim::arch::exchange::{CALL_REGISTERS, NOT_SUPPORTED};
 use guest_shim::case;
-use guest_shim::cases::Outcome;
-use guest_shim::conduit::{call, registers};
-use guest_shim::environment::Environment;
-use guest_shim::exchange::{CALL_REGISTERS, NOT_SUPPORTED};
-use guest_shim::psci::{self, id, status, wide};
-use guest_shim::vcpu::AFFINITY_OFF;
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::conduit::{call, registers};
+use guest_shim::runtime::environment::Environment;
+use guest_shim::runtime::psci::{self, id, status, wide};
+use guest_shim::runtime::vcpu::AFFINITY_OFF;
 use guest_shim::{arch, check, check_eq};
 use smccc::{Conduit, FAST, WIDE, fast32};
 
@@ -61,7 +61,7 @@ fn hvc_immediates_other_than_0_are_refused(_: &Environment) -> Outcome {
 
 case!(0, a_call_with_an_immediate_has_no_effect);
 fn a_call_with_an_immediate_has_no_effect(environment: &Environment) -> Outcome {
-    let arguments = [environment.vcpus[1], arch::boot::secondary_entry(), 0];
+    let arguments = [environment.vcpus[1], arch::secondary::secondary_entry(), 0];
     for conduit in Conduit::ALL {
         let exchange = issue(conduit, 1, &registers(wide(id::CPU_ON), &arguments));
         check_eq!(exchange.result(), NOT_SUPPORTED, "CPU_ON by {conduit:?} #1");

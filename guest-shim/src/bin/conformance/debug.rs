@@ -5,8 +5,8 @@ use guest_shim::arch::debug::{self, Debugged};
 use guest_shim::arch::registers;
 use guest_shim::arch::user::{self, Left, State};
 use guest_shim::case;
-use guest_shim::cases::Outcome;
-use guest_shim::environment::Environment;
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::environment::Environment;
 use guest_shim::{check, check_eq};
 
 use super::isolation::field;

@@ -1,11 +1,11 @@
 //! Calls that a guest's policy forwards to the firmware, and calls that it denies.
 
+use guest_shim::arch::exchange::{Exchange, NOT_SUPPORTED};
 use guest_shim::case;
-use guest_shim::cases::Outcome;
 use guest_shim::check_eq;
-use guest_shim::conduit::call;
-use guest_shim::environment::Environment;
-use guest_shim::exchange::{Exchange, NOT_SUPPORTED};
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::conduit::call;
+use guest_shim::runtime::environment::Environment;
 use smccc::{Conduit, FAST, WIDE, fast32};
 
 use crate::other_vcpu::on_other_vcpu;

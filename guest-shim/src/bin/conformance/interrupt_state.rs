@@ -5,9 +5,9 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use guest_shim::arch::gic;
 use guest_shim::case;
-use guest_shim::cases::Outcome;
-use guest_shim::environment::Environment;
-use guest_shim::vcpu;
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::environment::Environment;
+use guest_shim::runtime::vcpu;
 use guest_shim::{check, check_eq};
 
 /// The vCPU that cases run on, and the one that helps.

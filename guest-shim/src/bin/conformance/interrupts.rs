@@ -6,9 +6,9 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use guest_shim::arch::exceptions::take_interrupt;
 use guest_shim::arch::{gic, timer};
 use guest_shim::case;
-use guest_shim::cases::Outcome;
-use guest_shim::environment::Environment;
-use guest_shim::vcpu;
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::environment::Environment;
+use guest_shim::runtime::vcpu;
 use guest_shim::{check, check_eq};
 
 case!(7, a_vcpu_interrupts_itself);

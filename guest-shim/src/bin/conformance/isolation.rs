@@ -3,8 +3,8 @@
 use guest_shim::arch::exceptions::catch;
 use guest_shim::arch::registers;
 use guest_shim::case;
-use guest_shim::cases::Outcome;
-use guest_shim::environment::Environment;
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::environment::Environment;
 use guest_shim::{check, check_eq};
 
 /// The exception class of an undefined instruction (DDI0487J.a, D19.2.37).

@@ -54,9 +54,9 @@ mod writable;
 guest_shim::payload!(run);
 
 #[cfg(target_os = "none")]
-fn run(environment: &guest_shim::environment::Environment) {
+fn run(environment: &guest_shim::runtime::environment::Environment) {
     alike::print_answers(environment);
-    guest_shim::cases::run(environment);
+    guest_shim::kit::cases::run(environment);
 }
 
 #[cfg(not(target_os = "none"))]

@@ -3,9 +3,9 @@
 use alloc::string::String;
 use alloc::sync::Arc;
 
-use guest_shim::arch::boot::Residue;
-use guest_shim::environment::Environment;
-use guest_shim::vcpu;
+use guest_shim::arch::residue::Residue;
+use guest_shim::runtime::environment::Environment;
+use guest_shim::runtime::vcpu;
 use spin::Mutex;
 
 /// Runs `work` on vCPU 1, from its CPU_ON to its CPU_OFF, and gives what it returned.

@@ -2,12 +2,12 @@
 
 use core::ops::RangeInclusive;
 
+use guest_shim::arch::exchange::NOT_SUPPORTED;
 use guest_shim::case;
-use guest_shim::cases::Outcome;
 use guest_shim::check_eq;
-use guest_shim::conduit::call;
-use guest_shim::environment::Environment;
-use guest_shim::exchange::NOT_SUPPORTED;
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::conduit::call;
+use guest_shim::runtime::environment::Environment;
 use smccc::{Conduit, FAST, WIDE};
 
 /// Numbers that no specification, firmware or TEE here gives a meaning.

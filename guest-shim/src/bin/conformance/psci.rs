@@ -1,12 +1,12 @@
 //! PSCI 1.1: what asks and changes nothing, and what is refused (DEN0022F.b, §5.1).
 
-use guest_shim::arch::boot::secondary_entry;
+use guest_shim::arch::secondary::secondary_entry;
 use guest_shim::case;
-use guest_shim::cases::Outcome;
-use guest_shim::conduit::{call, smc};
-use guest_shim::environment::Environment;
-use guest_shim::psci::{id, status, wide};
-use guest_shim::vcpu::{self, AFFINITY_OFF, AFFINITY_ON};
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::conduit::{call, smc};
+use guest_shim::runtime::environment::Environment;
+use guest_shim::runtime::psci::{id, status, wide};
+use guest_shim::runtime::vcpu::{self, AFFINITY_OFF, AFFINITY_ON};
 use guest_shim::{check, check_eq};
 use smccc::Conduit;
 

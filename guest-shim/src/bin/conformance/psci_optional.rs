@@ -3,10 +3,10 @@
 use alloc::format;
 
 use guest_shim::case;
-use guest_shim::cases::Outcome;
-use guest_shim::conduit::{call, smc};
-use guest_shim::environment::Environment;
-use guest_shim::psci::{id, status, wide};
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::conduit::{call, smc};
+use guest_shim::runtime::environment::Environment;
+use guest_shim::runtime::psci::{id, status, wide};
 use guest_shim::{check, check_eq};
 use smccc::Conduit;
 

@@ -3,14 +3,14 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use guest_shim::arch::boot::{prepare_secondary, secondary_entry};
+use guest_shim::arch::secondary::{prepare_secondary, secondary_entry};
 use guest_shim::arch::{gic, memory, timer};
 use guest_shim::case;
-use guest_shim::cases::Outcome;
-use guest_shim::conduit::smc;
-use guest_shim::environment::Environment;
-use guest_shim::psci::{id, status, wide};
-use guest_shim::vcpu::{self, AFFINITY_OFF, AFFINITY_ON};
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::conduit::smc;
+use guest_shim::runtime::environment::Environment;
+use guest_shim::runtime::psci::{id, status, wide};
+use guest_shim::runtime::vcpu::{self, AFFINITY_OFF, AFFINITY_ON};
 use guest_shim::{check, check_eq};
 
 use crate::other_vcpu::on_other_vcpu;
@@ -160,7 +160,7 @@ fn suspend_and_wake(form: u32, power_state: u64) -> Outcome {
         );
         exchange.keeps_all_but(1)?;
         if let Some(interrupt) = gic::acknowledge() {
-            check_eq!(interrupt, gic::VIRTUAL_TIMER, "the interrupt");
+            check_eq!(interrupt, timer::VIRTUAL_TIMER, "the interrupt");
             check!(timer::now() - before >= ticks, "the interrupt was early");
             return Ok(());
         }

@@ -4,15 +4,15 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use guest_shim::arch::boot::Residue;
 use guest_shim::arch::memory::SpareMemory;
+use guest_shim::arch::residue::Residue;
 use guest_shim::arch::{float, registers, timer};
 use guest_shim::case;
-use guest_shim::cases::Outcome;
-use guest_shim::conduit::smc;
-use guest_shim::environment::Environment;
-use guest_shim::payload::first_residue;
-use guest_shim::vcpu;
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::conduit::smc;
+use guest_shim::runtime::environment::Environment;
+use guest_shim::runtime::payload::first_residue;
+use guest_shim::runtime::vcpu;
 use guest_shim::{check, check_eq};
 
 use crate::other_vcpu::on_other_vcpu;

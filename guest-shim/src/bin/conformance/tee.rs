@@ -1,10 +1,10 @@
 //! OP-TEE's fast calls (`optee_smc.h`, OP-TEE 4.5.0), and that a guest without a TEE has none.
 
+use guest_shim::arch::exchange::{Exchange, NOT_SUPPORTED};
 use guest_shim::case;
-use guest_shim::cases::Outcome;
-use guest_shim::conduit::call;
-use guest_shim::environment::Environment;
-use guest_shim::exchange::{Exchange, NOT_SUPPORTED};
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::conduit::call;
+use guest_shim::runtime::environment::Environment;
 use guest_shim::{check, check_eq};
 use optee_abi::capabilities::Capabilities;
 use optee_abi::smc::{self, status};

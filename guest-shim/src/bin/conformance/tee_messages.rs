@@ -1,9 +1,9 @@
 //! Yielding calls to OP-TEE: real messages, and messages that must be refused (`optee_msg.h`, OP-TEE 4.5.0).
 
 use guest_shim::case;
-use guest_shim::cases::Outcome;
-use guest_shim::environment::Environment;
 use guest_shim::optee::{PAGE, Page, close_session, converse, open_session, register, unregister};
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::environment::Environment;
 use guest_shim::{check, check_eq};
 use optee_abi::message::Message;
 use optee_abi::result;

@@ -4,9 +4,9 @@ use guest_shim::arch::exceptions::take_interrupt;
 use guest_shim::arch::gic;
 use guest_shim::arch::timer::{self, ENABLE, MASK, STATUS, Timer};
 use guest_shim::case;
-use guest_shim::cases::Outcome;
-use guest_shim::environment::Environment;
-use guest_shim::vcpu;
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::environment::Environment;
+use guest_shim::runtime::vcpu;
 use guest_shim::{check, check_eq};
 
 /// The vCPU that cases run on.

@@ -3,11 +3,11 @@
 use alloc::collections::BTreeSet;
 use alloc::string::String;
 
+use guest_shim::arch::exchange::{Exchange, NOT_SUPPORTED, SUCCESS};
 use guest_shim::case;
-use guest_shim::cases::Outcome;
-use guest_shim::conduit::{call, smc};
-use guest_shim::environment::Environment;
-use guest_shim::exchange::{Exchange, NOT_SUPPORTED, SUCCESS};
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::conduit::{call, smc};
+use guest_shim::runtime::environment::Environment;
 use guest_shim::{check, check_eq};
 use smccc::Conduit;
 

@@ -4,8 +4,8 @@ use guest_shim::arch::exceptions::catch;
 use guest_shim::arch::user::{self, State};
 use guest_shim::arch::{any_register, gic, registers};
 use guest_shim::case;
-use guest_shim::cases::Outcome;
-use guest_shim::environment::Environment;
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::environment::Environment;
 use guest_shim::{check, check_eq};
 
 use super::isolation::field;

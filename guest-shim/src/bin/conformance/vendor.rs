@@ -1,10 +1,10 @@
 //! The vendor-specific hypervisor service says who the hypervisor is (SMCCC, DEN0028G, §6.2).
 
+use guest_shim::arch::exchange::NOT_SUPPORTED;
 use guest_shim::case;
-use guest_shim::cases::Outcome;
-use guest_shim::conduit::{call, smc};
-use guest_shim::environment::Environment;
-use guest_shim::exchange::NOT_SUPPORTED;
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::conduit::{call, smc};
+use guest_shim::runtime::environment::Environment;
 use guest_shim::{check, check_eq};
 use smccc::{Conduit, fast32};
 

@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use guest_shim::arch::writable_registers::{self, WritableRegister};
 use guest_shim::arch::{gic, timer};
 use guest_shim::case;
-use guest_shim::cases::Outcome;
-use guest_shim::environment::Environment;
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::environment::Environment;
 use guest_shim::{check, check_eq};
 
 use super::residue::own_mark;

@@ -3,10 +3,10 @@
 use guest_shim::arch::memory::trespass;
 use guest_shim::arch::timer::{self, Timer};
 use guest_shim::arch::wild::{self, Cause, Size, SystemRegister};
-use guest_shim::arch::{boot, gic};
-use guest_shim::conduit::call;
-use guest_shim::psci::id;
-use guest_shim::random::Random;
+use guest_shim::arch::{gic, layout};
+use guest_shim::kit::random::Random;
+use guest_shim::runtime::conduit::call;
+use guest_shim::runtime::psci::id;
 use smccc::Conduit;
 
 use crate::tee::Tee;
@@ -415,6 +415,6 @@ impl Player {
             }
         }
         // It survived, which is for others to judge.
-        let _ = boot::image_end();
+        let _ = layout::image_end();
     }
 }

@@ -26,11 +26,11 @@ mod fuzz {
 
     use guest_shim::arch::memory::SpareMemory;
     use guest_shim::arch::{gic, uart};
-    use guest_shim::conduit::smc;
-    use guest_shim::environment::Environment;
-    use guest_shim::psci::{self, id, wide};
-    use guest_shim::random::Random;
-    use guest_shim::vcpu::{self, AFFINITY_OFF};
+    use guest_shim::kit::random::Random;
+    use guest_shim::runtime::conduit::smc;
+    use guest_shim::runtime::environment::Environment;
+    use guest_shim::runtime::psci::{self, id, wide};
+    use guest_shim::runtime::vcpu::{self, AFFINITY_OFF};
 
     use crate::actions::{self, Kind, Player};
     use crate::tee::Tee;

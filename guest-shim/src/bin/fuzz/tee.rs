@@ -1,10 +1,10 @@
 //! Calls of the TEE that make some sense.
 
 use guest_shim::arch::memory::SpareMemory;
-use guest_shim::conduit::call;
+use guest_shim::kit::random::Random;
+use guest_shim::optee::words::Words;
 use guest_shim::optee::{DEVICE_LIST, PAGE, TESTS, opening};
-use guest_shim::random::Random;
-use guest_shim::words::Words;
+use guest_shim::runtime::conduit::call;
 use optee_abi::message::{Message, command};
 use optee_abi::result;
 use optee_abi::smc::{self, Returned, RpcFunction};

@@ -2,11 +2,12 @@
 
 use alloc::string::String;
 
-use guest_shim::cases::Outcome;
-use guest_shim::optee::client::{Answer, Client, Flavour, Ready, Reply};
+use guest_shim::optee::answer::Answer;
+use guest_shim::optee::client::{Client, Flavour, Ready, Reply};
 use guest_shim::optee::opening;
 use guest_shim::optee::supplicant::{ITEM_NOT_FOUND, Supplicant};
-use guest_shim::words::Words;
+use guest_shim::optee::words::Words;
+use guest_shim::runtime::check::Outcome;
 use guest_shim::{check, check_eq};
 use optee_abi::smc::RpcFunction;
 use optee_abi::{result, rpc};

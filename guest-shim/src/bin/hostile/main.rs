@@ -22,8 +22,8 @@ mod window;
 guest_shim::payload!(run);
 
 #[cfg(target_os = "none")]
-fn run(environment: &guest_shim::environment::Environment) {
-    guest_shim::cases::run(environment);
+fn run(environment: &guest_shim::runtime::environment::Environment) {
+    guest_shim::kit::cases::run(environment);
 }
 
 #[cfg(not(target_os = "none"))]

@@ -3,12 +3,12 @@
 use alloc::format;
 use alloc::string::String;
 
-use guest_shim::cases::Outcome;
-use guest_shim::environment::Environment;
 use guest_shim::optee::TESTS;
 use guest_shim::optee::client::{Client, Flavour, Reply};
 use guest_shim::optee::supplicant::{ITEM_NOT_FOUND, Supplicant};
-use guest_shim::words::Words;
+use guest_shim::optee::words::Words;
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::environment::Environment;
 use guest_shim::{case, check, check_eq};
 use optee_abi::message::{Direction, Parameter, command};
 use optee_abi::result;

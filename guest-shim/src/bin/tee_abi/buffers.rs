@@ -1,11 +1,12 @@
 //! Registering buffers and taking them back.
 
-use guest_shim::cases::Outcome;
-use guest_shim::environment::Environment;
 use guest_shim::optee::PAGE;
-use guest_shim::optee::client::{Client, FLAVOURS, fresh_cookie, whole};
+use guest_shim::optee::arena::fresh_cookie;
+use guest_shim::optee::client::{Client, FLAVOURS, whole};
 use guest_shim::optee::supplicant::Supplicant;
-use guest_shim::words::Words;
+use guest_shim::optee::words::Words;
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::environment::Environment;
 use guest_shim::{case, check_eq};
 use optee_abi::message::{Direction, Parameter, command};
 use optee_abi::result;

@@ -2,10 +2,10 @@
 
 use alloc::string::String;
 
-use guest_shim::cases::Outcome;
-use guest_shim::environment::Environment;
 use guest_shim::optee::client::{Client, Flavour};
 use guest_shim::optee::supplicant::Supplicant;
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::environment::Environment;
 use guest_shim::{case, check_eq};
 use optee_abi::result;
 use optee_abi::smc::{self, status};

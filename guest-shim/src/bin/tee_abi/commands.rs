@@ -1,11 +1,11 @@
 //! Messages to close, to cancel and about notifications, and commands that nobody serves.
 
-use guest_shim::cases::Outcome;
-use guest_shim::environment::Environment;
 use guest_shim::optee::TESTS;
 use guest_shim::optee::client::{Client, FLAVOURS, Flavour};
 use guest_shim::optee::supplicant::Supplicant;
-use guest_shim::words::Words;
+use guest_shim::optee::words::Words;
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::environment::Environment;
 use guest_shim::{case, check, check_eq};
 use optee_abi::capabilities::{Capabilities, UNIPROCESSOR};
 use optee_abi::message::{Direction, Parameter, command};

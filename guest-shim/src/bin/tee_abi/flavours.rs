@@ -1,11 +1,11 @@
 //! The three functions that carry a message: open, invoke, close, and RPCs on the way.
 
-use guest_shim::cases::Outcome;
-use guest_shim::environment::Environment;
 use guest_shim::optee::TESTS;
 use guest_shim::optee::client::{Client, FLAVOURS, Flavour};
 use guest_shim::optee::supplicant::Supplicant;
-use guest_shim::words::Words;
+use guest_shim::optee::words::Words;
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::environment::Environment;
 use guest_shim::{case, check, check_eq};
 use optee_abi::message::{Direction, command};
 use optee_abi::{result, rpc};

@@ -1,12 +1,14 @@
 //! Memory that comes and goes while calls are under way.
 
-use guest_shim::cases::Outcome;
-use guest_shim::environment::Environment;
 use guest_shim::optee::PAGE;
-use guest_shim::optee::client::{Answer, Client, FLAVOURS, Flavour, fresh_cookie, whole};
+use guest_shim::optee::answer::Answer;
+use guest_shim::optee::arena::fresh_cookie;
+use guest_shim::optee::client::{Client, FLAVOURS, Flavour, whole};
 use guest_shim::optee::opening;
 use guest_shim::optee::supplicant::Supplicant;
-use guest_shim::words::Words;
+use guest_shim::optee::words::Words;
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::environment::Environment;
 use guest_shim::{case, check, check_eq};
 use optee_abi::message::{Direction, Message, Parameter, command};
 use optee_abi::smc::{self, RpcFunction, status};

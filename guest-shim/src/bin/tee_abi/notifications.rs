@@ -4,12 +4,12 @@
 use alloc::string::String;
 
 use guest_shim::arch::gic;
-use guest_shim::cases::Outcome;
-use guest_shim::environment::Environment;
 use guest_shim::optee::client::{Client, FLAVOURS};
 use guest_shim::optee::supplicant::Supplicant;
-use guest_shim::vcpu::wait_for;
-use guest_shim::words::Words;
+use guest_shim::optee::words::Words;
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::environment::Environment;
+use guest_shim::runtime::vcpu::wait_for;
 use guest_shim::{case, check, check_eq};
 use optee_abi::message::command;
 use optee_abi::result;

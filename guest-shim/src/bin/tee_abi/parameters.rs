@@ -1,12 +1,12 @@
 //! Parameters that are values or no parameters at all, and attributes that nobody defined.
 
 use guest_shim::case;
-use guest_shim::cases::Outcome;
-use guest_shim::environment::Environment;
 use guest_shim::optee::client::{Client, FLAVOURS};
 use guest_shim::optee::supplicant::Supplicant;
+use guest_shim::optee::words::Words;
 use guest_shim::optee::{TESTS, opening};
-use guest_shim::words::Words;
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::environment::Environment;
 use optee_abi::message::{Direction, Message, Parameter, command};
 use optee_abi::result;
 

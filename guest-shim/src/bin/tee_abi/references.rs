@@ -3,12 +3,13 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use guest_shim::cases::Outcome;
-use guest_shim::environment::Environment;
 use guest_shim::optee::arena::Area;
-use guest_shim::optee::client::{Client, FLAVOURS, Flavour, fresh_cookie};
+use guest_shim::optee::arena::fresh_cookie;
+use guest_shim::optee::client::{Client, FLAVOURS, Flavour};
 use guest_shim::optee::supplicant::Supplicant;
 use guest_shim::optee::{DEVICE_LIST, PAGE};
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::environment::Environment;
 use guest_shim::{case, check, check_eq};
 use optee_abi::message::{Direction, Parameter};
 use optee_abi::result;

@@ -5,7 +5,7 @@ use alloc::string::String;
 
 use guest_shim::optee::TESTS;
 use guest_shim::optee::client::{Client, Flavour, Reply};
-use guest_shim::words::Words;
+use guest_shim::optee::words::Words;
 use optee_abi::message::{Direction, Parameter, command};
 use optee_abi::result;
 

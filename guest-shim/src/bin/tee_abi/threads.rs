@@ -4,12 +4,13 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use guest_shim::cases::Outcome;
-use guest_shim::environment::Environment;
-use guest_shim::optee::client::{Asked, Client, FLAVOURS, Flavour, Ready};
+use guest_shim::optee::answer::Asked;
+use guest_shim::optee::client::{Client, FLAVOURS, Flavour, Ready};
 use guest_shim::optee::supplicant::Supplicant;
-use guest_shim::vcpu;
-use guest_shim::words::Words;
+use guest_shim::optee::words::Words;
+use guest_shim::runtime::check::Outcome;
+use guest_shim::runtime::environment::Environment;
+use guest_shim::runtime::vcpu;
 use guest_shim::{case, check, check_eq};
 use optee_abi::message::{Direction, command};
 use optee_abi::result;
@@ -45,7 +46,7 @@ fn finish(client: &Client, waiting: Waiting, seconds: u64) -> Outcome {
         asked,
     } = waiting;
     let mut supplicant = Supplicant::new(false, [seconds, 0]);
-    let answer = guest_shim::optee::client::Answer::Asks(asked);
+    let answer = guest_shim::optee::answer::Answer::Asks(asked);
     let code = client.see_through(&ready, answer, &mut supplicant)?;
     let reply = client.collect(&ready, &words, code)?;
     let own = reply.came.parameter(1);

@@ -1,7 +1,7 @@
 //! Calls, from the simplest to those with every register in view.
 
 use crate::arch::conduit;
-use crate::exchange::{Exchange, GeneralRegisters};
+use crate::arch::exchange::{Exchange, GeneralRegisters};
 use smccc::Conduit;
 
 /// What a register that is no argument holds: a pattern with its number that no address looks like, and whose halves

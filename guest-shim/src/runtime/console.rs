@@ -37,6 +37,6 @@ pub fn last_line(arguments: fmt::Arguments<'_>) {
 #[macro_export]
 macro_rules! println {
     ($($arguments:tt)*) => {
-        $crate::console::line(core::format_args!($($arguments)*))
+        $crate::runtime::console::line(core::format_args!($($arguments)*))
     };
 }

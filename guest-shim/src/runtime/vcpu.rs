@@ -6,10 +6,11 @@ use alloc::string::String;
 
 use spin::Mutex;
 
-use crate::arch::boot::{self, MAX_VCPUS, Residue};
-use crate::arch::{gic, timer};
-use crate::environment::Environment;
-use crate::psci::{self, id, status, wide};
+use crate::arch::layout::MAX_VCPUS;
+use crate::arch::residue::Residue;
+use crate::arch::{gic, secondary, timer};
+use crate::runtime::environment::Environment;
+use crate::runtime::psci::{self, id, status, wide};
 
 /// What a vCPU does; it turns itself off afterwards.
 pub type Work = Box<dyn FnOnce(Residue) + Send>;
@@ -35,13 +36,13 @@ pub fn start(
     work: impl FnOnce(Residue) + Send + 'static,
 ) -> Result<(), String> {
     let affinity = environment.vcpus.get(index);
-    let (Some(&affinity), Some(context)) = (affinity, boot::prepare_secondary(index)) else {
+    let (Some(&affinity), Some(context)) = (affinity, secondary::prepare_secondary(index)) else {
         return Err(format!("there is no vCPU {index}"));
     };
     *WORK[index].lock() = Some(Box::new(work));
     let result = psci::psci(
         wide(id::CPU_ON),
-        &[affinity, boot::secondary_entry(), context],
+        &[affinity, secondary::secondary_entry(), context],
     );
     if result == status::SUCCESS {
         Ok(())

@@ -2,10 +2,10 @@
 
 use spin::Once;
 
-use crate::arch::boot::{self, Residue};
+use crate::arch::residue::Residue;
 use crate::arch::{gic, memory};
-use crate::environment::Environment;
-use crate::psci;
+use crate::runtime::environment::Environment;
+use crate::runtime::psci;
 
 static RESIDUE: Once<Residue> = Once::new();
 
@@ -21,10 +21,16 @@ macro_rules! payload {
     ($function:path) => {
         #[expect(unsafe_code, reason = "the runtime declares it with this signature")]
         #[unsafe(no_mangle)]
-        extern "Rust" fn payload_main(environment: &$crate::environment::Environment) {
+        extern "Rust" fn payload_main(environment: &$crate::runtime::environment::Environment) {
             $function(environment)
         }
     };
+}
+
+#[expect(unsafe_code, reason = "`payload!` defines it with this signature")]
+unsafe extern "Rust" {
+    /// What [`payload!`](crate::payload!) defines, with this signature.
+    safe fn payload_main(environment: &Environment);
 }
 
 /// Runs the payload on the first vCPU.
@@ -37,6 +43,6 @@ pub(crate) fn primary(tree: u64, residue: Residue) -> ! {
     let environment =
         Environment::read(tree).unwrap_or_else(|missing| panic!("{missing} is missing"));
     psci::use_conduit(environment.conduit);
-    boot::payload_main(&environment);
+    payload_main(&environment);
     psci::system_off()
 }

@@ -1,13 +1,12 @@
 //! Cases: functions that check one thing each, and register themselves.
 
+#[cfg(any(test, target_os = "none"))]
 use alloc::string::String;
 #[cfg(any(test, target_os = "none"))]
 use alloc::vec::Vec;
 
-use crate::environment::Environment;
-
-/// What a case found: nothing wrong, or what.
-pub type Outcome = Result<(), String>;
+use crate::runtime::check::Outcome;
+use crate::runtime::environment::Environment;
 
 /// A case.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +28,7 @@ macro_rules! case {
             #[expect(unsafe_code, reason = "the section holds cases and nothing else")]
             #[used]
             #[unsafe(link_section = ".cases")]
-            static CASE: $crate::cases::Case = $crate::cases::Case {
+            static CASE: $crate::kit::cases::Case = $crate::kit::cases::Case {
                 requirement: $requirement,
                 name: stringify!($function),
                 run: $function,
@@ -38,35 +37,25 @@ macro_rules! case {
     };
 }
 
-/// Fails the case unless the condition holds.
-#[macro_export]
-macro_rules! check {
-    ($condition:expr, $($reason:tt)+) => {
-        if !$condition {
-            return Err(alloc::format!($($reason)+));
-        }
-    };
-}
-
-/// Fails the case unless both are equal; the reason says what is compared.
-#[macro_export]
-macro_rules! check_eq {
-    ($left:expr, $right:expr, $($what:tt)+) => {{
-        let (left, right) = (&$left, &$right);
-        if left != right {
-            return Err(alloc::format!(
-                "{} is {left:#x?}, not {right:#x?}",
-                core::format_args!($($what)+)
-            ));
-        }
-    }};
+/// The cases that were linked in.
+#[cfg(target_os = "none")]
+#[expect(unsafe_code, reason = "the linker script says where the cases lie")]
+fn registered() -> &'static [Case] {
+    unsafe extern "C" {
+        static cases_start: u8;
+        static cases_end: u8;
+    }
+    let start = (&raw const cases_start).cast::<Case>();
+    let end = (&raw const cases_end).cast::<Case>();
+    // SAFETY: the linker script puts the statics of `case!` and nothing else between the two symbols.
+    unsafe { core::slice::from_raw_parts(start, end.offset_from_unsigned(start)) }
 }
 
 /// Runs all cases of the payload, or those that the environment names, by requirement and name, and reports them. Returns how
 /// many failed.
 #[cfg(target_os = "none")]
 pub fn run(environment: &Environment) -> usize {
-    let mut cases = Vec::from(crate::arch::boot::cases());
+    let mut cases = Vec::from(registered());
     if !environment.only.is_empty() {
         cases.retain(|case| environment.only.iter().any(|name| name == case.name));
     }

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::conduit::call;
+use crate::runtime::conduit::call;
 use smccc::{Conduit, WIDE};
 
 /// Function identifiers (§5.1); those that take addresses have an SMC64 form, too: [`wide`].

@@ -2,10 +2,10 @@
 
 use core::panic::PanicInfo;
 
-use crate::psci;
+use crate::runtime::psci;
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    crate::console::last_line(format_args!("@@panic {info}"));
+    crate::runtime::console::last_line(format_args!("@@panic {info}"));
     psci::system_off()
 }
