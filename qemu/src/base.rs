@@ -3,5 +3,9 @@
 pub mod checkout;
 pub mod host_tools;
 pub mod interrupt;
+pub mod json;
+pub mod memory_map;
 pub mod process;
 pub mod progress;
+pub mod run_folder;
+pub mod table;

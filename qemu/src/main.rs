@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 
 use qemu::base::interrupt::Interrupt;
+use qemu::base::json::write_json;
 use qemu::base::progress::Progress;
 use qemu::cli::{
     BenchArguments, Cli, Command, ConformanceArguments, DrmArguments, GuestFuzzArguments,
@@ -23,7 +24,6 @@ use qemu::description::{Description, Overrides};
 use qemu::parts::Parts;
 use qemu::parts::cache::Cache;
 use qemu::parts::packages;
-use qemu::run::report;
 use qemu::run::{self, RunError, RunOptions};
 
 /// The exit status when the machine description is refused; that of clap when the command line is.
@@ -69,7 +69,7 @@ fn run(arguments: &RunArguments, progress: &Progress) -> Result<u8, RunError> {
     let report = run::run(&options, progress)?;
     print!("{report}");
     if let Some(path) = &arguments.json {
-        report::write_json(&report, path)?;
+        write_json(&report, path)?;
     }
     Ok(report.result.exit_status())
 }
@@ -102,7 +102,7 @@ fn conformance(arguments: &ConformanceArguments, progress: &Progress) -> Result<
     options.interrupt = Interrupt::from_signals().context("signals can't be caught")?;
     let report = conformance::run(&options, progress)?;
     print!("{report}");
-    report::write_json(&report, &options.json)?;
+    write_json(&report, &options.json)?;
     Ok(u8::from(!report.passed()))
 }
 
@@ -118,7 +118,7 @@ fn guest_fuzz(arguments: &GuestFuzzArguments, progress: &Progress) -> Result<u8,
     options.interrupt = Interrupt::from_signals().context("signals can't be caught")?;
     let report = guest_fuzz::run(&options, progress)?;
     print!("{report}");
-    report::write_json(&report, &options.json)?;
+    write_json(&report, &options.json)?;
     Ok(u8::from(!report.passed()))
 }
 
@@ -151,7 +151,7 @@ fn drm(arguments: &DrmArguments, progress: &Progress) -> Result<u8, RunError> {
     options.interrupt = Interrupt::from_signals().context("signals can't be caught")?;
     let report = drm::run(&options, progress)?;
     print!("{report}");
-    report::write_json(&report, &options.json)?;
+    write_json(&report, &options.json)?;
     Ok(report.exit_status)
 }
 
@@ -173,7 +173,7 @@ fn bench(arguments: &BenchArguments, progress: &Progress) -> Result<u8, RunError
     }
     let report = bench::run(&options, progress)?;
     print!("{report}");
-    report::write_json(&report, &options.json)?;
+    write_json(&report, &options.json)?;
     bench::draw(&report, &options.plot)?;
     Ok(u8::from(!report.met()))
 }

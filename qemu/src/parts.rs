@@ -11,6 +11,7 @@ pub mod packages;
 pub mod payload;
 mod source_package;
 mod trusted_application;
+pub mod versions;
 pub mod workloads;
 
 use std::collections::HashMap;
@@ -20,6 +21,8 @@ use anyhow::{Context as _, Result};
 
 use crate::base::host_tools;
 use crate::base::progress::Progress;
+use crate::base::run_folder::RunFolder;
+use crate::description::optee_build;
 use crate::description::{Description, Guest, Optee, Tee, Work};
 use crate::machine::placement::GuestFiles;
 use crate::machine::qemu;
@@ -28,8 +31,7 @@ use crate::parts::firmware::{FirmwareRequest, OpteeImages, firmware};
 use crate::parts::initramfs::{Job, guest_initramfs};
 use crate::parts::optee_source::{OpteeRequest, optee};
 use crate::parts::packages::{DebianParts, debian_parts, optee_source};
-use crate::run::logs::RunFolder;
-use crate::run::report::{OpteeVersion, PackageVersion, Versions};
+use crate::parts::versions::{OpteeVersion, PackageVersion, Versions};
 
 /// The parts of one machine.
 #[derive(Debug)]
@@ -205,7 +207,7 @@ impl OpteeParts {
             source: source.folder,
             version: source.version,
             ta_kit: debian.ta_kit.clone(),
-            guests: guests.max(optee_source::GUESTS_MIN),
+            guests: guests.max(optee_build::GUESTS_MIN),
             flags: flags.to_owned(),
         };
         Ok(Self {

@@ -22,14 +22,15 @@ use thiserror::Error;
 use crate::base::checkout::checkout;
 use crate::base::interrupt::Interrupt;
 use crate::base::progress::Progress;
-use crate::description::{ConfigError, Description, Overrides, Work};
+use crate::base::run_folder::RunFolder;
+use crate::description::{ConfigError, Description, Overrides, Work, check_guest_memory};
+use crate::machine::device_tree;
 use crate::machine::placement::Placement;
 use crate::machine::qemu::{self, Boot, Qemu};
-use crate::machine::{device_tree, placement};
 use crate::parts::Parts;
 use crate::parts::image;
 use crate::run::console::{HYPERVISOR_TAG, Line, Source, Splitter};
-use crate::run::logs::{Logs, RunFolder, last_line};
+use crate::run::logs::{Logs, last_line};
 use crate::run::marker::random_token;
 use crate::run::operator::{Heard, Operator, Said};
 use crate::run::outcome::{End, Event, Failure, RunResult, Trace};
@@ -132,7 +133,7 @@ pub fn attend<T: Send>(
         began: Instant::now(),
         trace,
         splitter: Splitter::new(guest_names(&description)),
-        logs: folder.open_logs(guest_names(&description))?,
+        logs: Logs::open(&folder, guest_names(&description))?,
         listener: None,
         dismissal: Interrupt::default(),
     };
@@ -187,7 +188,7 @@ fn compose(
         description.check_images(guest, &files.kernel, files.initramfs.as_deref())?;
     }
     let placement = Placement::of(&files)?;
-    placement::check_guest_memory(description, placement.modules_size())?;
+    check_guest_memory(description, placement.modules_size())?;
 
     let tree_file = folder.machine_file("machine.dtb");
     let bare = qemu::device_tree(&description.machine, &tree_file)?;

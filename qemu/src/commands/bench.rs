@@ -4,67 +4,24 @@ mod cases;
 mod direct;
 mod frames;
 mod machines;
+mod options;
 mod plot;
 mod report;
 mod waiting;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 
-use crate::base::checkout::checkout;
-use crate::base::interrupt::Interrupt;
 use crate::base::progress::Progress;
 use crate::run::RunError;
 
 use cases::{Measured, Measurements};
 use direct::Base;
-use machines::{Machines, Neighbour};
+use machines::{ALONE, ALONE_CE, APART, Machines, Neighbour, PAIR, PARALLEL};
 
+pub use options::BenchOptions;
 pub use report::{BenchReport, CaseReport, Judged, Unit};
-
-/// One guest on one CPU, with Debian's OP-TEE.
-const ALONE: &str = "bench.toml";
-/// The same with an OP-TEE that uses the CPU's instructions for AES.
-const ALONE_CE: &str = "bench-ce.toml";
-/// Two guests on one CPU.
-const PAIR: &str = "bench-pair.toml";
-/// Two guests with a CPU each.
-const APART: &str = "bench-apart.toml";
-/// Two guests on four CPUs, two each.
-const PARALLEL: &str = "bench-parallel.toml";
-
-/// How costs are measured.
-#[derive(Clone, Debug)]
-pub struct BenchOptions {
-    /// Where the report goes.
-    pub json: PathBuf,
-    /// Where the plot goes.
-    pub plot: PathBuf,
-    /// The folder for logs, a folder a machine.
-    pub logs: PathBuf,
-    /// Set from outside to end the run.
-    pub interrupt: Interrupt,
-}
-
-impl BenchOptions {
-    /// Everything below `target`.
-    pub fn new() -> Self {
-        let target = checkout().join("target");
-        Self {
-            json: target.join("report/bench.json"),
-            plot: target.join("report/bench.svg"),
-            logs: target.join("runs"),
-            interrupt: Interrupt::default(),
-        }
-    }
-}
-
-impl Default for BenchOptions {
-    fn default() -> Self {
-        Self::new()
-    }
-}
 
 /// Draws the cases that have a target.
 pub fn draw(report: &BenchReport, path: &Path) -> Result<()> {

@@ -21,12 +21,8 @@ use crate::run::operator::{Heard, Operator};
 use crate::run::report::Report;
 use crate::run::{self, RunError, RunOptions};
 
-use console::Watch;
+use console::{FUZZ, WITNESS, Watch};
 pub use report::{Gap, GuestFuzzReport, MachineFuzz, Unit};
-
-/// The guests of the descriptions.
-const FUZZ: &str = "fuzz";
-const WITNESS: &str = "witness";
 
 /// One CPU that counts instructions.
 const ALONE: &str = "guest-fuzz-alone.toml";

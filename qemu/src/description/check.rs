@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 use super::file::{File, GuestTable, MachineTable};
 use super::limits;
+use super::memory_check::check_guest_memory;
 use super::optee;
 use super::payload;
 use super::{
     ConfigError, Description, Guest, Machine, Mediator, Overrides, Refusals, Size, Tee, Work,
 };
 use super::{smc, tas};
+use crate::base::memory_map::BLOCK;
 use crate::description::kernel_image::KernelImage;
-use crate::machine::placement::{self, BLOCK};
 
 /// CPUs that OP-TEE has room for, as Debian builds it and as it is built from source (`CFG_TEE_CORE_NB_CORE`).
 const CPUS_MAX: u32 = 4;
@@ -72,8 +73,8 @@ pub(super) fn check(
     };
     apply(refuse, &mut description, overrides)?;
     optee::check_room(refuse, &description)?;
-    limits::check_identifiers(refuse, &description)?;
-    placement::check_guest_memory(&description, 0)?;
+    optee::check_identifiers(refuse, &description)?;
+    check_guest_memory(&description, 0)?;
     Ok(description)
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use crate::machine::placement::BLOCK;
+use crate::base::memory_map::BLOCK;
 
 /// What the header says about where a kernel may lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,10 @@
 
 use std::num::NonZeroU32;
 
+use super::error::{ConfigError, Refusals};
 use super::file::LimitsTable;
-use super::{ConfigError, Description, Refusals, Size, Tee};
+use super::size::Size;
+use super::tee::Tee;
 
 /// Limits of a guest; `None` leaves the hypervisor's own default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +32,7 @@ const SHM_MAX: Size = Size::bytes(1 << 40);
 const SHM_BUFFERS_MAX: u32 = 1 << 16;
 /// Address space identifiers that OP-TEE has for trusted applications of all guests (`IDENTIFIERS`,
 /// `mediator/src/optee/limits.rs`).
-const IDENTIFIERS: u32 = 64;
+pub(super) const IDENTIFIERS: u32 = 64;
 
 /// Checks the limits of the guest `name`, each by itself.
 pub(super) fn check(
@@ -88,44 +90,12 @@ pub(super) fn check(
     Ok(limits)
 }
 
-/// Refuses shares of OP-TEE's identifiers that are more than there are, or leave none for a guest that names no share
-/// (`share_identifiers`, `hypervisor/src/description/guest.rs`).
-pub(super) fn check_identifiers(
-    refuse: Refusals<'_>,
-    description: &Description,
-) -> Result<(), ConfigError> {
-    let (mut named, mut others) = (0_u32, 0_u32);
-    for guest in &description.guests {
-        match guest.limits.ta_instances_max {
-            _ if guest.tee == Tee::None => {}
-            Some(share) => named = named.saturating_add(share.get()),
-            None => others = others.saturating_add(1),
-        }
-    }
-    if named.saturating_add(others) <= IDENTIFIERS {
-        return Ok(());
-    }
-    let problem = if named > IDENTIFIERS {
-        format!("the guests name {named} together, and OP-TEE has {IDENTIFIERS} for all of them")
-    } else {
-        format!(
-            "the guests name {named} together, and of OP-TEE's {IDENTIFIERS} that leaves too few for those that name \
-             none ({others})"
-        )
-    };
-    Err(refuse.at(
-        "the guests' limits.ta-instances-max",
-        problem,
-        "Name less, or leave the field out for guests that share the rest evenly.",
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::description::Overrides;
+    use crate::description::{Description, Overrides};
 
     /// A description with these fields of a guest's limits for each guest.
     fn parse(guests: &[&str]) -> Result<Description, ConfigError> {

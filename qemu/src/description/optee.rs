@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use super::limits::IDENTIFIERS;
+use super::optee_build::{self, OPTEE_IMAGES};
 use super::{ConfigError, Description, Optee, Refusals, Tee};
-use crate::parts::optee_source;
-use crate::parts::packages::OPTEE_IMAGES;
 
 /// Guests that OP-TEE, as Debian builds it, has room for (`CFG_VIRT_GUEST_COUNT`).
 const DEBIAN_GUESTS_MAX: usize = 2;
@@ -41,7 +41,7 @@ pub(super) fn choose(
             let flags = flags.unwrap_or_default();
             let flaw = flags
                 .iter()
-                .find_map(|flag| Some((flag, optee_source::flaw(flag)?)));
+                .find_map(|flag| Some((flag, optee_build::flaw(flag)?)));
             if let Some((flag, flaw)) = flaw {
                 return Err(refuse.at(
                     "machine: optee-flags",
@@ -87,7 +87,7 @@ pub(super) fn check_room(
              guest.",
         ),
         Optee::Source { .. } => (
-            optee_source::GUESTS_MAX,
+            optee_build::GUESTS_MAX,
             "OP-TEE's secure memory",
             "Write tee = \"none\" for this guest.",
         ),
@@ -104,6 +104,38 @@ pub(super) fn check_room(
         )),
         None => Ok(()),
     }
+}
+
+/// Refuses shares of OP-TEE's identifiers that are more than there are, or leave none for a guest that names no share
+/// (`share_identifiers`, `hypervisor/src/description/guest.rs`).
+pub(super) fn check_identifiers(
+    refuse: Refusals<'_>,
+    description: &Description,
+) -> Result<(), ConfigError> {
+    let (mut named, mut others) = (0_u32, 0_u32);
+    for guest in &description.guests {
+        match guest.limits.ta_instances_max {
+            _ if guest.tee == Tee::None => {}
+            Some(share) => named = named.saturating_add(share.get()),
+            None => others = others.saturating_add(1),
+        }
+    }
+    if named.saturating_add(others) <= IDENTIFIERS {
+        return Ok(());
+    }
+    let problem = if named > IDENTIFIERS {
+        format!("the guests name {named} together, and OP-TEE has {IDENTIFIERS} for all of them")
+    } else {
+        format!(
+            "the guests name {named} together, and of OP-TEE's {IDENTIFIERS} that leaves too few for those that name \
+             none ({others})"
+        )
+    };
+    Err(refuse.at(
+        "the guests' limits.ta-instances-max",
+        problem,
+        "Name less, or leave the field out for guests that share the rest evenly.",
+    ))
 }
 
 #[cfg(test)]
@@ -164,7 +196,7 @@ mod tests {
 
     #[test]
     fn more_guests_than_secure_memory_holds_are_refused() {
-        let most = optee_source::GUESTS_MAX;
+        let most = optee_build::GUESTS_MAX;
         assert!(parse(&machine("optee = \"source\"", most)).is_ok());
         refused(
             &machine("optee = \"source\"", most + 1),

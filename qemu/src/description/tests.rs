@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 
 use tempfile::TempDir;
 

@@ -7,8 +7,9 @@ use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use thiserror::Error;
 
+use crate::base::memory_map::DEVICE_TREE_MAX;
 use crate::description::{Description, Guest};
-use crate::machine::placement::{DEVICE_TREE_MAX, GuestFiles, Module, Placement};
+use crate::machine::placement::{GuestFiles, Module, Placement};
 
 /// What the firmware adds at boot must fit beside the tree: PSCI and the CPUs' enable methods, and some to spare.
 const FIRMWARE_ROOM: u64 = 64 << 10;

@@ -6,21 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::description::{ConfigError, Description, Refusals};
-
-/// Memory is given out in blocks of 2 MiB: what one entry of a level-2 translation table covers with a 4 KiB granule
-/// (DDI0487, D8.2.8).
-pub const BLOCK: u64 = 2 << 20;
-/// Where memory begins, with the device tree in the first block.
-pub const MEMORY_BASE: u64 = 0x4000_0000;
-/// What the device tree may have, in the file and after the firmware's edits.
-pub const DEVICE_TREE_MAX: u64 = 1 << 20;
-/// Where the hypervisor lies and is entered.
-pub const HYPERVISOR_BASE: u64 = 0x6000_0000;
-/// The hypervisor's image, tables and heap.
-pub const HYPERVISOR_SIZE: u64 = 32 << 20;
-/// Where the first module lies.
-pub const MODULES_BASE: u64 = HYPERVISOR_BASE + HYPERVISOR_SIZE;
+use crate::base::memory_map::{BLOCK, MODULES_BASE};
 
 /// A kernel or an initramfs in physical memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,37 +84,6 @@ impl Placement {
 
 fn file_size(path: &Path) -> io::Result<u64> {
     Ok(path.metadata()?.len())
-}
-
-/// Refuses guests that together need more than the machine's memory has beside the device tree, the hypervisor and
-/// modules of so many bytes (0 as long as they are not known).
-pub fn check_guest_memory(description: &Description, modules_size: u64) -> Result<(), ConfigError> {
-    let refuse = Refusals {
-        file: &description.file,
-    };
-    let memory = description.machine.memory;
-    let reserved = BLOCK
-        .saturating_add(HYPERVISOR_SIZE)
-        .saturating_add(modules_size);
-    let modules_end = MODULES_BASE.saturating_add(modules_size);
-    let free = memory.to_bytes().saturating_sub(reserved);
-    let wanted = description.guests.iter().fold(0u64, |sum, guest| {
-        sum.saturating_add(guest.memory.to_bytes())
-    });
-    if wanted > free || modules_end > MEMORY_BASE.saturating_add(memory.to_bytes()) {
-        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-        return Err(refuse.at(
-            "machine: memory",
-            format!(
-                "the guests need {} MiB, but of the machine's {memory} the hypervisor, the device tree and the guests' \
-                 images leave {} MiB",
-                mib(wanted),
-                free >> 20
-            ),
-            "Give the guests less memory, or the machine more.",
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -11,8 +11,9 @@ use anyhow::{Context as _, Result, anyhow};
 use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeProperty};
 
+use crate::base::memory_map::HYPERVISOR_BASE;
 use crate::description::Machine;
-use crate::machine::placement::{HYPERVISOR_BASE, Placement};
+use crate::machine::placement::Placement;
 
 /// The program.
 pub const QEMU: &str = "qemu-system-aarch64";

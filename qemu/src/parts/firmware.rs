@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result};
 use crate::base::host_tools;
 use crate::base::process;
 use crate::base::progress::{Progress, Step};
+use crate::description::optee_build::OPTEE_IMAGES;
 use crate::parts::cache::{Cache, LockedCache, sha256_of_bytes, sha256_of_file};
-use crate::parts::packages::OPTEE_IMAGES;
 use crate::parts::source_package;
 
 /// Where TF-A enters what comes after it, at EL2.

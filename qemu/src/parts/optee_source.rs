@@ -10,45 +10,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use crate::base::host_tools::{self, PYTHON};
+use crate::base::process;
 use crate::base::progress::{Progress, Step};
+use crate::description::optee_build::{self, OPTEE_IMAGES};
 use crate::parts::cache::{Cache, LockedCache, sha256_of_bytes, sha256_of_file};
-use crate::parts::packages::{self, OPTEE_IMAGES};
+use crate::parts::packages;
 use crate::parts::source_package;
-
-/// The fewest guests that an OP-TEE is built for: as many as Debian's package is, so that most machines have the same one. Also
-/// a machine whose guests have no TEE boots with one.
-pub const GUESTS_MIN: usize = 2;
-
-/// The most guests that an OP-TEE is built for. A sixth of its memory is not enough to load two TAs of which one calls
-/// the other (xtest 1008 gets OUT_OF_MEMORY); a fifth is.
-pub const GUESTS_MAX: usize = 5;
-
-/// How OP-TEE is built whatever the user says (OP-TEE 4.10, `mk/config.mk` and `core/arch/arm/plat-vexpress/conf.mk`):
-/// what this machine, its other parts and its guests rest on.
-const FIXED: &[&str] = &[
-    "CROSS_COMPILE=aarch64-linux-gnu-",
-    "CROSS_COMPILE64=aarch64-linux-gnu-",
-    "PLATFORM=vexpress-qemu_armv8a",
-    "CFG_ARM64_core=y",
-    "CFG_USER_TA_TARGETS=ta_arm64",
-    "CFG_ARM_GICV3=y",
-    "CFG_NS_VIRTUALIZATION=y",
-    // A build in a checkout would take that checkout's revision for its own.
-    "CFG_OS_REV_REPORTS_GIT_SHA1=n",
-];
-
-/// The further variable that holds the number of guests.
-const GUEST_COUNT: &str = "CFG_VIRT_GUEST_COUNT";
-
-/// How OP-TEE is built unless the user says otherwise.
-const DEFAULTS: &[&str] = &[
-    // As Debian builds it: each session opened and closed is a line of the log.
-    "CFG_TEE_CORE_LOG_LEVEL=3",
-    // Without its assertions, some of which a guest can make fail, by which OP-TEE would halt for all (docs/optee-versions.md).
-    "CFG_TEE_CORE_DEBUG=n",
-    // With the CPU's instructions for AES and SHA, which Debian's build leaves out.
-    "CFG_CRYPTO_WITH_CE=y",
-];
 
 /// An OP-TEE to build.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,19 +37,7 @@ impl OpteeRequest {
     /// Everything that decides how OP-TEE is built, as make takes it.
     #[must_use]
     pub fn options(&self) -> Vec<String> {
-        let defaults = DEFAULTS
-            .iter()
-            .filter(|default| !self.flags.iter().any(|flag| name(flag) == name(default)));
-        FIXED
-            .iter()
-            .chain(defaults)
-            .map(|option| (*option).to_owned())
-            .chain([
-                format!("{GUEST_COUNT}={}", self.guests),
-                format!("TEE_IMPL_VERSION={}", self.version),
-            ])
-            .chain(self.flags.iter().cloned())
-            .collect()
+        optee_build::options(&self.version, self.guests, &self.flags)
     }
 
     fn key(&self) -> Result<String> {
@@ -94,40 +49,6 @@ impl OpteeRequest {
             .take(16)
             .collect())
     }
-}
-
-/// Says why an option of the user's can't be taken, if it can't.
-#[must_use]
-pub fn flaw(flag: &str) -> Option<&'static str> {
-    let Some((name, value)) = flag.split_once('=') else {
-        return Some("has no form NAME=VALUE");
-    };
-    let is_name = name.strip_prefix("CFG_").is_some_and(|rest| {
-        !rest.is_empty()
-            && rest
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    });
-    // The value goes through make and a shell.
-    let is_value = value
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"_-+.,:/".contains(&byte));
-    if !is_name {
-        Some("sets none of OP-TEE's options, whose names begin with CFG_")
-    } else if !is_value {
-        Some("has a value with characters other than letters, digits and _-+.,:/")
-    } else if name == GUEST_COUNT {
-        Some("sets the number of guests, which is that of the description")
-    } else if FIXED.iter().any(|fixed| self::name(fixed) == name) {
-        Some("sets what the machine rests on")
-    } else {
-        None
-    }
-}
-
-/// The name in `NAME=VALUE`.
-fn name(option: &str) -> &str {
-    option.split_once('=').map_or(option, |(name, _)| name)
 }
 
 /// Builds OP-TEE, or finds it in the cache: a folder with the images.
@@ -176,7 +97,7 @@ fn build(
         .env("SOURCE_DATE_EPOCH", "0")
         // The images alone: the TAs that go with them are Debian's.
         .args(OPTEE_IMAGES.map(core));
-    crate::base::process::run(&mut make, |_| step.tick())?;
+    process::run(&mut make, |_| step.tick())?;
     for image in OPTEE_IMAGES {
         let built = source.join(core(image));
         fs::rename(&built, place.join(image))
@@ -242,29 +163,9 @@ mod tests {
         let options = request.options();
         let set: Vec<_> = options
             .iter()
-            .filter(|option| name(option) == "CFG_CRYPTO_WITH_CE")
+            .filter(|option| option.starts_with("CFG_CRYPTO_WITH_CE="))
             .collect();
         assert_eq!(set, ["CFG_CRYPTO_WITH_CE=n"]);
-    }
-
-    #[test]
-    fn options_that_can_t_be_taken_are_told_apart() {
-        for flag in ["CFG_CRYPTO_WITH_CE=n", "CFG_CORE_HEAP_SIZE=98304", "CFG_X="] {
-            assert_eq!(flaw(flag), None, "{flag}");
-        }
-        for (flag, part) in [
-            ("CFG_CRYPTO_WITH_CE", "NAME=VALUE"),
-            ("O=/elsewhere", "begin with CFG_"),
-            ("CFG_=y", "begin with CFG_"),
-            ("CFG_A B=y", "begin with CFG_"),
-            ("CFG_X=$(shell true)", "characters"),
-            ("CFG_X=a b", "characters"),
-            ("CFG_VIRT_GUEST_COUNT=9", "number of guests"),
-            ("CFG_NS_VIRTUALIZATION=n", "rests on"),
-        ] {
-            let flaw = flaw(flag).unwrap_or_default();
-            assert!(flaw.contains(part), "{flag}: {flaw}");
-        }
     }
 
     #[test]

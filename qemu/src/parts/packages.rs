@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::host_tools;
 use crate::base::progress::Progress;
+use crate::description::optee_build::OPTEE_IMAGES;
 use crate::parts::cache::{Cache, LockedCache, sha256_of_bytes};
 use crate::parts::initramfs::tree::Tree;
 use crate::parts::initramfs::{self, archive};
@@ -37,6 +38,11 @@ const OPTEE: &str = "optee-os";
 const TA_KIT: &str = "optee-os-dev";
 const FIRMWARE_SOURCE: &str = "arm-trusted-firmware";
 
+/// Debian's name of this OP-TEE's platform, built with virtualization.
+const PLATFORM: &str = "vexpress-qemu_armv8a-virtualized";
+/// The same without virtualization.
+const PLATFORM_ALONE: &str = "vexpress-qemu_armv8a";
+
 /// Go into a guest's file system whole, but for what [`initramfs`] leaves out.
 const GUEST: &[&str] = &[
     "busybox-static",
@@ -52,16 +58,6 @@ const GUEST: &[&str] = &[
     "zlib1g",
 ];
 
-/// Debian's name of this OP-TEE's platform, built with virtualization.
-const PLATFORM: &str = "vexpress-qemu_armv8a-virtualized";
-/// The same without virtualization.
-const PLATFORM_ALONE: &str = "vexpress-qemu_armv8a";
-/// OP-TEE's images, of which the last may be empty.
-pub(crate) const OPTEE_IMAGES: [&str; 3] = [
-    "tee-header_v2.bin",
-    "tee-pager_v2.bin",
-    "tee-pageable_v2.bin",
-];
 /// Where tee-supplicant looks for TAs.
 pub(crate) const TA_FOLDER: &str = "usr/lib/optee_armtz";
 

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 
 use crate::base::progress::Progress;
+use crate::base::run_folder::RunFolder;
 use crate::parts::cargo::build_bare_metal;
 use crate::parts::image::{Place, flatten};
-use crate::run::logs::RunFolder;
 
 /// Where a guest's memory starts, and so a payload (`guest-shim/payload.ld`), and what it may have.
 const PAYLOAD: Place = Place {

@@ -1,14 +1,14 @@
 //! What came of a run, for people and for programs (docs/configuration.md, "The JSON report").
 
 use std::fmt;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result};
 use serde::{Serialize, Serializer};
 
+use crate::base::table::{Last, table};
 use crate::description::{Description, Work};
+use crate::parts::versions::Versions;
 use crate::run::outcome::{GuestTrace, RunResult};
 
 /// Columns of a job in the table.
@@ -86,43 +86,6 @@ pub struct MachineReport {
     pub icount: bool,
 }
 
-/// What the machine was made of.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Versions {
-    /// This tool's and the hypervisor's version.
-    pub bulkhead: String,
-    /// QEMU's version.
-    pub qemu: String,
-    /// OP-TEE; `None` when it is in a firmware of the user's own.
-    pub optee: Option<OpteeVersion>,
-    /// Debian's packages; empty when none was needed.
-    pub packages: Vec<PackageVersion>,
-}
-
-/// Which OP-TEE a machine has.
-#[derive(Clone, Debug, Serialize)]
-pub struct OpteeVersion {
-    /// Where it comes from, as in a description: `debian`, `source`, or `folder` for one of the user's own.
-    pub from: &'static str,
-    /// Its version, such as `4.5.0`; `None` for one of the user's own.
-    pub version: Option<String>,
-    /// How it was built, where that was done here.
-    pub options: Vec<String>,
-}
-
-/// A Debian package.
-#[derive(Clone, Debug, Serialize)]
-pub struct PackageVersion {
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// Its architecture, or `source`.
-    pub architecture: String,
-    /// The SHA-256 of its file.
-    pub sha256: String,
-}
-
 /// The last line of a console.
 #[derive(Clone, Debug, Serialize)]
 pub struct LastSeen {
@@ -179,27 +142,6 @@ impl MachineReport {
             icount: machine.icount,
         }
     }
-}
-
-/// Writes a report as JSON, whole or not at all, into a folder that is made where there is none.
-///
-/// # Errors
-///
-/// The file can't be written.
-pub fn write_json(report: &impl Serialize, path: &Path) -> Result<()> {
-    let write = || -> Result<()> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let mut text = serde_json::to_string_pretty(report)?;
-        text.push('\n');
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(".new");
-        fs::write(&temporary, text)?;
-        fs::rename(&temporary, path)?;
-        Ok(())
-    };
-    write().with_context(|| format!("the report {} can't be written", path.display()))
 }
 
 impl Report {
@@ -268,22 +210,6 @@ impl Report {
     }
 }
 
-impl fmt::Display for Versions {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rows = vec![["package", "version", "architecture", "SHA-256"].map(str::to_owned)];
-        for package in &self.packages {
-            rows.push([
-                package.name.clone(),
-                package.version.clone(),
-                package.architecture.clone(),
-                package.sha256.clone(),
-            ]);
-        }
-        writeln!(formatter, "bulkhead {}, QEMU {}", self.bulkhead, self.qemu)?;
-        table(formatter, &rows, Last::Text)
-    }
-}
-
 /// A job in one line that is not too long for a table.
 fn cut(job: &str) -> String {
     let line = job.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -294,45 +220,13 @@ fn cut(job: &str) -> String {
     format!("{start}...")
 }
 
-/// What the last column of a table is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Last {
-    /// Right-aligned.
-    Number,
-    /// Left-aligned, as all other columns are.
-    Text,
-}
-
-/// Writes rows of columns.
-pub(crate) fn table<const N: usize>(
-    formatter: &mut fmt::Formatter<'_>,
-    rows: &[[String; N]],
-    last: Last,
-) -> fmt::Result {
-    let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| Some(row.get(column)?.chars().count()))
-            .max()
-            .unwrap_or(0)
-    };
-    for row in rows {
-        let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let width = width(column);
-            line.push_str(&if last == Last::Number && column + 1 == N {
-                format!("{cell:>width$}")
-            } else {
-                format!("{cell:<width$}  ")
-            });
-        }
-        writeln!(formatter, "{}", line.trim_end())?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
+    use crate::base::json::write_json;
+    use crate::parts::versions::{OpteeVersion, PackageVersion};
 
     fn guest(name: &str, exit_status: Option<i32>) -> GuestReport {
         let trace = GuestTrace {

@@ -14,15 +14,16 @@ use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 
 use crate::base::interrupt::Interrupt;
+use crate::base::memory_map::{BLOCK, MEMORY_BASE, MODULES_BASE};
 use crate::base::progress::Progress;
+use crate::base::run_folder::RunFolder;
 use crate::description::kernel_image::KernelImage;
 use crate::description::{Machine, Size};
-use crate::machine::placement::{BLOCK, GuestFiles, MEMORY_BASE, MODULES_BASE, Module, Placement};
+use crate::machine::placement::{GuestFiles, Module, Placement};
 use crate::machine::qemu::{self, Boot, Qemu};
 use crate::parts::cargo::build_bare_metal;
 use crate::parts::image::flat_image;
 use crate::parts::initramfs::{Job, guest_initramfs};
-use crate::run::logs::RunFolder;
 use crate::run::marker::{Marker, random_token};
 
 /// What stands at EL2.

@@ -22,7 +22,19 @@ use crate::run::{self, RunError, RunOptions};
 use super::cases::Figures;
 use super::direct::{Base, DirectMachine};
 use super::frames::{self, Frames};
-use super::{ALONE, APART, BenchOptions, PAIR, waiting};
+use super::options::BenchOptions;
+use super::waiting;
+
+/// One guest on one CPU, with Debian's OP-TEE.
+pub(super) const ALONE: &str = "bench.toml";
+/// The same with an OP-TEE that uses the CPU's instructions for AES.
+pub(super) const ALONE_CE: &str = "bench-ce.toml";
+/// Two guests on one CPU.
+pub(super) const PAIR: &str = "bench-pair.toml";
+/// Two guests with a CPU each.
+pub(super) const APART: &str = "bench-apart.toml";
+/// Two guests on four CPUs, two each.
+pub(super) const PARALLEL: &str = "bench-parallel.toml";
 
 /// The program that measures.
 const PROGRAM: &str = "call-costs";

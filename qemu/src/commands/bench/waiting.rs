@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::machine::placement::{BLOCK, HYPERVISOR_BASE};
+use crate::base::memory_map::{BLOCK, HYPERVISOR_BASE};
 
 /// Has QEMU log to `log` each block of instructions that it executes in the hypervisor's image, exceptions, and each change of
 /// the interrupt lines from the GIC to the CPU.

@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::console::{Ended, Life};
-use super::{BYSTANDER, ConformanceReport, GuestRun, MachineRun};
+use super::machine_run::{GuestRun, MachineRun};
+use super::report::ConformanceReport;
+
+/// The guest on the machine without mediators that runs all cases.
+pub(super) const BYSTANDER: &str = "bystander";
 
 /// The least number of cases that a guest has to run; there are a few more.
 const CASES_MIN: usize = 175;

@@ -6,7 +6,8 @@ use std::fmt;
 use serde::Serialize;
 
 use super::console::{Player, Stream};
-use crate::run::report::{GuestReport, Last, Report, table};
+use crate::base::table::{Last, table};
+use crate::run::report::{GuestReport, Report};
 
 /// What came of it.
 #[derive(Clone, Debug, Serialize)]
@@ -227,7 +228,7 @@ fn none() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::report::write_json;
+    use crate::base::json::write_json;
     use std::fs;
 
     const RIGHT: &str = "drm result 2160p60 scheme=cbcs rate=60 bit_rate=16800000 largest=286720 frames=360 wrong=0 errors=0 \

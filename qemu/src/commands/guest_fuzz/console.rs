@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::{FUZZ, WITNESS};
 use crate::run::console::HYPERVISOR_TAG;
+
+/// The guests of the descriptions.
+pub(super) const FUZZ: &str = "fuzz";
+pub(super) const WITNESS: &str = "witness";
 
 /// The kinds of actions that the fuzz tells of.
 const KINDS: [&str; 12] = [
