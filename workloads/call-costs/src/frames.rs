@@ -11,8 +11,8 @@ use drm_playback::{Player, Reference, Shared, write_info};
 use drm_protocol::{KeyId, SAMPLE_INFO_MAX};
 use tee_client::{Pages, Tee};
 
+use crate::calls::{KIB, MIB, SETTLING};
 use crate::counter::{marked, measure};
-use crate::{KIB, MIB, SETTLING};
 
 const KEY_ID: KeyId = *b"key of the bench";
 const CONTENT_KEY: [u8; 16] = *b"a content key...";

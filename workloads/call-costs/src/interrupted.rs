@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tee_client::{Pages, Parameter, Tee};
 
-use crate::{Client, IDLE_TA, KIB, MIB, NOTHING, ONE_FILE_TA};
+use crate::calls::{Client, IDLE_TA, KIB, MIB, NOTHING, ONE_FILE_TA};
 
 /// A timer fires after so many microseconds, and up to as many more as [`SPREAD`].
 const SHORTEST: u64 = 20;

@@ -1,8 +1,4 @@
-//! Trials of the trusted application on the real TEE: what it decrypts is what software says, and what it refuses it refuses with the
-//! right error and without output.
-
-mod refusals;
-mod samples;
+//! What a trial is made of: a session with a key, and a sample in every form.
 
 use cenc::{Block, Scheme, Subsample};
 use drm_protocol::KeyId;
@@ -12,13 +8,13 @@ use crate::issuer::{self, Chance};
 use crate::player::{Error, Player, Shared, write_info};
 
 /// What comes of a trial: why it failed, if it did.
-type Verdict = Result<(), Box<dyn std::error::Error>>;
+pub(super) type Verdict = Result<(), Box<dyn std::error::Error>>;
 
 /// A trial.
 pub struct Trial {
     /// What it shows.
     pub name: &'static str,
-    run: fn(&Tee) -> Verdict,
+    pub(super) run: fn(&Tee) -> Verdict,
 }
 
 impl Trial {
@@ -32,32 +28,27 @@ impl Trial {
     }
 }
 
-/// All of them.
-pub fn all() -> impl Iterator<Item = &'static Trial> {
-    samples::TRIALS.iter().chain(refusals::TRIALS)
-}
-
 /// The key that most trials use.
-const KEY_ID: KeyId = *b"trial key number";
-const CONTENT_KEY: [u8; 16] = [
+pub(super) const KEY_ID: KeyId = *b"trial key number";
+pub(super) const CONTENT_KEY: [u8; 16] = [
     0x2b, 0x7e, 0x15, 0x16, 0x28, 0xae, 0xd2, 0xa6, 0xab, 0xf7, 0x15, 0x88, 0x09, 0xcf, 0x4f, 0x3c,
 ];
 
 /// A session that has the content key.
-fn player(tee: &Tee) -> Result<Player<'_>, Box<dyn std::error::Error>> {
+pub(super) fn player(tee: &Tee) -> Result<Player<'_>, Box<dyn std::error::Error>> {
     let player = Player::open(tee)?;
     provision(&player, KEY_ID, &CONTENT_KEY)?;
     Ok(player)
 }
 
 /// A session with a stream that is encrypted with that key.
-fn stream(tee: &Tee, scheme: Scheme) -> Result<Player<'_>, Box<dyn std::error::Error>> {
+pub(super) fn stream(tee: &Tee, scheme: Scheme) -> Result<Player<'_>, Box<dyn std::error::Error>> {
     let player = player(tee)?;
     player.open_stream(&KEY_ID, scheme)?;
     Ok(player)
 }
 
-fn provision(player: &Player<'_>, id: KeyId, key: &[u8; 16]) -> Verdict {
+pub(super) fn provision(player: &Player<'_>, id: KeyId, key: &[u8; 16]) -> Verdict {
     let application = player.public_key()?;
     let wrapped = issuer::wrap(&application, id, key, &Chance::new()?)
         .ok_or("the application's public key can't be used")?;
@@ -65,19 +56,19 @@ fn provision(player: &Player<'_>, id: KeyId, key: &[u8; 16]) -> Verdict {
 }
 
 /// What a trial says about a sample, and where its output goes.
-struct Attempt<'a> {
-    key_id: KeyId,
-    iv: (Block, usize),
-    table: &'a [Subsample],
-    sample: &'a [u8],
-    room: usize,
+pub(super) struct Attempt<'a> {
+    pub(super) key_id: KeyId,
+    pub(super) iv: (Block, usize),
+    pub(super) table: &'a [Subsample],
+    pub(super) sample: &'a [u8],
+    pub(super) room: usize,
 }
 
 /// What an output is full of before something is written.
-const UNTOUCHED: u8 = 0xa5;
+pub(super) const UNTOUCHED: u8 = 0xa5;
 
 impl<'a> Attempt<'a> {
-    fn of(iv: (Block, usize), table: &'a [Subsample], sample: &'a [u8]) -> Self {
+    pub(super) fn of(iv: (Block, usize), table: &'a [Subsample], sample: &'a [u8]) -> Self {
         Self {
             key_id: KEY_ID,
             iv,
@@ -88,7 +79,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Has it decrypted from one place to another; returns what the output then is.
-    fn run(&self, player: &Player<'_>) -> (Result<(), Error>, Vec<u8>) {
+    pub(super) fn run(&self, player: &Player<'_>) -> (Result<(), Error>, Vec<u8>) {
         let run = || {
             let tee = player.tee();
             let mut info = Shared::new(tee, 40 + self.table.len() * 8)?;
@@ -108,7 +99,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// The same where the sample is.
-    fn run_in_place(&self, player: &Player<'_>) -> Result<Vec<u8>, Error> {
+    pub(super) fn run_in_place(&self, player: &Player<'_>) -> Result<Vec<u8>, Error> {
         let tee = player.tee();
         let mut info = Shared::new(tee, 40 + self.table.len() * 8)?;
         let length = write_info(&mut info.pages, self.key_id, self.iv, self.table);
@@ -123,7 +114,7 @@ impl<'a> Attempt<'a> {
 }
 
 /// Whether a call was refused with this result by the application itself.
-fn refused<T>(done: Result<T, Error>, expected: u32) -> Verdict {
+pub(super) fn refused<T>(done: Result<T, Error>, expected: u32) -> Verdict {
     /// `TEE_ORIGIN_TRUSTED_APP`.
     const APPLICATION: u32 = 4;
     match done {
@@ -137,7 +128,7 @@ fn refused<T>(done: Result<T, Error>, expected: u32) -> Verdict {
 }
 
 /// Fails a trial.
-fn holds(condition: bool, claim: &str) -> Verdict {
+pub(super) fn holds(condition: bool, claim: &str) -> Verdict {
     if condition {
         Ok(())
     } else {

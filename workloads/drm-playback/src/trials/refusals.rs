@@ -10,8 +10,8 @@ use drm_protocol::{
 };
 use tee_client::{Parameter, Tee};
 
-use super::{
-    Attempt, CONTENT_KEY, KEY_ID, Trial, UNTOUCHED, Verdict, holds, player, refused, stream,
+use super::attempt::{
+    self, Attempt, CONTENT_KEY, KEY_ID, Trial, UNTOUCHED, Verdict, holds, player, refused, stream,
 };
 use crate::issuer::{self, Chance};
 use crate::player::{Player, Shared, write_info};
@@ -424,7 +424,7 @@ fn low_order(tee: &Tee) -> Verdict {
 fn forgotten(tee: &Tee) -> Verdict {
     const ID: [u8; 16] = *b"soon to be gone.";
     let player = player(tee)?;
-    super::provision(&player, ID, &CONTENT_KEY)?;
+    attempt::provision(&player, ID, &CONTENT_KEY)?;
     player.open_stream(&ID, Scheme::Cenc)?;
     // Sessions come and go; the key stays.
     Player::open(tee)?.open_stream(&ID, Scheme::Cenc)?;

@@ -3,7 +3,7 @@
 use cenc::{Block, Pattern, Scheme, Subsample};
 use tee_client::Tee;
 
-use super::{Attempt, CONTENT_KEY, Trial, Verdict, holds, player, stream};
+use super::attempt::{self, Attempt, CONTENT_KEY, Trial, Verdict, holds, player, stream};
 use crate::player::Player;
 use crate::random::Sequence;
 use crate::reference::Reference;
@@ -158,8 +158,8 @@ fn side_by_side(tee: &Tee) -> Verdict {
     const OTHER_KEY: [u8; 16] = *b"quite other key.";
     const OTHER_ID: [u8; 16] = *b"quite another ID";
     let (first, second) = (player(tee)?, player(tee)?);
-    super::provision(&second, OTHER_ID, &OTHER_KEY)?;
-    first.open_stream(&super::KEY_ID, Scheme::Cenc)?;
+    attempt::provision(&second, OTHER_ID, &OTHER_KEY)?;
+    first.open_stream(&attempt::KEY_ID, Scheme::Cenc)?;
     let scheme = Scheme::Cbcs(Pattern::VIDEO);
     second.open_stream(&OTHER_ID, scheme)?;
     let software = Reference::new(&OTHER_KEY);
