@@ -6,6 +6,7 @@
 mod check;
 mod error;
 mod file;
+mod hypervisor;
 pub mod kernel_image;
 mod limits;
 mod memory_check;
@@ -25,11 +26,10 @@ use std::path::Path;
 
 pub use error::ConfigError;
 pub(crate) use error::Refusals;
+pub use hypervisor::{LogLevel, Mediator};
 pub use limits::Limits;
 pub use memory_check::check_guest_memory;
-pub use model::{
-    Description, Guest, GuestCommand, LogLevel, Machine, Mediator, Optee, Overlay, Overrides, Work,
-};
+pub use model::{Description, Guest, GuestCommand, Machine, Optee, Overlay, Overrides, Work};
 pub use size::{Size, SizeError};
 pub use smc::{IdRange, SmcPolicy};
 pub use tas::{TaAccess, Uuid};
