@@ -12,6 +12,9 @@ ARGS ?=
 TIME ?= 60
 
 BARE_METAL := aarch64-unknown-none-softfloat
+BARE_METAL_PACKAGES := floor hypervisor guest-shim
+# What is documented: this project's own, its private parts included.
+DOC := --no-deps --document-private-items
 # For programs of Linux guests.
 LINUX := aarch64-unknown-linux-gnu
 
@@ -45,11 +48,14 @@ format-check: setup ## check that the code is formatted
 	cargo fmt --all --check
 	cd workloads && cargo fmt --all --check
 
-lint: setup ## clippy without warnings, for the host and for the bare machine
+lint: setup ## clippy and rustdoc without warnings, for the host and for the bare machine
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo clippy -p floor -p hypervisor -p guest-shim --target $(BARE_METAL) -- -D warnings
+	cargo clippy $(BARE_METAL_PACKAGES:%=-p %) --target $(BARE_METAL) -- -D warnings
 	cd workloads && cargo clippy --target-dir ../target/workloads --all-targets -- -D warnings
 	cd workloads && cargo clippy --target-dir ../target/workloads -p drm-playback-ta --features optee-utee/doc -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc $(DOC) --workspace $(BARE_METAL_PACKAGES:%=--exclude %)
+	RUSTDOCFLAGS='-D warnings' cargo doc $(DOC) $(BARE_METAL_PACKAGES:%=-p %) --target $(BARE_METAL)
+	cd workloads && RUSTDOCFLAGS='-D warnings' cargo doc $(DOC) --target-dir ../target/workloads
 
 test-host: setup ## tests that need no machine
 	cargo test --workspace --exclude end-to-end

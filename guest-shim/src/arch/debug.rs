@@ -8,7 +8,7 @@ const SS: u64 = 1;
 const KDE: u64 = 1 << 13;
 const MDE: u64 = 1 << 15;
 
-/// DBGBCR<n>_EL1 and DBGWCR<n>_EL1: E, PMC or PAC = EL0, and BAS: a whole instruction, or four bytes, for stores and loads.
+/// `DBGBCR<n>_EL1` and `DBGWCR<n>_EL1`: E, PMC or PAC = EL0, and BAS: a whole instruction, or four bytes, for stores and loads.
 pub const AT_EL0: Control = Control {
     breakpoint: 0b1111 << 5 | 0b10 << 1 | 1,
     watchpoint: 0b1111 << 5 | 0b11 << 3 | 0b10 << 1 | 1,

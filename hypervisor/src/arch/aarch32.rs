@@ -2,7 +2,7 @@
 
 use crate::arch::exception_entry::pstate;
 
-/// PSTATE.IT is split: IT[7:2] in bits 15 to 10, IT[1:0] in bits 26 and 25 (DDI0487J.a, C5.2.19).
+/// PSTATE.IT is split: `IT[7:2]` in bits 15 to 10, `IT[1:0]` in bits 26 and 25 (DDI0487J.a, C5.2.19).
 const IT_HIGH: u64 = 0b11_1111 << 10;
 const IT_LOW: u64 = 0b11 << 25;
 

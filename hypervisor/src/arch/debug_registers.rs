@@ -17,13 +17,13 @@ pub const PAIRS_MAX: usize = 16;
 pub enum DebugRegister {
     /// MDSCR_EL1.
     Control,
-    /// DBGBVR<n>_EL1.
+    /// `DBGBVR<n>_EL1`.
     BreakpointValue(usize),
-    /// DBGBCR<n>_EL1.
+    /// `DBGBCR<n>_EL1`.
     BreakpointControl(usize),
-    /// DBGWVR<n>_EL1.
+    /// `DBGWVR<n>_EL1`.
     WatchpointValue(usize),
-    /// DBGWCR<n>_EL1.
+    /// `DBGWCR<n>_EL1`.
     WatchpointControl(usize),
     /// OSLAR_EL1, which is only written.
     OsLockAccess,
@@ -115,7 +115,7 @@ mod mdscr {
     pub(super) const EXCEPTIONS: u64 = SS | KDE | MDE;
 }
 
-/// DBGBCR<n>_EL1 and DBGWCR<n>_EL1 (DDI0487J.a, D19.3.2 and D19.3.12).
+/// `DBGBCR<n>_EL1` and `DBGWCR<n>_EL1` (DDI0487J.a, D19.3.2 and D19.3.12).
 mod control {
     pub(super) const ENABLED: u64 = 1;
     pub(super) const HIGHER_MODE: u64 = 1 << 13;
@@ -132,9 +132,9 @@ mod control {
 /// A breakpoint's or watchpoint's value and control.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pair {
-    /// DBGBVR<n>_EL1 or DBGWVR<n>_EL1.
+    /// `DBGBVR<n>_EL1` or `DBGWVR<n>_EL1`.
     pub value: u64,
-    /// DBGBCR<n>_EL1 or DBGWCR<n>_EL1.
+    /// `DBGBCR<n>_EL1` or `DBGWCR<n>_EL1`.
     pub control: u64,
 }
 

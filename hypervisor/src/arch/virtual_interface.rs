@@ -1,4 +1,4 @@
-//! The virtual CPU interface of this CPU (IHI0069H §12.4), with its list registers (ICH_LR<n>_EL2, §12.4.6).
+//! The virtual CPU interface of this CPU (IHI0069H §12.4), with its list registers (`ICH_LR<n>_EL2`, §12.4.6).
 
 use crate::arch::registers::{read, write};
 
@@ -40,14 +40,14 @@ macro_rules! by_number {
 
 by_number!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
 
-/// ICH_LR<n>_EL2, of which there are [`count`].
+/// `ICH_LR<n>_EL2`, of which there are [`count`].
 #[must_use]
 #[inline]
 pub fn list_register(n: usize) -> u64 {
     read_number(n)
 }
 
-/// Sets ICH_LR<n>_EL2.
+/// Sets `ICH_LR<n>_EL2`.
 ///
 /// # Safety
 ///

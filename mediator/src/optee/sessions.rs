@@ -31,7 +31,7 @@ const END: u32 = u32::MAX;
 #[derive(Debug)]
 pub(super) struct Sessions {
     table: Mutex<Table>,
-    /// The session that a call used last and what is known of it, see [`Recent`]. Changes only while the table is locked.
+    /// The session that a call used last and whether its application is loaded ([`LOADED`]). Changes only while the table is locked.
     recent: AtomicU64,
     /// For each slot, the session that its call uses, or [`NONE`].
     used: Vec<AtomicU32>,
