@@ -277,11 +277,14 @@ fn overlay(text: &str) -> Result<Overlay, String> {
 
 /// It becomes a word of a guest's shell.
 fn stream(text: &str) -> Result<String, String> {
-    let may_have = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '+';
-    if text.is_empty() || !text.chars().all(may_have) {
-        return Err("name a stream, such as 1080p30".to_owned());
+    if drm_protocol::is_stream(text) {
+        return Ok(text.to_owned());
     }
-    Ok(text.to_owned())
+    Err(format!(
+        "the streams are {}, each with or without {} behind it",
+        drm_protocol::STREAMS.join(", "),
+        drm_protocol::PER_FRAME
+    ))
 }
 
 fn is_name(text: &str) -> bool {
@@ -386,6 +389,20 @@ mod tests {
         ] {
             let error = run(&arguments).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ValueValidation, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn streams_that_the_player_has_are_taken_and_others_refused() {
+        let parse =
+            |stream| Cli::try_parse_from(["qemu", "drm", "--config", "m.toml", "--stream", stream]);
+        for stream in ["1080p30", "100Mbit60-cbcs", "100Mbit60+per-frame"] {
+            assert!(parse(stream).is_ok(), "{stream}");
+        }
+        for stream in ["", "1080p31", "1080p30+", "+per-frame", "1080p30 2160p60"] {
+            let error = parse(stream).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ValueValidation, "{stream}");
+            assert!(error.to_string().contains("2160p60"), "{error}");
         }
     }
 

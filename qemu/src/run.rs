@@ -20,13 +20,14 @@ use anyhow::{Context as _, Result};
 use thiserror::Error;
 
 use crate::base::checkout::checkout;
+use crate::base::host_tools;
 use crate::base::interrupt::Interrupt;
 use crate::base::progress::Progress;
 use crate::base::run_folder::RunFolder;
-use crate::description::{ConfigError, Description, Overrides, Work, check_guest_memory};
+use crate::description::{ConfigError, Description, Overrides, Refusals, Work, check_guest_memory};
 use crate::machine::device_tree;
 use crate::machine::placement::Placement;
-use crate::machine::qemu::{self, Boot, Qemu};
+use crate::machine::qemu::{self, Boot, MachineError, Qemu};
 use crate::parts::Parts;
 use crate::parts::image;
 use crate::run::console::{HYPERVISOR_TAG, Line, Source, Splitter};
@@ -35,6 +36,9 @@ use crate::run::marker::random_token;
 use crate::run::operator::{Heard, Operator, Said};
 use crate::run::outcome::{End, Event, Failure, RunResult, Trace};
 use crate::run::report::{GuestReport, LastSeen, MachineReport, Report};
+
+/// The machine's device tree, in the folder of a run.
+const TREE_FILE: &str = "machine.dtb";
 
 /// A machine whose hypervisor has said nothing for so long will not come up.
 const HYPERVISOR_LIMIT: Duration = Duration::from_secs(60);
@@ -114,8 +118,11 @@ pub fn attend<T: Send>(
 ) -> Result<(Report, Result<T>), RunError> {
     let description = Description::load(&options.config, &options.overrides)?;
     let folder = RunFolder::take(&log_folder(options))?;
+    // A machine that QEMU does not know is refused before anything is downloaded or built for it.
+    host_tools::ensure(host_tools::MACHINE, progress)?;
+    let bare_tree = bare_tree(&description, &folder)?;
     let parts = Parts::get(&description, progress)?;
-    let (mut machine, tokens) = compose(&description, &parts, &folder, progress)?;
+    let (mut machine, tokens) = compose(&description, &bare_tree, &parts, &folder, progress)?;
     machine.extend(options.qemu_arguments.iter().cloned());
     let trace = Trace::new(
         description
@@ -162,9 +169,31 @@ fn log_folder(options: &RunOptions) -> PathBuf {
     })
 }
 
+/// The machine's device tree without guests in it.
+fn bare_tree(description: &Description, folder: &RunFolder) -> Result<Vec<u8>, RunError> {
+    match qemu::device_tree(&description.machine, &folder.machine_file(TREE_FILE)) {
+        Ok(tree) => Ok(tree),
+        Err(MachineError::Unknown(error)) => Err(error.into()),
+        Err(error @ MachineError::Refused { .. }) => {
+            let refuse = Refusals {
+                file: &description.file,
+            };
+            Err(refuse
+                .at(
+                    "machine: cpu",
+                    error.to_string(),
+                    "Name a CPU model that `qemu-system-aarch64 -cpu help` lists and that has EL2 and EL3, such as cortex-a57, \
+                     cortex-a72 or max.",
+                )
+                .into())
+        }
+    }
+}
+
 /// Makes everything that QEMU is started from. Returns QEMU's arguments and the token of each guest that has a job.
 fn compose(
     description: &Description,
+    bare_tree: &[u8],
     parts: &Parts,
     folder: &RunFolder,
     progress: &Progress,
@@ -190,9 +219,8 @@ fn compose(
     let placement = Placement::of(&files)?;
     check_guest_memory(description, placement.modules_size())?;
 
-    let tree_file = folder.machine_file("machine.dtb");
-    let bare = qemu::device_tree(&description.machine, &tree_file)?;
-    let tree = device_tree::compose(&bare, description, &files, &placement)
+    let tree_file = folder.machine_file(TREE_FILE);
+    let tree = device_tree::compose(bare_tree, description, &files, &placement)
         .context("no device tree can be made")?;
     write(&tree_file, &tree)?;
     let boot = Boot {

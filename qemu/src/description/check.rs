@@ -12,6 +12,7 @@ use super::{
     ConfigError, Description, Guest, Machine, Mediator, Overrides, Refusals, Size, Tee, Work,
 };
 use super::{smc, tas};
+use crate::base::counted::counted;
 use crate::base::memory_map::BLOCK;
 use crate::description::kernel_image::KernelImage;
 
@@ -277,7 +278,11 @@ fn vcpus(
         (Some(vcpus), Some(listed)) if usize::try_from(vcpus) != Ok(listed) => {
             return Err(refuse.at(
                 place("cpus"),
-                format!("names {listed} CPUs for {vcpus} vCPUs"),
+                format!(
+                    "names {} for {}",
+                    counted(listed, "CPU"),
+                    counted(vcpus as usize, "vCPU")
+                ),
                 "Name one physical CPU for each vCPU, or leave out one of `cpus` and `vcpus`.",
             ));
         }
@@ -296,8 +301,9 @@ fn vcpus(
         return Err(refuse.at(
             place("vcpus"),
             format!(
-                "{count} vCPUs are more than the {} CPUs that the machine has",
-                machine.cpus
+                "{} are more than the {} that the machine has",
+                counted(count as usize, "vCPU"),
+                counted(machine.cpus as usize, "CPU")
             ),
             "Give the guest fewer vCPUs, or the machine more `cpus`.",
         ));

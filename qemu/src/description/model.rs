@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::base::counted::counted;
+
 use super::hypervisor::{LogLevel, Mediator};
 use super::limits::Limits;
 use super::size::Size;
@@ -171,9 +173,9 @@ impl fmt::Display for Description {
         let machine = &self.machine;
         writeln!(
             formatter,
-            "{}: {} CPUs ({}), {}",
+            "{}: {} ({}), {}",
             self.file.display(),
-            machine.cpus,
+            counted(machine.cpus as usize, "CPU"),
             machine.cpu,
             machine.memory
         )?;
@@ -181,10 +183,11 @@ impl fmt::Display for Description {
             let cpus: Vec<_> = guest.vcpu_cpus.iter().map(u32::to_string).collect();
             writeln!(
                 formatter,
-                "  {}: {}, {} vCPUs on CPUs {}, tee {}, runs {}",
+                "  {}: {}, {} on {} {}, tee {}, runs {}",
                 guest.name,
                 guest.memory,
-                cpus.len(),
+                counted(cpus.len(), "vCPU"),
+                if cpus.len() == 1 { "CPU" } else { "CPUs" },
                 cpus.join(","),
                 guest.tee.name(),
                 match &guest.work {

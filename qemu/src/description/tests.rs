@@ -372,7 +372,7 @@ fn a_list_of_cpus_of_another_length_is_refused() {
     refused(
         parse(&guest_with("vcpus = 2\ncpus = [0]")),
         "guest vm1: cpus",
-        "names 1 CPUs for 2 vCPUs",
+        "names 1 CPU for 2 vCPUs",
     );
 }
 

@@ -10,7 +10,9 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use anyhow::{Context as _, Result, anyhow};
 use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeProperty};
+use thiserror::Error;
 
+use crate::base::counted::counted;
 use crate::base::memory_map::HYPERVISOR_BASE;
 use crate::description::Machine;
 use crate::machine::placement::Placement;
@@ -109,28 +111,51 @@ pub(crate) fn option_path(path: &Path) -> OsString {
     OsString::from_vec(bytes)
 }
 
+/// Why there is no device tree of a machine.
+#[derive(Debug, Error)]
+pub enum MachineError {
+    /// QEMU makes no such machine.
+    #[error("QEMU can't make this machine ({machine}): {said}")]
+    Refused {
+        /// Which.
+        machine: String,
+        /// What QEMU says of it.
+        said: String,
+    },
+    /// QEMU can't be asked.
+    #[error("{0:#}")]
+    Unknown(#[from] anyhow::Error),
+}
+
 /// The device tree of the machine, as QEMU makes it. `scratch` names a file that may be overwritten.
 ///
 /// Its seeds are not random where the machine counts instructions, so that runs repeat: OP-TEE places itself by its seed,
 /// and what its calls cost depends on the place by some hundred instructions.
-pub fn device_tree(machine: &Machine, scratch: &Path) -> Result<Vec<u8>> {
+///
+/// # Errors
+///
+/// QEMU makes no such machine, or can't be asked.
+pub fn device_tree(machine: &Machine, scratch: &Path) -> Result<Vec<u8>, MachineError> {
     let output = Command::new(QEMU)
         .args(machine_arguments(machine, Some(scratch)))
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("{QEMU} can't be started"))?;
     if !output.status.success() {
-        return Err(anyhow!(
-            "QEMU can't make this machine (CPU model {}, {} CPUs, {}):\n{}",
-            machine.cpu,
-            machine.cpus,
-            machine.memory,
-            String::from_utf8_lossy(&output.stderr).trim_end()
-        ));
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(MachineError::Refused {
+            machine: format!(
+                "CPU model {}, {}, {}",
+                machine.cpu,
+                counted(machine.cpus as usize, "CPU"),
+                machine.memory
+            ),
+            said: said.split_whitespace().collect::<Vec<_>>().join(" "),
+        });
     }
     let tree = fs::read(scratch).with_context(|| format!("{} can't be read", scratch.display()))?;
     if machine.icount {
-        return with_fixed_seeds(&tree);
+        return Ok(with_fixed_seeds(&tree)?);
     }
     Ok(tree)
 }

@@ -179,6 +179,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn titles_are_called_as_whoever_starts_the_player_knows_them() {
+        let names: Vec<_> = TITLES.iter().map(|title| title.name).collect();
+        assert_eq!(names, drm_protocol::STREAMS);
+    }
+
+    #[test]
     fn a_second_has_the_bit_rate() {
         for title in TITLES {
             let sizes = title.sizes();

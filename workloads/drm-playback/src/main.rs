@@ -32,6 +32,7 @@ use drm_playback::issuer::{self, Chance};
 use drm_playback::playback::{Buffers, Outcome, Screen};
 use drm_playback::random::random;
 use drm_playback::{Player, trials};
+use drm_protocol::PER_FRAME;
 use tee_client::Tee;
 
 /// What is played unless it is said, and with which buffers.
@@ -43,8 +44,6 @@ const PROGRAMME: &[&str] = &[
     "100Mbit60-cbcs",
     "240Mbit60",
 ];
-/// Behind a title's name.
-const PER_FRAME: &str = "+per-frame";
 /// How long the host tool has to look at counters.
 const PAUSE: Duration = Duration::from_secs(1);
 

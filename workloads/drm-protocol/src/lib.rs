@@ -30,6 +30,7 @@
 
 mod key;
 mod sample;
+mod streams;
 
 pub use key::{
     CONTENT_KEY_SIZE, KEY_ID_SIZE, KeyId, PUBLIC_KEY_SIZE, TAG_SIZE, WRAPPING_LABEL,
@@ -39,6 +40,7 @@ pub use sample::{
     SAMPLE_INFO_MAX, SCHEME_CBCS, SCHEME_CENC, SUBSAMPLES_MAX, SampleHeader, SampleInfo,
     SubsampleEntry, scheme, scheme_numbers,
 };
+pub use streams::{PER_FRAME, STREAMS, is_stream};
 
 /// The name of the trusted application, as text.
 pub const UUID_TEXT: &str = "7c5bd4ac-6e4a-4f0c-9b2d-4d1f8a3e6c95";

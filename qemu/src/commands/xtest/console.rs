@@ -14,6 +14,8 @@
 
 use std::time::Duration;
 
+use crate::base::counted::counted;
+
 /// What one guest's xtest has said so far.
 #[derive(Clone, Debug, Default)]
 pub struct Suite {
@@ -138,8 +140,8 @@ impl Suite {
     pub fn how_far(&self) -> String {
         match self.cases.last() {
             None => "has not begun".to_owned(),
-            Some(_) if self.in_results => format!("{} cases done", self.cases.len()),
-            Some(case) => format!("{} cases, now {}", self.cases.len(), case.name),
+            Some(_) if self.in_results => format!("{} done", counted(self.cases.len(), "case")),
+            Some(case) => format!("{}, now {}", counted(self.cases.len(), "case"), case.name),
         }
     }
 }
