@@ -4,5 +4,4 @@ pub mod line_buffer;
 pub mod output;
 pub mod pace;
 pub mod rate_limit;
-#[cfg(target_os = "none")]
 pub mod terminal;

@@ -1,4 +1,7 @@
-//! What the machine has, and EL2 drives.
+//! What the machine has, and EL2 drives. On the host, `fake` stands in for it.
 
+#[cfg_attr(not(target_os = "none"), path = "drivers/fake/gicv3.rs")]
 pub mod gicv3;
+pub mod interrupt;
+#[cfg_attr(not(target_os = "none"), path = "drivers/fake/pl011.rs")]
 pub mod pl011;

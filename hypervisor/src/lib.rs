@@ -4,7 +4,7 @@
 //! Its rooms, from the top: [`boot`], [`run`], [`exits`] and [`operator`], [`vm`], [`tee`], [`description`], [`console`] and
 //! [`mm`], [`drivers`], [`devices`] and [`arch`]. A room uses those below it, never one above: `docs/architecture.md` is the map.
 
-#![cfg_attr(not(test), no_std)]
+#![cfg_attr(target_os = "none", no_std)]
 #![deny(unsafe_code)]
 
 extern crate alloc;
@@ -16,16 +16,17 @@ pub mod boot;
 pub mod console;
 pub mod description;
 pub mod devices;
-#[cfg(target_os = "none")]
-#[expect(
-    unsafe_code,
-    reason = "vouches for the registers of the machine's devices"
+#[cfg_attr(
+    target_os = "none",
+    expect(
+        unsafe_code,
+        reason = "vouches for the registers of the machine's devices"
+    )
 )]
 pub mod drivers;
 pub mod exits;
 pub mod mm;
 pub mod operator;
 pub mod run;
-#[cfg(target_os = "none")]
 pub mod tee;
 pub mod vm;

@@ -1,19 +1,16 @@
 //! Memory: who has which physical memory, and what stage 2 grants.
 
-#[cfg(target_os = "none")]
 #[expect(
     unsafe_code,
     reason = "vouches for what the boot loader left in memory"
 )]
 pub mod boot_modules;
 pub mod frames;
-#[cfg(target_os = "none")]
 #[expect(
     unsafe_code,
     reason = "vouches for copies from and to the memory of guests"
 )]
 pub mod guest_memory;
-#[cfg(target_os = "none")]
 #[expect(unsafe_code, reason = "vouches for pages that the secure world writes")]
 pub mod shadow_pages;
 pub mod stage2;

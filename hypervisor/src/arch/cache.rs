@@ -1,6 +1,6 @@
 //! Caches of data and instructions, and the translations that CPUs keep.
 
-use crate::arch::registers;
+use crate::arch::access::read;
 use addresses::Pa;
 use core::arch::asm;
 
@@ -11,7 +11,7 @@ use core::arch::asm;
 /// EL2 maps the range.
 pub unsafe fn clean_and_invalidate(start: Pa, bytes: u64) {
     // CTR_EL0.DminLine: log2 of the words in the smallest data cache line (DDI0487 D24.2.37).
-    let step = 4_u64 << (registers::read!("ctr_el0") >> 16 & 0xf);
+    let step = 4_u64 << (read!("ctr_el0") >> 16 & 0xf);
     let end = start.0 + bytes;
     let mut line = start.0 & !(step - 1);
     while line < end {

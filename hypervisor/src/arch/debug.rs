@@ -1,7 +1,7 @@
 //! The CPU's debug registers, which hold those of the vCPU that is loaded as far as it uses them.
 
+use crate::arch::access::{self, read, write};
 use crate::arch::debug_registers::{DebugRegisters, Pair, PairCounts};
-use crate::arch::registers::{read, write};
 
 macro_rules! write_pair {
     ($value:literal, $control:literal, $number:expr, $pair:expr, $($n:literal)*) => {
@@ -41,7 +41,7 @@ pub fn init_cpu() {
     unsafe {
         write!("osdlr_el1", 0);
         write!("oslar_el1", 0);
-        core::arch::asm!("isb", options(nostack, preserves_flags));
+        access::synchronize();
         write!("mdccint_el1", 0);
     }
     load_control(&DebugRegisters::start());

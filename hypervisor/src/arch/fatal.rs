@@ -1,5 +1,6 @@
 //! Exceptions of EL2 itself, after which the hypervisor can't go on.
 
+use crate::arch::access::read;
 use crate::arch::{registers, stacks};
 use core::arch::global_asm;
 
@@ -16,22 +17,8 @@ static mut FATAL_STACK: FatalStack = FatalStack([0; STACK_SIZE]);
 #[unsafe(no_mangle)]
 static mut FATAL_CPU: u64 = 0;
 
-/// Takes a lock away from whoever holds it.
-///
-/// # Safety
-///
-/// What the lock guards may be used by two at once: for the panic handler alone, after which nothing runs on.
-pub unsafe fn break_lock<T>(lock: &spin::Mutex<T>) {
-    // SAFETY: the caller vouches for what comes of it.
-    unsafe { lock.force_unlock() }
-}
-
 extern "C" fn exception_in_el2(vector: u64) -> ! {
-    let (esr, far, pc) = (
-        registers::esr(),
-        registers::far(),
-        registers::read!("elr_el2"),
-    );
+    let (esr, far, pc) = (registers::esr(), registers::far(), read!("elr_el2"));
     if let Some(cpu) = stacks::guarded_by(far) {
         panic!("the stack of CPU {cpu} is too small: exception in EL2 at PC {pc:#x}");
     }

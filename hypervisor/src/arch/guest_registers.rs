@@ -1,10 +1,8 @@
 //! The EL1 state of a vCPU that only a switch to another vCPU saves, and the EL2 controls that confine a guest.
 
-use crate::arch::registers::{read, write};
+use crate::arch::access::{self, read, write};
+use crate::arch::float::FloatRegisters;
 use crate::arch::{debug, pmu, probe, timer};
-use aarch64_cpu::registers::Writeable;
-use aarch64_cpu::registers::{HCR_EL2, VTTBR_EL2};
-
 use addresses::Pa;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -219,9 +217,9 @@ impl SystemRegisters {
         // SAFETY: the caller vouches that these belong to the guest that is entered next.
         unsafe {
             write!("tcr_el1", self.stage1.tcr | NO_WALKS);
-            core::arch::asm!("isb", options(nostack, preserves_flags));
+            access::synchronize();
             write!("sctlr_el1", self.stage1.sctlr | MMU_ON);
-            core::arch::asm!("isb", options(nostack, preserves_flags));
+            access::synchronize();
             self.general.load();
             if features.pointer_authentication {
                 self.pointer_keys.load();
@@ -240,9 +238,9 @@ impl SystemRegisters {
             }
             confine(confinement, &features);
             write!("sctlr_el1", self.stage1.sctlr);
-            core::arch::asm!("isb", options(nostack, preserves_flags));
+            access::synchronize();
             write!("tcr_el1", self.stage1.tcr);
-            core::arch::asm!("isb", options(nostack, preserves_flags));
+            access::synchronize();
         }
         self.float.load();
     }
@@ -293,77 +291,6 @@ impl Features {
     }
 }
 
-/// q0 to q31, FPSR and FPCR.
-#[repr(C, align(16))]
-#[derive(Clone, Debug, Default)]
-struct FloatRegisters {
-    q: [[u128; 8]; 4],
-    fpsr: u64,
-    fpcr: u64,
-}
-
-const _: () = assert!(
-    core::mem::offset_of!(FloatRegisters, fpsr) == 512,
-    "save_float and load_float use this offset"
-);
-
-impl FloatRegisters {
-    fn save(&mut self) {
-        unsafe extern "C" {
-            fn save_float(registers: *mut FloatRegisters);
-        }
-        // SAFETY: writes exactly the structure; EL2's own code is built without floating point.
-        unsafe { save_float(self) }
-    }
-
-    fn load(&self) {
-        unsafe extern "C" {
-            fn load_float(registers: *const FloatRegisters);
-        }
-        // SAFETY: reads exactly the structure; EL2's own code is built without floating point.
-        unsafe { load_float(self) }
-    }
-}
-
-core::arch::global_asm!(
-    ".arch_extension fp",
-    ".arch_extension simd",
-    ".macro each_pair instruction",
-    "\\instruction q0, q1, [x0]",
-    "\\instruction q2, q3, [x0, #32]",
-    "\\instruction q4, q5, [x0, #64]",
-    "\\instruction q6, q7, [x0, #96]",
-    "\\instruction q8, q9, [x0, #128]",
-    "\\instruction q10, q11, [x0, #160]",
-    "\\instruction q12, q13, [x0, #192]",
-    "\\instruction q14, q15, [x0, #224]",
-    "\\instruction q16, q17, [x0, #256]",
-    "\\instruction q18, q19, [x0, #288]",
-    "\\instruction q20, q21, [x0, #320]",
-    "\\instruction q22, q23, [x0, #352]",
-    "\\instruction q24, q25, [x0, #384]",
-    "\\instruction q26, q27, [x0, #416]",
-    "\\instruction q28, q29, [x0, #448]",
-    "\\instruction q30, q31, [x0, #480]",
-    ".endm",
-    "save_float:",
-    "each_pair stp",
-    "mrs x1, fpsr",
-    "mrs x2, fpcr",
-    "str x1, [x0, #512]",
-    "str x2, [x0, #520]",
-    "ret",
-    "load_float:",
-    "each_pair ldp",
-    "ldr x1, [x0, #512]",
-    "ldr x2, [x0, #520]",
-    "msr fpsr, x1",
-    "msr fpcr, x2",
-    "ret",
-    ".arch_extension nosimd",
-    ".arch_extension nofp",
-);
-
 /// Sets what does not change from guest to guest: traps of what guests share, and the counter they may read.
 ///
 /// # Safety
@@ -396,7 +323,7 @@ pub unsafe fn init_cpu(vtcr: u64) {
             // What EL0 tries is EL1's to refuse.
             write!("pmuserenr_el0", 0);
         }
-        core::arch::asm!("isb", options(nostack, preserves_flags));
+        access::synchronize();
     }
     init_later_controls();
     if read!("id_aa64pfr1_el1") >> 24 & 0xf != 0 && probe::second_thread_pointer_is_readable() {
@@ -479,8 +406,11 @@ unsafe fn confine(confinement: &Confinement, features: &Features) {
     if features.pointer_authentication {
         value |= hcr::API | hcr::APK;
     }
-    HCR_EL2.set(value);
-    VTTBR_EL2.set(u64::from(confinement.vmid) << 48 | confinement.stage2_root.0);
-    // SAFETY: a barrier, so that what follows sees both registers.
-    unsafe { core::arch::asm!("isb", options(nostack, preserves_flags)) }
+    let tables = u64::from(confinement.vmid) << 48 | confinement.stage2_root.0;
+    // SAFETY: the caller vouches for VMID and tables.
+    unsafe {
+        write!("hcr_el2", value);
+        write!("vttbr_el2", tables);
+    }
+    access::synchronize();
 }

@@ -3,8 +3,8 @@
 //! Memory that a guest or the secure world can write is only touched by assembly, which the compiler does not look into,
 //! and never through a Rust reference.
 
+use crate::arch::access::read;
 use crate::arch::cache::clean_and_invalidate;
-use crate::arch::registers;
 use addresses::Pa;
 use core::arch::{asm, global_asm};
 
@@ -91,7 +91,7 @@ pub unsafe fn copy(to: Pa, from: Pa, bytes: u64) {
 /// The range is memory that EL2 maps, starts and ends on a page, and no Rust reference covers it.
 pub unsafe fn zero(start: Pa, bytes: u64) {
     // DCZID_EL0.BS: log2 of the words that DC ZVA clears (DDI0487 D24.2.41); DZP is clear at EL2.
-    let step = 4_u64 << (registers::read!("dczid_el0") & 0xf);
+    let step = 4_u64 << (read!("dczid_el0") & 0xf);
     let end = start.0 + bytes;
     let mut line = start.0;
     while line < end {

@@ -2,7 +2,7 @@
 //!
 //! Guests have no performance monitor, so all of it is EL2's (DDI0487J.a, D11).
 
-use crate::arch::registers::{read, write};
+use crate::arch::access::{self, read, write};
 
 /// What was counted since some moment. Both counters go on; differences count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub fn init_cpu() {
             write!("pmevtyper0_el0", EL2_ALONE | INSTRUCTIONS);
         }
         write!("pmcntenset_el0", COUNTERS);
-        core::arch::asm!("isb", options(nostack, preserves_flags));
+        access::synchronize();
     }
 }
 

@@ -1,9 +1,6 @@
-//! SMCs that EL2 issues.
-//!
-//! SMCCC (DEN0028G, §2.6 and §2.7) lets the callee change x0 to x17; the firmware keeps the rest.
+//! SMCs that EL2 issues (SMCCC, DEN0028G).
 
-use crate::arch::registers;
-use core::arch::asm;
+use crate::arch::{access, smc_instruction};
 use smccc::{CallRegisters, FunctionId, Owner};
 
 /// SMCCC_ARCH_FEATURES (§7.3).
@@ -15,21 +12,10 @@ const ARCH_FEATURES: u32 = 0x8000_0001;
 ///
 /// What the firmware or a TEE does for this call, it does to memory that no Rust reference covers, and no CPU comes to execute
 /// at EL2 what is not EL2's.
+#[inline]
 pub unsafe fn call(registers: [u64; 8]) -> [u64; 8] {
-    let mut r = registers;
-    // SAFETY: the firmware keeps x18 to x30 and SP; the caller vouches for what else it does. The default memory clobber keeps
-    // accesses in order.
-    unsafe {
-        asm!(
-            "smc #0",
-            inout("x0") r[0], inout("x1") r[1], inout("x2") r[2], inout("x3") r[3],
-            inout("x4") r[4], inout("x5") r[5], inout("x6") r[6], inout("x7") r[7],
-            out("x8") _, out("x9") _, out("x10") _, out("x11") _, out("x12") _,
-            out("x13") _, out("x14") _, out("x15") _, out("x16") _, out("x17") _,
-            options(nostack),
-        );
-    }
-    r
+    // SAFETY: the caller vouches for what is done.
+    unsafe { smc_instruction::smc(registers) }
 }
 
 /// The function is one by which the firmware might change what EL2 relies on: it is EL2's alone.
@@ -43,26 +29,15 @@ pub struct NotForwardable;
 /// The function is none of the firmware's own services: CPUs, power and trusted OSes are not a guest's to call. Nothing was
 /// issued.
 pub fn forward(registers: &mut CallRegisters) -> Result<(), NotForwardable> {
-    let r = registers;
-    let function = FunctionId(r[0] as u32);
+    let function = FunctionId(registers[0] as u32);
     match function.owner() {
         Owner::Architecture | Owner::Cpu | Owner::Sip | Owner::Oem | Owner::TrustedApplication => {}
         Owner::StandardSecure if function.is_query() => {}
         _ => return Err(NotForwardable),
     }
-    // SAFETY: the firmware keeps x18 to x30 and SP, and none of these functions concerns CPUs or memory of EL2: what a firmware's
-    // own services do is the firmware's to keep from the normal world's hypervisor, as from a kernel that calls them natively.
-    unsafe {
-        asm!(
-            "smc #0",
-            inout("x0") r[0], inout("x1") r[1], inout("x2") r[2], inout("x3") r[3],
-            inout("x4") r[4], inout("x5") r[5], inout("x6") r[6], inout("x7") r[7],
-            inout("x8") r[8], inout("x9") r[9], inout("x10") r[10], inout("x11") r[11],
-            inout("x12") r[12], inout("x13") r[13], inout("x14") r[14], inout("x15") r[15],
-            inout("x16") r[16], inout("x17") r[17],
-            options(nostack),
-        );
-    }
+    // SAFETY: none of these functions concerns CPUs or memory of EL2: what a firmware's own services do is the firmware's to keep
+    // from the normal world's hypervisor, as from a kernel that calls them natively.
+    unsafe { smc_instruction::smc_with_all(registers) }
     Ok(())
 }
 
@@ -118,6 +93,6 @@ pub fn system_off() -> ! {
         result as i32
     );
     loop {
-        registers::wait_for_interrupt();
+        access::wait_for_interrupt();
     }
 }

@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
-use crate::arch::registers::{read, write};
+use crate::arch::access::{self, read, write};
 
 /// The EL2 physical timer's interrupt (PPI 10).
 pub const HYPERVISOR_TIMER: u32 = 26;
@@ -53,8 +53,8 @@ pub fn since_entered() -> Duration {
 /// The physical counter, in ticks of [`frequency`].
 #[must_use]
 pub fn now() -> u64 {
-    // SAFETY: the barrier keeps the read from being made early.
-    unsafe { core::arch::asm!("isb", options(nostack, preserves_flags)) }
+    // The read is not to be made early.
+    access::synchronize();
     read!("cntpct_el0")
 }
 

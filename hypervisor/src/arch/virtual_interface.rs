@@ -1,6 +1,6 @@
 //! The virtual CPU interface of this CPU (IHI0069H §12.4), with its list registers (`ICH_LR<n>_EL2`, §12.4.6).
 
-use crate::arch::registers::{read, write};
+use crate::arch::access::{read, write};
 
 /// ICH_HCR_EL2 (IHI0069H §12.4.5): En, the interface is on.
 const ENABLED: u64 = 1;

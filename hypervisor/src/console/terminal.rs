@@ -5,14 +5,14 @@
 //! which sends more when the transmit interrupt says that there is room; or, where the UART always has room, as an emulated
 //! one may, at a pace that leaves that CPU to its guests.
 
-use crate::arch::{fatal, smc, timer};
+use crate::arch::timer;
 use crate::console::line_buffer::{CAPACITY, Piece};
 use crate::console::output::{Lost, Output};
 use crate::console::pace::Pace;
 use crate::drivers::pl011::PhysicalUart;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use spin::{Mutex, Once};
 
@@ -390,20 +390,17 @@ impl Log for ConsoleLog {
     fn flush(&self) {}
 }
 
-/// Says where and why the hypervisor can't go on, after all that waits to go out, and powers the machine off.
-#[panic_handler]
+/// Says a last line after all that waits to go out, and waits until it is out, whoever has the console.
+///
+/// # Safety
+///
+/// Another CPU may be at the console: nothing goes on after this.
 #[expect(
     unsafe_code,
     reason = "vouches that a console with two writers is better than none, at the end"
 )]
-fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    static PANICS: AtomicBool = AtomicBool::new(false);
-    let Some(console) = CONSOLE
-        .get()
-        .filter(|_| !PANICS.swap(true, Ordering::Relaxed))
-    else {
-        smc::system_off()
-    };
+pub unsafe fn say_last(text: fmt::Arguments<'_>) {
+    let Some(console) = CONSOLE.get() else { return };
     // This CPU may hold the lock. Another that does may mix in a line; better than none.
     let mut attempts = 0;
     let mut console = loop {
@@ -412,18 +409,14 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
         }
         attempts += 1;
         if attempts == 1_000_000 {
-            // SAFETY: the machine is about to be powered off; at worst two writers mix their bytes.
-            unsafe { fatal::break_lock(console) };
+            // SAFETY: at worst two writers mix their bytes; the caller vouches that nothing comes of it.
+            unsafe { console.force_unlock() };
         }
     };
-    let mut text = OwnText::new();
-    let _ = write!(text, "panic: {}", info.message());
-    if let Some(at) = info.location() {
-        let _ = write!(text, " at {}:{}", at.file(), at.line());
-    }
+    let mut whole = OwnText::new();
+    let _ = write!(whole, "{text}");
     console.has_interrupt = false;
     console.send_all();
-    console.say(OWN, &text.0);
+    console.say(OWN, &whole.0);
     console.uart.wait_until_sent();
-    smc::system_off()
 }

@@ -1,8 +1,9 @@
 //! The machine's GICv3: the interrupts that EL2 takes, and the state behind virtual interrupts.
 
-use crate::arch::registers::write;
+use crate::arch::access::{self, write};
 use crate::arch::this_cpu::ThisCpu;
 use crate::arch::{timer, virtual_interface};
+use crate::drivers::interrupt::Interrupt;
 use addresses::Pa;
 use arm_gic::gicv3::registers::{Gicd, GicrSgi};
 use arm_gic::gicv3::{GicCpuInterface, GicV3, SgiTarget, SgiTargetGroup};
@@ -98,7 +99,7 @@ pub fn init_cpu(cpu: &ThisCpu) {
     // SAFETY: interrupts are masked in EL2; the run loop acknowledges, drops and deactivates apart.
     unsafe {
         write!("icc_ctlr_el1", EOI_MODE);
-        core::arch::asm!("isb", options(nostack, preserves_flags));
+        access::synchronize();
     }
     virtual_interface::init_cpu();
 }
@@ -136,21 +137,6 @@ pub fn enable_spi(intid: u32, trigger: Trigger, mpidr: u64) {
     if let Err(error) = done {
         log::error!("interrupt {intid} can't be used: {error}");
     }
-}
-
-/// What a physical interrupt means to the run loop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interrupt {
-    /// Another CPU says that something changed for a vCPU of this one.
-    Kick,
-    /// The list registers want attention.
-    Maintenance,
-    /// EL2's own timer.
-    HypervisorTimer,
-    /// A timer of the guest's, by its INTID: active until the guest deactivates it.
-    GuestTimer(u32),
-    /// A shared interrupt.
-    Shared(u32),
 }
 
 /// Acknowledges the most urgent interrupt that waits and drops its priority. All but those of the guest's timers are

@@ -1,13 +1,9 @@
 //! What becomes of an access to a system register that traps.
 
 use crate::arch::debug_registers::DebugRegister;
-#[cfg(target_os = "none")]
 use crate::arch::registers;
-use crate::arch::syndrome::RegisterName;
-#[cfg(target_os = "none")]
-use crate::arch::syndrome::SystemRegisterAccess;
+use crate::arch::syndrome::{RegisterName, SystemRegisterAccess};
 use crate::exits::id_registers;
-#[cfg(target_os = "none")]
 use crate::vm::vcpu::{Next, Vcpu};
 
 /// A system register that traps, by what the hypervisor does about it.
@@ -66,9 +62,7 @@ pub fn classify(register: RegisterName) -> TrappedRegister {
     }
 }
 
-#[cfg(target_os = "none")]
 /// Serves an access to a system register.
-#[cfg(target_os = "none")]
 pub fn serve(vcpu: &mut Vcpu, access: SystemRegisterAccess) -> Next {
     match classify(access.register) {
         TrappedRegister::Id { crm, op2 } if access.read => {

@@ -3,10 +3,11 @@
 use crate::arch::context::Exit;
 use crate::arch::pmu::{self, Counts};
 use crate::arch::this_cpu::ThisCpu;
-use crate::arch::{registers, timer};
+use crate::arch::{access, registers, timer};
 use crate::console::terminal;
 use crate::description::vm::MAX_VCPUS_PER_CPU;
-use crate::drivers::gicv3::{self, Interrupt};
+use crate::drivers::gicv3;
+use crate::drivers::interrupt::Interrupt;
 use crate::exits::trap;
 use crate::operator::{commands, report};
 use crate::run::scheduler::Turns;
@@ -55,7 +56,7 @@ impl Cpu {
                     self.turns.wait(current);
                 }
             } else {
-                registers::wait_for_interrupt();
+                access::wait_for_interrupt();
                 take_interrupts(None, &self.cpu);
             }
         }

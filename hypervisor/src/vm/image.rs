@@ -1,6 +1,5 @@
 //! What a VM starts with: kernel, device tree and RAM disk, their places, and putting them there.
 
 pub mod device_tree;
-#[cfg(target_os = "none")]
 pub mod loader;
 pub mod placement;

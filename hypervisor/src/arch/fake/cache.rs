@@ -1,0 +1,7 @@
+//! There are no caches to see.
+
+/// Does nothing.
+pub fn invalidate_instruction_caches() {}
+
+/// Does nothing.
+pub fn invalidate_own_guest_translations() {}
