@@ -10,6 +10,8 @@ mod lifecycle;
 pub mod machine;
 mod partition;
 pub mod power;
+#[cfg(test)]
+pub mod testing;
 pub mod vcpu;
 mod virtual_cpu_interface;
 pub mod virtual_machine;

@@ -57,6 +57,12 @@ impl Context {
         self.pstate
     }
 
+    /// Puts the CPU into EL0, as the guest's kernel would.
+    #[cfg(test)]
+    pub const fn return_to_el0(&mut self) {
+        self.pstate = 0;
+    }
+
     /// x0 to x17, which carry a call's arguments and results.
     pub fn call_registers(&mut self) -> &mut CallRegisters {
         let (calls, _) = self

@@ -73,3 +73,6 @@ fn is_skipped(pstate: u64, syndrome: u64) -> bool {
         && syndrome::may_be_conditional(syndrome)
         && !aarch32::condition_holds(pstate, syndrome::condition(syndrome))
 }
+
+#[cfg(test)]
+mod tests;

@@ -223,3 +223,6 @@ impl Vm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

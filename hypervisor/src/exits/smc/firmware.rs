@@ -41,3 +41,6 @@ fn forward_32_bit(guest: &mut CallRegisters) -> Result<(), NotForwardable> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

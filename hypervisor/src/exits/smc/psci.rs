@@ -158,3 +158,6 @@ fn features(id: u32) -> u64 {
         );
     if supported { 0 } else { NOT_SUPPORTED }
 }
+
+#[cfg(test)]
+mod tests;

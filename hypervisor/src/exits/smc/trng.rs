@@ -72,3 +72,6 @@ fn random(vcpu: &mut Vcpu, bits: u64, width: u64) -> Next {
     };
     answer_with(vcpu, [0, word(2), word(1), word(0)])
 }
+
+#[cfg(test)]
+mod tests;
