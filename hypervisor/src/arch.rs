@@ -3,7 +3,7 @@
 //!
 //! Each module offers safe functions whose conditions it holds itself, or unsafe ones that name what the caller must hold.
 //!
-//! On the host, [`fake`] stands in for what needs instructions of the machine.
+//! On the host, `fake` stands in for what needs instructions of the machine.
 
 pub mod aarch32;
 #[cfg_attr(not(target_os = "none"), path = "arch/fake/access.rs")]
