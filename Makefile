@@ -15,13 +15,15 @@ BARE_METAL := aarch64-unknown-none-softfloat
 BARE_METAL_PACKAGES := floor hypervisor guest-shim
 # What is documented: this project's own, its private parts included.
 DOC := --no-deps --document-private-items
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY := $(CURDIR)/.cache/tools/bin/cargo-deny --locked --config $(CURDIR)/deny.toml
 # For programs of Linux guests.
 LINUX := aarch64-unknown-linux-gnu
 
 # rustup puts cargo here; a shell that was open before does not know yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run xtest fetch test format-check lint test-host conformance test-e2e guest-fuzz bench drm shell restarts clean setup
+.PHONY: help run xtest fetch test format-check lint deny advisories cargo-deny test-host conformance test-e2e guest-fuzz bench drm shell restarts clean setup
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +58,20 @@ lint: setup ## clippy and rustdoc without warnings, for the host and for the bar
 	RUSTDOCFLAGS='-D warnings' cargo doc $(DOC) --workspace $(BARE_METAL_PACKAGES:%=--exclude %)
 	RUSTDOCFLAGS='-D warnings' cargo doc $(DOC) $(BARE_METAL_PACKAGES:%=-p %) --target $(BARE_METAL)
 	cd workloads && RUSTDOCFLAGS='-D warnings' cargo doc $(DOC) --target-dir ../target/workloads
+
+deny: cargo-deny ## hold the dependencies' licences, versions and sources against deny.toml
+	$(CARGO_DENY) check licenses bans sources
+	cd workloads && $(CARGO_DENY) check licenses bans sources
+
+advisories: cargo-deny ## look for dependencies that are known to be unsafe or were taken back; needs RustSec's database from the network
+	$(CARGO_DENY) check advisories
+	cd workloads && $(CARGO_DENY) check advisories
+
+# Built once, into .cache. Only these two targets use it.
+cargo-deny: setup
+	@if [ "$$($(CURDIR)/.cache/tools/bin/cargo-deny --version 2>/dev/null)" != 'cargo-deny $(CARGO_DENY_VERSION)' ]; then \
+		cargo install --locked --root .cache/tools --target-dir target/tools --version '=$(CARGO_DENY_VERSION)' cargo-deny; \
+	fi
 
 test-host: setup ## tests that need no machine
 	cargo test --workspace --exclude end-to-end
