@@ -50,7 +50,7 @@ fn two_guests_play_at_the_same_time() {
     let mut options = DrmOptions::new(configs.join("two-guests.toml"));
     options.seconds = 2;
     options.titles = vec!["1080p30".to_owned(), "2160p60+per-frame".to_owned()];
-    options.logs = Some(folder.path().join("logs"));
+    options.machine.logs = Some(folder.path().join("logs"));
     let report = drm::run(&options, &Progress::silent()).expect("the machine can be run");
     eprintln!("{report}");
     assert!(report.passed, "every frame came out right in both guests");

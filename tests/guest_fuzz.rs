@@ -11,7 +11,7 @@ fn a_neighbour_of_a_guest_that_does_anything_goes_on() {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let mut options = GuestFuzzOptions::new();
     options.seconds = SECONDS;
-    options.logs = folder.path().to_owned();
+    options.suite.logs = folder.path().to_owned();
     let report = guest_fuzz::run(&options, &Progress::silent()).expect("the machines can be run");
     eprintln!("{report}");
     assert!(report.passed(), "the witness and the machines went on");

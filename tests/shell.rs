@@ -38,7 +38,7 @@ impl std::io::Write for Screen {
 fn options(logs: &Path) -> ShellOptions {
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../qemu/configs/no-tee.toml");
     let mut options = ShellOptions::new(config, "vm1");
-    options.logs = Some(logs.to_owned());
+    options.machine.logs = Some(logs.to_owned());
     options
 }
 
@@ -128,7 +128,7 @@ fn at_a_terminal_every_key_goes_to_the_guest() {
             let input = program.try_clone().expect("a terminal can have two users");
             shell::run(&options, &Progress::silent(), input, screen.clone())
         });
-        let _dismissal = Dismissal(options.interrupt.clone());
+        let _dismissal = Dismissal(options.machine.interrupt.clone());
         let mut keys = |keys: &str| {
             let typed = person.write_all(keys.as_bytes());
             typed.expect("it can be typed at");

@@ -1,15 +1,17 @@
 //! The command line.
 
+mod shared;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::drm;
-use crate::commands::guest_fuzz;
-use crate::commands::xtest;
+use crate::commands::{drm, guest_fuzz};
 use crate::description::{GuestCommand, Overlay, Overrides};
-use crate::run::DEFAULT_TIMEOUT;
+
+pub use shared::{MachineArguments, SuiteArguments, set};
+use shared::{guest_command, overlay, seconds, stream};
 
 /// Runs several unmodified Linux guests on the Bulkhead hypervisor under QEMU, with one real OP-TEE between them.
 ///
@@ -34,7 +36,7 @@ pub enum Command {
     /// Check a machine description and say what it describes; nothing is downloaded or booted.
     Check(CheckArguments),
     /// Run the conformance kit: what guests are owed when they issue SMCs and HVCs, case by case.
-    Conformance(ConformanceArguments),
+    Conformance(SuiteArguments),
     /// Have a guest do at random what a guest can do, beside a witness that must go on.
     GuestFuzz(GuestFuzzArguments),
     /// Run the whole of xtest in every guest with a TEE, at the same time.
@@ -59,18 +61,6 @@ pub struct FetchArguments {
     pub config: Option<PathBuf>,
 }
 
-/// Of `conformance`.
-#[derive(Debug, Args)]
-pub struct ConformanceArguments {
-    /// Write the report to this file [default: target/report/conformance.json]
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-
-    /// The folder for logs, a folder a machine [default: target/runs]
-    #[arg(long, value_name = "DIR")]
-    pub logs: Option<PathBuf>,
-}
-
 /// Of `guest-fuzz`.
 #[derive(Debug, Args)]
 pub struct GuestFuzzArguments {
@@ -78,45 +68,33 @@ pub struct GuestFuzzArguments {
     #[arg(long, value_name = "S", default_value_t = guest_fuzz::DEFAULT_SECONDS, value_parser = clap::value_parser!(u64).range(1..))]
     pub seconds: u64,
 
-    /// Write the report to this file [default: target/report/guest-fuzz.json]
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-
-    /// The folder for logs, a folder a machine [default: target/runs]
-    #[arg(long, value_name = "DIR")]
-    pub logs: Option<PathBuf>,
+    /// Where what comes of it goes.
+    #[command(flatten)]
+    pub suite: SuiteArguments,
 }
 
 /// Of `xtest`.
 #[derive(Debug, Args)]
 pub struct XtestArguments {
-    /// The machine description; guests with a TEE run xtest instead of their jobs
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    /// The machine.
+    #[command(flatten)]
+    pub machine: MachineArguments,
 
-    /// Give up after so many seconds, counted from QEMU's start
-    #[arg(long, value_name = "S", default_value_t = xtest::DEFAULT_TIMEOUT.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
-    pub timeout: u64,
-
-    /// The CPU model instead of the description's, such as cortex-a72 or max
-    #[arg(long, value_name = "MODEL")]
-    pub cpu: Option<String>,
+    /// Give up after so many seconds, counted from QEMU's start [default: 3600]
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    pub timeout: Option<Duration>,
 
     /// The folder for the reports xtest.json and xtest.xml [default: target/report]
     #[arg(long, value_name = "DIR")]
     pub reports: Option<PathBuf>,
-
-    /// The folder for logs, one file a console [default: target/runs/NAME-OF-THE-DESCRIPTION]
-    #[arg(long, value_name = "DIR")]
-    pub logs: Option<PathBuf>,
 }
 
 /// Of `drm`.
 #[derive(Debug, Args)]
 pub struct DrmArguments {
-    /// The machine description; guests with a TEE play streams instead of doing their jobs
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    /// The machine.
+    #[command(flatten)]
+    pub machine: MachineArguments,
 
     /// Play each stream for so many seconds
     #[arg(long, value_name = "S", default_value_t = drm::DEFAULT_SECONDS, value_parser = clap::value_parser!(u32).range(1..=3600))]
@@ -126,25 +104,17 @@ pub struct DrmArguments {
     #[arg(long, value_name = "STREAM", value_parser = stream)]
     pub stream: Vec<String>,
 
-    /// Give up after so many seconds, counted from QEMU's start
-    #[arg(long, value_name = "S", default_value_t = drm::DEFAULT_TIMEOUT.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
-    pub timeout: u64,
+    /// Give up after so many seconds, counted from QEMU's start [default: 900]
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    pub timeout: Option<Duration>,
 
     /// Count instructions: one is one nanosecond of the machine's time. For machines with one CPU
     #[arg(long)]
     pub icount: bool,
 
-    /// The CPU model instead of the description's, such as cortex-a72 or max
-    #[arg(long, value_name = "MODEL")]
-    pub cpu: Option<String>,
-
     /// Write the report to this file [default: target/report/drm.json]
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-
-    /// The folder for logs, one file a console [default: target/runs/NAME-OF-THE-DESCRIPTION]
-    #[arg(long, value_name = "DIR")]
-    pub logs: Option<PathBuf>,
 }
 
 /// Of `bench`.
@@ -153,17 +123,13 @@ pub struct BenchArguments {
     /// Download and build everything, so that later runs need no network, and measure nothing
     #[arg(long)]
     pub fetch: bool,
-    /// Write the report to this file [default: target/report/bench.json]
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    /// Where what comes of it goes.
+    #[command(flatten)]
+    pub suite: SuiteArguments,
 
     /// Draw the plot to this file [default: target/report/bench.svg]
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
-
-    /// The folder for logs, a folder a machine [default: target/runs]
-    #[arg(long, value_name = "DIR")]
-    pub logs: Option<PathBuf>,
 }
 
 /// Of `shell`.
@@ -172,21 +138,13 @@ pub struct ShellArguments {
     /// The guest
     pub guest: String,
 
-    /// The machine description; the other guests do their jobs
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    /// The machine.
+    #[command(flatten)]
+    pub machine: MachineArguments,
 
     /// Add a folder's files to the initramfs of one guest, or of all that run the one made of Debian's packages
     #[arg(long, value_name = "[GUEST=]DIR", value_parser = overlay)]
     pub overlay: Vec<Overlay>,
-
-    /// The CPU model instead of the description's, such as cortex-a72 or max
-    #[arg(long, value_name = "MODEL")]
-    pub cpu: Option<String>,
-
-    /// The folder for logs, one file a console [default: target/runs/NAME-OF-THE-DESCRIPTION]
-    #[arg(long, value_name = "DIR")]
-    pub logs: Option<PathBuf>,
 }
 
 /// Of `check`.
@@ -200,9 +158,9 @@ pub struct CheckArguments {
 /// Of `run`.
 #[derive(Debug, Args)]
 pub struct RunArguments {
-    /// The machine description, such as qemu/configs/two-guests.toml
-    #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    /// The machine.
+    #[command(flatten)]
+    pub machine: MachineArguments,
 
     /// Run this shell command in a guest instead of its configured job; its exit status is the guest's result
     #[arg(long, value_name = "GUEST=COMMAND", value_parser = guest_command)]
@@ -212,86 +170,29 @@ pub struct RunArguments {
     #[arg(long, value_name = "[GUEST=]DIR", value_parser = overlay)]
     pub overlay: Vec<Overlay>,
 
-    /// Give up after so many seconds, counted from QEMU's start
-    #[arg(long, value_name = "S", default_value_t = DEFAULT_TIMEOUT.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
-    pub timeout: u64,
+    /// Give up after so many seconds, counted from QEMU's start [default: 600]
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    pub timeout: Option<Duration>,
 
     /// Count instructions: one is one nanosecond of the machine's time. For machines with one CPU
     #[arg(long)]
     pub icount: bool,
 
-    /// The CPU model instead of the description's, such as cortex-a72 or max
-    #[arg(long, value_name = "MODEL")]
-    pub cpu: Option<String>,
-
     /// Write the report to this file as well
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-
-    /// The folder for logs, one file a console [default: target/runs/NAME-OF-THE-DESCRIPTION]
-    #[arg(long, value_name = "DIR")]
-    pub logs: Option<PathBuf>,
 }
 
 impl RunArguments {
     /// What they change in the description.
     pub fn overrides(&self) -> Overrides {
         Overrides {
-            cpu: self.cpu.clone(),
+            cpu: self.machine.cpu.clone(),
             exec: self.exec.clone(),
             overlays: self.overlay.clone(),
             icount: self.icount,
         }
     }
-
-    /// The time limit.
-    pub fn time_limit(&self) -> Duration {
-        Duration::from_secs(self.timeout)
-    }
-}
-
-fn guest_command(text: &str) -> Result<GuestCommand, String> {
-    match text.split_once('=') {
-        Some((guest, command)) if is_name(guest) => Ok(GuestCommand {
-            guest: guest.to_owned(),
-            command: command.to_owned(),
-        }),
-        _ => Err("write GUEST=COMMAND, such as 'vm1=xtest 1001'".to_owned()),
-    }
-}
-
-/// `DIR` may have a `=` in it: what stands before the first one is a guest only if it can be a guest's name.
-fn overlay(text: &str) -> Result<Overlay, String> {
-    let (guest, folder) = match text.split_once('=') {
-        Some((guest, folder)) if is_name(guest) => (Some(guest.to_owned()), folder),
-        _ => (None, text),
-    };
-    if folder.is_empty() {
-        return Err("name a folder, as in DIR or GUEST=DIR".to_owned());
-    }
-    Ok(Overlay {
-        guest,
-        folder: PathBuf::from(folder),
-    })
-}
-
-/// It becomes a word of a guest's shell.
-fn stream(text: &str) -> Result<String, String> {
-    if drm_protocol::is_stream(text) {
-        return Ok(text.to_owned());
-    }
-    Err(format!(
-        "the streams are {}, each with or without {} behind it",
-        drm_protocol::STREAMS.join(", "),
-        drm_protocol::PER_FRAME
-    ))
-}
-
-fn is_name(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
 #[cfg(test)]
@@ -300,6 +201,8 @@ mod tests {
     use clap::error::ErrorKind;
 
     use super::*;
+    use crate::commands::xtest;
+    use crate::run::DEFAULT_TIMEOUT;
 
     fn run(arguments: &[&str]) -> Result<RunArguments, clap::Error> {
         let all = ["qemu", "run", "--config", "m.toml"]
@@ -338,9 +241,9 @@ mod tests {
             "l",
         ])
         .unwrap();
-        assert_eq!(arguments.time_limit(), Duration::from_secs(5));
+        assert_eq!(arguments.timeout, Some(Duration::from_secs(5)));
         assert_eq!(arguments.json, Some(PathBuf::from("r.json")));
-        assert_eq!(arguments.logs, Some(PathBuf::from("l")));
+        assert_eq!(arguments.machine.logs, Some(PathBuf::from("l")));
         let overrides = arguments.overrides();
         assert_eq!(overrides.cpu.as_deref(), Some("max"));
         assert!(overrides.icount);
@@ -413,7 +316,17 @@ mod tests {
     }
 
     #[test]
-    fn a_run_without_options_has_ten_minutes() {
-        assert_eq!(run(&[]).unwrap().time_limit(), Duration::from_secs(600));
+    fn the_help_says_the_time_limits_that_hold() {
+        for (command, limit) in [
+            ("run", DEFAULT_TIMEOUT),
+            ("xtest", xtest::DEFAULT_TIMEOUT),
+            ("drm", drm::DEFAULT_TIMEOUT),
+        ] {
+            let help = Cli::try_parse_from(["qemu", command, "--help"])
+                .unwrap_err()
+                .to_string();
+            let default = format!("from QEMU's start [default: {}]", limit.as_secs());
+            assert!(help.contains(&default), "{command}: {help}");
+        }
     }
 }

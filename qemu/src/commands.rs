@@ -4,5 +4,6 @@ pub mod bench;
 pub mod conformance;
 pub mod drm;
 pub mod guest_fuzz;
+pub mod options;
 pub mod shell;
 pub mod xtest;

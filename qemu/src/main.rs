@@ -1,21 +1,22 @@
 //! The host tool's front: reads the command line and hands over to the library.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use serde::Serialize;
 
 use qemu::base::interrupt::Interrupt;
 use qemu::base::json::write_json;
 use qemu::base::progress::Progress;
 use qemu::cli::{
-    BenchArguments, Cli, Command, ConformanceArguments, DrmArguments, GuestFuzzArguments,
-    RunArguments, ShellArguments, XtestArguments,
+    BenchArguments, Cli, Command, DrmArguments, GuestFuzzArguments, RunArguments, ShellArguments,
+    SuiteArguments, XtestArguments, set,
 };
 use qemu::commands::bench::{self, BenchOptions};
-use qemu::commands::conformance::{self, ConformanceOptions};
+use qemu::commands::conformance;
 use qemu::commands::drm::{self, DrmOptions};
 use qemu::commands::guest_fuzz::{self, GuestFuzzOptions};
 use qemu::commands::shell::{self, ShellOptions};
@@ -61,16 +62,13 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &RunArguments, progress: &Progress) -> Result<u8, RunError> {
-    let mut options = RunOptions::new(&arguments.config);
+    let mut options = RunOptions::new(&arguments.machine.config);
     options.overrides = arguments.overrides();
-    options.timeout = arguments.time_limit();
-    options.logs = arguments.logs.clone();
-    options.interrupt = Interrupt::from_signals().context("signals can't be caught")?;
+    set(&mut options.timeout, arguments.timeout.as_ref());
+    options.logs.clone_from(&arguments.machine.logs);
+    options.interrupt = interrupt()?;
     let report = run::run(&options, progress)?;
-    print!("{report}");
-    if let Some(path) = &arguments.json {
-        write_json(&report, path)?;
-    }
+    tell(&report, arguments.json.as_deref())?;
     Ok(report.result.exit_status())
 }
 
@@ -91,46 +89,31 @@ fn fetch(config: Option<&Path>, progress: &Progress) -> Result<u8, RunError> {
     Ok(0)
 }
 
-fn conformance(arguments: &ConformanceArguments, progress: &Progress) -> Result<u8, RunError> {
-    let mut options = ConformanceOptions::new();
-    if let Some(json) = &arguments.json {
-        options.json = json.clone();
-    }
-    if let Some(logs) = &arguments.logs {
-        options.logs = logs.clone();
-    }
-    options.interrupt = Interrupt::from_signals().context("signals can't be caught")?;
+fn conformance(arguments: &SuiteArguments, progress: &Progress) -> Result<u8, RunError> {
+    let mut options = conformance::default_options();
+    arguments.set(&mut options);
+    options.interrupt = interrupt()?;
     let report = conformance::run(&options, progress)?;
-    print!("{report}");
-    write_json(&report, &options.json)?;
+    tell(&report, Some(&options.json))?;
     Ok(u8::from(!report.passed()))
 }
 
 fn guest_fuzz(arguments: &GuestFuzzArguments, progress: &Progress) -> Result<u8, RunError> {
     let mut options = GuestFuzzOptions::new();
     options.seconds = arguments.seconds;
-    if let Some(json) = &arguments.json {
-        options.json.clone_from(json);
-    }
-    if let Some(logs) = &arguments.logs {
-        options.logs.clone_from(logs);
-    }
-    options.interrupt = Interrupt::from_signals().context("signals can't be caught")?;
+    arguments.suite.set(&mut options.suite);
+    options.suite.interrupt = interrupt()?;
     let report = guest_fuzz::run(&options, progress)?;
-    print!("{report}");
-    write_json(&report, &options.json)?;
+    tell(&report, Some(&options.suite.json))?;
     Ok(u8::from(!report.passed()))
 }
 
 fn xtest(arguments: &XtestArguments, progress: &Progress) -> Result<u8, RunError> {
-    let mut options = XtestOptions::new(&arguments.config);
-    options.cpu.clone_from(&arguments.cpu);
-    options.timeout = Duration::from_secs(arguments.timeout);
-    options.logs.clone_from(&arguments.logs);
-    if let Some(reports) = &arguments.reports {
-        options.reports.clone_from(reports);
-    }
-    options.interrupt = Interrupt::from_signals().context("signals can't be caught")?;
+    let mut options = XtestOptions::new(&arguments.machine.config);
+    arguments.machine.set(&mut options.machine);
+    set(&mut options.machine.timeout, arguments.timeout.as_ref());
+    set(&mut options.reports, arguments.reports.as_ref());
+    options.machine.interrupt = interrupt()?;
     let report = xtest::run(&options, progress)?;
     print!("{report}");
     report.write(&options.reports)?;
@@ -138,55 +121,53 @@ fn xtest(arguments: &XtestArguments, progress: &Progress) -> Result<u8, RunError
 }
 
 fn drm(arguments: &DrmArguments, progress: &Progress) -> Result<u8, RunError> {
-    let mut options = DrmOptions::new(&arguments.config);
-    options.cpu.clone_from(&arguments.cpu);
+    let mut options = DrmOptions::new(&arguments.machine.config);
+    arguments.machine.set(&mut options.machine);
+    set(&mut options.machine.timeout, arguments.timeout.as_ref());
     options.icount = arguments.icount;
     options.seconds = arguments.seconds;
     options.titles.clone_from(&arguments.stream);
-    options.timeout = Duration::from_secs(arguments.timeout);
-    options.logs.clone_from(&arguments.logs);
-    if let Some(json) = &arguments.json {
-        options.json.clone_from(json);
-    }
-    options.interrupt = Interrupt::from_signals().context("signals can't be caught")?;
+    set(&mut options.json, arguments.json.as_ref());
+    options.machine.interrupt = interrupt()?;
     let report = drm::run(&options, progress)?;
-    print!("{report}");
-    write_json(&report, &options.json)?;
+    tell(&report, Some(&options.json))?;
     Ok(report.exit_status)
 }
 
 fn bench(arguments: &BenchArguments, progress: &Progress) -> Result<u8, RunError> {
     let mut options = BenchOptions::new();
-    if let Some(json) = &arguments.json {
-        options.json = json.clone();
-    }
-    if let Some(plot) = &arguments.plot {
-        options.plot = plot.clone();
-    }
-    if let Some(logs) = &arguments.logs {
-        options.logs = logs.clone();
-    }
-    options.interrupt = Interrupt::from_signals().context("signals can't be caught")?;
+    arguments.suite.set(&mut options.suite);
+    set(&mut options.plot, arguments.plot.as_ref());
+    options.suite.interrupt = interrupt()?;
     if arguments.fetch {
         bench::fetch(&options, progress)?;
         return Ok(0);
     }
     let report = bench::run(&options, progress)?;
-    print!("{report}");
-    write_json(&report, &options.json)?;
+    tell(&report, Some(&options.suite.json))?;
     bench::draw(&report, &options.plot)?;
     Ok(u8::from(!report.met()))
 }
 
 fn shell(arguments: &ShellArguments, progress: &Progress) -> Result<u8, RunError> {
-    let mut options = ShellOptions::new(&arguments.config, &arguments.guest);
-    options.cpu.clone_from(&arguments.cpu);
+    let mut options = ShellOptions::new(&arguments.machine.config, &arguments.guest);
+    arguments.machine.set(&mut options.machine);
     options.overlays.clone_from(&arguments.overlay);
-    options.logs.clone_from(&arguments.logs);
-    options.interrupt = Interrupt::from_signals().context("signals can't be caught")?;
+    options.machine.interrupt = interrupt()?;
     let ended = shell::run(&options, progress, std::io::stdin(), std::io::stdout())?;
     println!("\n{ended}");
     Ok(ended.exit_status())
+}
+
+/// What ends a run before its time.
+fn interrupt() -> anyhow::Result<Interrupt> {
+    Interrupt::from_signals().context("signals can't be caught")
+}
+
+/// Shows a report to the person and writes it for programs.
+fn tell(report: &(impl Display + Serialize), json: Option<&Path>) -> anyhow::Result<()> {
+    print!("{report}");
+    json.map_or(Ok(()), |path| write_json(report, path))
 }
 
 fn pin_optee(progress: &Progress) -> Result<u8, RunError> {

@@ -8,12 +8,11 @@ mod judge;
 mod machine_run;
 mod report;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::checkout::checkout;
-use crate::base::interrupt::Interrupt;
 use crate::base::progress::Progress;
+use crate::commands::options::SuiteOptions;
 use crate::description::Overrides;
 use crate::run::{self, RunError, RunOptions};
 
@@ -37,40 +36,13 @@ const COST: &str = "conformance-cost.toml";
 /// How long each machine may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// How the kit is run.
-#[derive(Clone, Debug)]
-pub struct ConformanceOptions {
-    /// Where the report goes.
-    pub json: PathBuf,
-    /// The folder for the machines' logs, a folder each.
-    pub logs: PathBuf,
-    /// Set from outside to end the run.
-    pub interrupt: Interrupt,
-}
-
-impl ConformanceOptions {
-    /// The report and the logs below `target`.
-    pub fn new() -> Self {
-        let target = checkout().join("target");
-        Self {
-            json: target.join("report/conformance.json"),
-            logs: target.join("runs"),
-            interrupt: Interrupt::default(),
-        }
-    }
-}
-
-impl Default for ConformanceOptions {
-    fn default() -> Self {
-        Self::new()
-    }
+/// The report and the logs below `target`.
+pub fn default_options() -> SuiteOptions {
+    SuiteOptions::new("conformance")
 }
 
 /// Runs the machines and judges them.
-pub fn run(
-    options: &ConformanceOptions,
-    progress: &Progress,
-) -> Result<ConformanceReport, RunError> {
+pub fn run(options: &SuiteOptions, progress: &Progress) -> Result<ConformanceReport, RunError> {
     let machine = |config: &str, overrides: Overrides, until_off: Option<&str>| {
         let mut name = config.trim_end_matches(".toml").to_owned();
         if let Some(cpu) = &overrides.cpu {

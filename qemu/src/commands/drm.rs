@@ -10,16 +10,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::base::checkout::checkout;
-use crate::base::interrupt::Interrupt;
 use crate::base::progress::Progress;
-use crate::description::{
-    ConfigError, Description, GuestCommand, Overlay, Overrides, Refusals, Tee, Work,
-};
+use crate::commands::options::{MachineOptions, report_folder};
+use crate::description::{GuestCommand, Overlay, Overrides};
 use crate::parts::workloads;
 use crate::run::console::HYPERVISOR_TAG;
 use crate::run::operator::{Heard, Operator};
-use crate::run::{self, RunError, RunOptions};
+use crate::run::{self, RunError};
 
 use console::{Counters, Player};
 pub use report::{DrmReport, GuestStreams, StreamReport};
@@ -36,39 +33,27 @@ const TICK: Duration = Duration::from_secs(1);
 /// What is played, and where.
 #[derive(Clone, Debug)]
 pub struct DrmOptions {
-    /// The machine description. Its guests with a TEE play instead of doing their jobs; the others do as described.
-    pub config: PathBuf,
-    /// The CPU model instead of the description's.
-    pub cpu: Option<String>,
+    /// The machine. Its guests with a TEE play instead of doing their jobs; the others do as described.
+    pub machine: MachineOptions,
     /// Count instructions: one is one nanosecond of the machine's time.
     pub icount: bool,
     /// How long each stream is played, in seconds.
     pub seconds: u32,
     /// What is played, in the words of the player; all that it knows if there is nothing.
     pub titles: Vec<String>,
-    /// When to give up, from QEMU's start on.
-    pub timeout: Duration,
     /// Where the report goes.
     pub json: PathBuf,
-    /// The folder for the machine's logs; `None` as for any run.
-    pub logs: Option<PathBuf>,
-    /// Set from outside to end the run.
-    pub interrupt: Interrupt,
 }
 
 impl DrmOptions {
     /// For a machine, with a report below `target`.
     pub fn new(config: impl Into<PathBuf>) -> Self {
         Self {
-            config: config.into(),
-            cpu: None,
+            machine: MachineOptions::new(config, DEFAULT_TIMEOUT),
             icount: false,
             seconds: DEFAULT_SECONDS,
             titles: Vec::new(),
-            timeout: DEFAULT_TIMEOUT,
-            json: checkout().join("target/report/drm.json"),
-            logs: None,
-            interrupt: Interrupt::default(),
+            json: report_folder().join("drm.json"),
         }
     }
 
@@ -95,56 +80,31 @@ pub fn overlay(folder: &Path, progress: &Progress) -> Result<()> {
 
 /// Plays the streams and says what came of it.
 pub fn run(options: &DrmOptions, progress: &Progress) -> Result<DrmReport, RunError> {
-    let guests = guests(&options.config)?;
+    let guests = options.machine.guests_with_a_tee("play streams")?;
     let folder = tempfile::tempdir().map_err(anyhow::Error::from)?;
     overlay(folder.path(), progress)?;
-    let machine = RunOptions {
-        overrides: Overrides {
-            cpu: options.cpu.clone(),
-            icount: options.icount,
-            exec: guests
-                .iter()
-                .map(|guest| GuestCommand {
-                    guest: guest.clone(),
-                    command: options.command(),
-                })
-                .collect(),
-            overlays: guests
-                .iter()
-                .map(|guest| Overlay {
-                    guest: Some(guest.clone()),
-                    folder: folder.path().to_owned(),
-                })
-                .collect(),
-        },
-        timeout: options.timeout,
-        logs: options.logs.clone(),
-        interrupt: options.interrupt.clone(),
-        ..RunOptions::new(&options.config)
-    };
+    let machine = options.machine.run(Overrides {
+        icount: options.icount,
+        exec: guests
+            .iter()
+            .map(|guest| GuestCommand {
+                guest: guest.clone(),
+                command: options.command(),
+            })
+            .collect(),
+        overlays: guests
+            .iter()
+            .map(|guest| Overlay {
+                guest: Some(guest.clone()),
+                folder: folder.path().to_owned(),
+            })
+            .collect(),
+        ..Overrides::default()
+    });
     let (report, players) = run::attend(&machine, progress, |operator| {
         listen(operator, &guests, progress)
     })?;
     Ok(DrmReport::new(&report, players?))
-}
-
-/// The guests that can play.
-fn guests(config: &Path) -> Result<Vec<String>, ConfigError> {
-    let description = Description::load(config, &Overrides::default())?;
-    let guests: Vec<String> = description
-        .guests
-        .iter()
-        .filter(|guest| guest.tee == Tee::Optee && matches!(guest.work, Work::Job(_)))
-        .map(|guest| guest.name.clone())
-        .collect();
-    if guests.is_empty() {
-        return Err(Refusals { file: config }.at(
-            "[[guest]]",
-            "no guest can play streams",
-            "Describe a guest with tee = \"optee\" and Debian's initramfs.",
-        ));
-    }
-    Ok(guests)
 }
 
 /// Follows the players to the end, and has the hypervisor say what it counted where they ask for it.
@@ -188,19 +148,6 @@ fn listen(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn guests_with_a_tee_and_a_job_play() {
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("m.toml");
-        let without = "[[guest]]\nname = \"vm1\"\nmemory = \"256MiB\"\ntee = \"none\"\n";
-        std::fs::write(&config, without).unwrap();
-        let error = guests(&config).unwrap_err().to_string();
-        assert!(error.contains("no guest can play streams"), "{error}");
-        let with = format!("{without}[[guest]]\nname = \"vm2\"\nmemory = \"256MiB\"\n");
-        std::fs::write(&config, with).unwrap();
-        assert_eq!(guests(&config).unwrap(), ["vm2"]);
-    }
 
     #[test]
     fn the_player_is_told_what_to_play() {

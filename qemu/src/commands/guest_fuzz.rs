@@ -5,7 +5,7 @@ mod console;
 mod report;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,8 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::base::checkout::checkout;
 use crate::base::host_tools;
-use crate::base::interrupt::Interrupt;
 use crate::base::progress::Progress;
+use crate::commands::options::SuiteOptions;
 use crate::description::{Description, Overrides};
 use crate::parts::instruction_counter;
 use crate::run::operator::{Heard, Operator};
@@ -50,23 +50,16 @@ const OPTEE_GIVES_UP: &str = "Halting CPU";
 pub struct GuestFuzzOptions {
     /// For how long, in seconds by the host's clock: half on each of the two machines.
     pub seconds: u64,
-    /// Where the report goes.
-    pub json: PathBuf,
-    /// The folder for the machines' logs, a folder each.
-    pub logs: PathBuf,
-    /// Set from outside to end the run.
-    pub interrupt: Interrupt,
+    /// Where what comes of it goes.
+    pub suite: SuiteOptions,
 }
 
 impl GuestFuzzOptions {
     /// A minute, with everything below `target`.
     pub fn new() -> Self {
-        let target = checkout().join("target");
         Self {
             seconds: DEFAULT_SECONDS,
-            json: target.join("report/guest-fuzz.json"),
-            logs: target.join("runs"),
-            interrupt: Interrupt::default(),
+            suite: SuiteOptions::new("guest-fuzz"),
         }
     }
 }
@@ -89,8 +82,8 @@ pub fn run(options: &GuestFuzzOptions, progress: &Progress) -> Result<GuestFuzzR
     let mut report = GuestFuzzReport::new(options.seconds);
     for (config, unit) in [(ALONE, Unit::Microseconds), (TOGETHER, Unit::Instructions)] {
         let name = config.trim_end_matches(".toml");
-        let logs = options.logs.join(name);
-        let counts = options.logs.join(format!("{name}-counts"));
+        let logs = options.suite.logs.join(name);
+        let counts = options.suite.logs.join(format!("{name}-counts"));
         let path = checkout().join("qemu/configs").join(config);
         let mut machine = RunOptions {
             overrides: Overrides {
@@ -102,12 +95,12 @@ pub fn run(options: &GuestFuzzOptions, progress: &Progress) -> Result<GuestFuzzR
             logs: Some(logs),
             may_restart: vec![FUZZ.to_owned()],
             live: false,
-            interrupt: options.interrupt.clone(),
+            interrupt: options.suite.interrupt.clone(),
             ..RunOptions::new(&path)
         };
         if unit == Unit::Instructions {
-            fs::create_dir_all(&options.logs)
-                .with_context(|| format!("{} can't be made", options.logs.display()))?;
+            fs::create_dir_all(&options.suite.logs)
+                .with_context(|| format!("{} can't be made", options.suite.logs.display()))?;
             machine.qemu_arguments = instruction_counter::qemu_arguments(&plugin, &counts);
         }
         let vcpus = witness_vcpus(&path)?;
@@ -126,7 +119,7 @@ pub fn run(options: &GuestFuzzOptions, progress: &Progress) -> Result<GuestFuzzR
             gap.map(|length| Gap { length, unit }),
             failure.or_else(|| machine_failure(&ran)),
         ));
-        if options.interrupt.requested() {
+        if options.suite.interrupt.requested() {
             break;
         }
     }

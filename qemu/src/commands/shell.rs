@@ -13,8 +13,8 @@ use rustix::termios::{
     InputModes, LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr,
 };
 
-use crate::base::interrupt::Interrupt;
 use crate::base::progress::Progress;
+use crate::commands::options::MachineOptions;
 use crate::description::{
     ConfigError, Description, GuestCommand, Overlay, Overrides, Refusals, Work,
 };
@@ -30,30 +30,21 @@ const TICK: Duration = Duration::from_millis(10);
 /// How it is run.
 #[derive(Clone, Debug)]
 pub struct ShellOptions {
-    /// The machine description. The guest runs a shell instead of its job; the others do as described.
-    pub config: PathBuf,
+    /// The machine. The guest runs a shell instead of its job; the others do as described.
+    pub machine: MachineOptions,
     /// The guest.
     pub guest: String,
-    /// The CPU model instead of the description's.
-    pub cpu: Option<String>,
     /// Folders to add to initramfs images.
     pub overlays: Vec<Overlay>,
-    /// The folder for the machine's logs; `None` as for any run.
-    pub logs: Option<PathBuf>,
-    /// Set from outside to end the run.
-    pub interrupt: Interrupt,
 }
 
 impl ShellOptions {
     /// Of a guest of a machine.
     pub fn new(config: impl Into<PathBuf>, guest: impl Into<String>) -> Self {
         Self {
-            config: config.into(),
+            machine: MachineOptions::new(config, Duration::MAX),
             guest: guest.into(),
-            cpu: None,
             overlays: Vec::new(),
-            logs: None,
-            interrupt: Interrupt::default(),
         }
     }
 }
@@ -99,21 +90,16 @@ pub fn run(
 ) -> Result<Ended, RunError> {
     check(options)?;
     let machine = RunOptions {
-        overrides: Overrides {
-            cpu: options.cpu.clone(),
+        until_off: Some(options.guest.clone()),
+        live: false,
+        ..options.machine.run(Overrides {
             exec: vec![GuestCommand {
                 guest: options.guest.clone(),
                 command: job(input.as_fd()),
             }],
             overlays: options.overlays.clone(),
             ..Overrides::default()
-        },
-        timeout: Duration::MAX,
-        logs: options.logs.clone(),
-        until_off: Some(options.guest.clone()),
-        live: false,
-        interrupt: options.interrupt.clone(),
-        ..RunOptions::new(&options.config)
+        })
     };
     let (report, left) = run::attend(&machine, progress, |operator| {
         let _raw = Raw::enter(input.as_fd());
@@ -134,9 +120,9 @@ pub fn run(
 /// Refuses what has no shell.
 fn check(options: &ShellOptions) -> Result<(), ConfigError> {
     let refuse = Refusals {
-        file: &options.config,
+        file: &options.machine.config,
     };
-    let description = Description::load(&options.config, &Overrides::default())?;
+    let description = Description::load(&options.machine.config, &Overrides::default())?;
     let Some(guest) = description.guest(&options.guest) else {
         let names: Vec<_> = description.guests.iter().map(|g| g.name.as_str()).collect();
         return Err(refuse.at(

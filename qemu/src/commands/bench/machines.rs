@@ -79,7 +79,7 @@ impl<'a> Machines<'a> {
     /// Builds what all guests run.
     pub(super) fn prepare(options: &'a BenchOptions, progress: &'a Progress) -> Result<Self> {
         host_tools::ensure(host_tools::MACHINE, progress)?;
-        let overlay = options.logs.join("bench-programs");
+        let overlay = options.suite.logs.join("bench-programs");
         workloads::overlay(&[PROGRAM], &overlay, progress)?;
         workloads::drm_ta(&overlay, progress)?;
         let counter = instruction_counter::build(progress)?;
@@ -168,7 +168,7 @@ impl<'a> Machines<'a> {
             limit: LIMIT,
         };
         let folder = self.logs(&format!("{base:?}").to_lowercase());
-        let console = machine.run(&folder, &self.options.interrupt, self.progress)?;
+        let console = machine.run(&folder, &self.options.suite.interrupt, self.progress)?;
         Ok(Figures::read(&console))
     }
 
@@ -254,7 +254,7 @@ impl<'a> Machines<'a> {
         mut machine: RunOptions,
         script: impl FnOnce(Operator) -> Result<()> + Send,
     ) -> Result<u64, RunError> {
-        let folder = tempfile::tempdir_in(&self.options.logs)
+        let folder = tempfile::tempdir_in(&self.options.suite.logs)
             .context("no folder can be made for QEMU's log")?;
         let log = folder.path().join("executed.log");
         machine.qemu_arguments = waiting::qemu_arguments(&log);
@@ -267,7 +267,7 @@ impl<'a> Machines<'a> {
             overrides,
             timeout: LIMIT,
             logs: Some(self.logs("ours")),
-            interrupt: self.options.interrupt.clone(),
+            interrupt: self.options.suite.interrupt.clone(),
             ..RunOptions::new(Self::config(config))
         }
     }
@@ -302,7 +302,7 @@ impl<'a> Machines<'a> {
     }
 
     fn logs(&self, machine: &str) -> PathBuf {
-        self.options.logs.join(format!("bench-{machine}"))
+        self.options.suite.logs.join(format!("bench-{machine}"))
     }
 }
 
