@@ -10,7 +10,7 @@ mod lifecycle;
 pub mod machine;
 mod partition;
 pub mod power;
-#[cfg(test)]
+#[cfg(not(target_os = "none"))]
 pub mod testing;
 pub mod vcpu;
 mod virtual_cpu_interface;

@@ -23,6 +23,8 @@ struct Cpu {
     interrupts: VecDeque<u32>,
     kicks: Vec<u64>,
     active_ppis: u32,
+    sent: Vec<u8>,
+    typed: VecDeque<u8>,
 }
 
 thread_local! {
@@ -34,6 +36,8 @@ thread_local! {
             interrupts: VecDeque::new(),
             kicks: Vec::new(),
             active_ppis: 0,
+            sent: Vec::new(),
+            typed: VecDeque::new(),
         })
     };
 }
@@ -121,4 +125,26 @@ pub fn active_ppis() -> u32 {
 /// Sets which PPIs count as active.
 pub(crate) fn set_active_ppis(ppis: u32) {
     with(|cpu| cpu.active_ppis = ppis);
+}
+
+/// Notes that the UART sent a byte.
+pub(crate) fn note_sent(byte: u8) {
+    with(|cpu| cpu.sent.push(byte));
+}
+
+/// What the UART sent since this was last asked.
+#[must_use]
+pub fn take_sent() -> String {
+    let sent = with(|cpu| core::mem::take(&mut cpu.sent));
+    String::from_utf8_lossy(&sent).into_owned()
+}
+
+/// Has bytes come in at the UART.
+pub fn type_in(bytes: &[u8]) {
+    with(|cpu| cpu.typed.extend(bytes));
+}
+
+/// The next byte that came in at the UART.
+pub(crate) fn take_typed() -> Option<u8> {
+    with(|cpu| cpu.typed.pop_front())
 }

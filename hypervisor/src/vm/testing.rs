@@ -64,8 +64,8 @@ pub struct Bench {
     pub vcpus: Vec<Vcpu>,
 }
 
-/// A VM that is off.
-pub fn vm(description: VmDescription) -> &'static Vm {
+/// VM number `id`, from 1 on, off.
+pub fn vm(id: u16, description: VmDescription) -> &'static Vm {
     fake::set_register("cntfrq_el0", 62_500_000);
     // ICH_VTR_EL2: four list registers.
     fake::set_register("ich_vtr_el2", 3);
@@ -84,17 +84,22 @@ pub fn vm(description: VmDescription) -> &'static Vm {
         ramdisk: None,
     };
     let ram = Box::leak(Box::new(ram.expect("memory for the VM")));
-    Box::leak(Box::new(Vm::new(1, description, ram, modules)))
+    Box::leak(Box::new(Vm::new(id, description, ram, modules)))
+}
+
+/// The CPU that a thread is.
+pub fn this_cpu() -> ThisCpu {
+    // SAFETY: the thread is the CPU, for the one test that it runs.
+    unsafe { ThisCpu::new(0) }
 }
 
 impl Bench {
     /// A VM as described, off.
     pub fn off(description: VmDescription) -> Self {
-        let vm = vm(description);
+        let vm = vm(1, description);
         let vcpus = 0..vm.description.vcpu_cpus.len();
         Self {
-            // SAFETY: the thread is the CPU.
-            cpu: unsafe { ThisCpu::new(0) },
+            cpu: this_cpu(),
             vm,
             vcpus: vcpus
                 .map(|index| Vcpu::new(vm, index, true, true))

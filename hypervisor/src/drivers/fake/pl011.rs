@@ -1,15 +1,10 @@
-//! A UART of tests, which sends to a buffer.
+//! A UART of tests: what it sends and receives is [`fake`]'s.
 
-use alloc::collections::VecDeque;
-use alloc::vec::Vec;
+use crate::arch::fake;
 
 /// The UART.
 #[derive(Debug, Default)]
 pub struct PhysicalUart {
-    /// What was sent.
-    pub sent: Vec<u8>,
-    /// What is to come in.
-    pub received: VecDeque<u8>,
     /// Bytes that it takes before it is full; none is not full ever.
     pub room: Option<usize>,
     transmit_interrupt: bool,
@@ -27,7 +22,7 @@ impl PhysicalUart {
         let room = self.has_room();
         if room {
             self.room = self.room.map(|room| room - 1);
-            self.sent.push(byte);
+            fake::note_sent(byte);
         }
         room
     }
@@ -46,7 +41,7 @@ impl PhysicalUart {
 
     /// A byte that came in, if there is one.
     pub fn read(&mut self) -> Option<u8> {
-        self.received.pop_front()
+        fake::take_typed()
     }
 
     /// Does nothing.
