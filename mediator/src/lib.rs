@@ -10,9 +10,9 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-pub mod access;
 pub mod optee;
 pub mod ports;
+pub mod ta_access;
 
 use core::fmt;
 

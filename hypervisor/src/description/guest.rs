@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
 use addresses::PAGE_SIZE;
-use mediator::access::{TaAccess, TaList, Uuid};
 use mediator::optee::IDENTIFIERS;
+use mediator::ta_access::{TaAccess, TaList, Uuid};
 
 use crate::description::error::{DescriptionError, Problem};
 use crate::description::node::DescribedNode;

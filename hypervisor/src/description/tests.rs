@@ -13,7 +13,7 @@ use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use super::*;
 use crate::description::vm::{Module, ShmLimits, TeeChoice};
 use core::num::NonZeroU32;
-use mediator::access::TaAccess;
+use mediator::ta_access::TaAccess;
 
 const HYPERVISOR: Range = Range {
     start: Pa(0x6000_0000),

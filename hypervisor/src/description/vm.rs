@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::num::NonZeroU32;
-use mediator::access::TaAccess;
+use mediator::ta_access::TaAccess;
 use smccc::Conduit;
 
 /// The most vCPUs of a guest.

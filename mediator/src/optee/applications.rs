@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use super::error::NoHeap;
 use super::index::{HashSecret, Index};
-use crate::access::Uuid;
+use crate::ta_access::Uuid;
 
 /// How many trusted applications and libraries of theirs a guest can have OP-TEE load in a life.
 const APPLICATIONS_MAX: usize = 256;

@@ -6,16 +6,16 @@ use optee_abi::message::{CAPACITY, Direction, Message};
 use optee_abi::smc::status;
 
 use super::applications::Charge;
-use super::buffers::Handle;
 use super::core_window::Share;
 use super::engine::Entry;
-use super::entry::Memory;
-use super::list::{Purpose, Translation, Words};
-use super::pace::Start;
-use super::place::Place;
-use super::pool::Chain;
-use super::renewal::Known;
+use super::request::Memory;
+use super::reregister::Known;
 use super::sessions::Closing;
+use super::shm::buffers::Handle;
+use super::shm::location::Location;
+use super::shm::page_list::{Purpose, Translation, Words};
+use super::shm::page_pool::Chain;
+use super::throttle::Start;
 
 /// A yielding call. It lives in a slot that is made once and used for one call after the other.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(super) struct Call {
     /// The same as OP-TEE gets it.
     pub(super) posted: Message,
     /// Where the guest has its message, and whatever may follow that: room for RPCs, in two of the three ways to call.
-    pub(super) place: Place,
+    pub(super) location: Location,
     /// Where the guest has room for RPCs.
     pub(super) argument: Argument,
     /// What stands on the secure side for the buffer that the message is about, or for the temporary memory of each
@@ -145,7 +145,7 @@ pub(super) enum Argument {
     /// Behind its message; it was not needed yet.
     Follows,
     /// Behind its message, here.
-    Here(Place),
+    Here(Location),
     /// Where it said when it was asked.
     Allocated(Allocated),
     /// It was not asked yet.
@@ -155,7 +155,7 @@ pub(super) enum Argument {
 /// Memory that a guest provided for an RPC argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Allocated {
-    pub(super) place: Place,
+    pub(super) location: Location,
     pub(super) cookie: u64,
 }
 
@@ -171,7 +171,7 @@ impl Call {
             message: Message::default(),
             count: 0,
             posted: Message::default(),
-            place: Place::contiguous(addresses::Ipa(0), 0),
+            location: Location::contiguous(addresses::Ipa(0), 0),
             argument: Argument::Missing,
             handles: [None; CAPACITY],
             back: Back::default(),

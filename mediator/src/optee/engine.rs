@@ -12,13 +12,13 @@ use optee_abi::result;
 use optee_abi::smc::{self, Returned, RpcFunction, status};
 
 use super::applications::Charge;
-use super::buffers::Handle;
 use super::call::{Argument, Call, Paused, Stage, Waiting};
-use super::entry::{message_of, slot, unregister_message};
-use super::list::{Progress, Purpose, TranslateError};
 use super::partition::Partition;
-use crate::access::Uuid;
+use super::request::{message_of, slot, unregister_message};
+use super::shm::buffers::Handle;
+use super::shm::page_list::{Progress, Purpose, TranslateError};
 use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
+use crate::ta_access::Uuid;
 use smccc::CallRegisters;
 
 /// What comes next for a call.
@@ -346,7 +346,7 @@ where
         if call.status == status::OK {
             let bytes = call.message.bytes(call.back.count());
             self.counters.bytes_copied.add(bytes.len() as u64);
-            if call.place.write(&self.ports.memory, bytes).is_err() {
+            if call.location.write(&self.ports.memory, bytes).is_err() {
                 call.status = status::EBADADDR;
             }
         }

@@ -11,23 +11,23 @@ use optee_abi::{message::Direction, result};
 
 use spin::Mutex;
 
-use super::buffers::{Buffers, Handle};
 use super::call::{Paused, Waiting};
 use super::core_window::{CoreWindow, WINDOW_PAGES};
-use super::entry::{message_of, unregister_message};
 use super::error::NoHeap;
 use super::index::HashSecret;
 use super::limits::{ClientId, IDENTIFIERS, Limits};
 use super::notifications::{Notifications, VALUES};
-use super::pace::{Pace, Start};
-use super::pool::{Chain, Pool};
 use super::probe::Optee;
+use super::request::{message_of, unregister_message};
 use super::sessions::Sessions;
+use super::shm::buffers::{Buffers, Handle};
+use super::shm::page_pool::{Chain, PagePool};
 use super::slots::{Slots, slots_for};
 use super::stats::{Counters, Stats};
 use super::teardown::Teardown;
-use crate::access::TaAccess;
+use super::throttle::{Start, Throttle};
 use crate::ports::{Cpu, GuestMemory, Ports, SecureWorld, ShadowMemory};
+use crate::ta_access::TaAccess;
 use crate::{Tee, WindUp};
 use smccc::CallRegisters;
 
@@ -161,14 +161,14 @@ pub struct Partition<W, M, S, C> {
     pub(super) client: ClientId,
     pub(super) ports: Ports<W, M, S, C>,
     pub(super) buffers: Buffers,
-    pub(super) pool: Pool,
+    pub(super) pool: PagePool,
     pub(super) slots: Slots,
     pub(super) sessions: Sessions,
     pub(super) window: CoreWindow,
     pub(super) counters: Counters,
     pub(super) notifications: Notifications,
     /// The turns of its calls, where their number is limited.
-    pub(super) pace: Option<Pace>,
+    pub(super) throttle: Option<Throttle>,
     /// What it may open.
     pub(super) access: TaAccess,
     /// Whether the guest lets the mediator keep RPC arguments between calls.
@@ -222,20 +222,22 @@ impl Optee {
             return Err(CreateError::ShadowPages { needed, present });
         }
         let ticks = ports.cpu.ticks_per_second();
-        let pace = limits.calls_per_second.map(|calls| Pace::new(calls, ticks));
+        let throttle = limits
+            .calls_per_second
+            .map(|calls| Throttle::new(calls, ticks));
         let others = u32::try_from(self.threads * OTHER_BUFFERS).unwrap_or(u32::MAX);
         let partition = Partition {
             optee: *self,
             client,
             ports,
             buffers: Buffers::new(&limits, others, slots_for(self.threads), secret)?,
-            pool: Pool::new(self.message_pages(), present)?,
+            pool: PagePool::new(self.message_pages(), present)?,
             slots: Slots::new(self.threads)?,
             sessions: Sessions::new(slots_for(self.threads), identifiers, secret)?,
             window: CoreWindow::new(self.threads)?,
             counters: Counters::default(),
             notifications: Notifications::default(),
-            pace,
+            throttle,
             access,
             shm_cache: AtomicBool::new(false),
             renewals: AtomicU32::new(0),

@@ -6,15 +6,15 @@ use optee_abi::rpc;
 use optee_abi::smc::{self, RpcFunction};
 
 use super::applications::{Charge, NoIdentifier};
-use super::buffers::Handle;
 use super::call::{Allocated, Argument, Back, Call, Paused, Waiting};
 use super::engine::Flow;
-use super::entry::{Memory, Refused, slot};
-use super::list::Purpose;
 use super::partition::Partition;
-use super::place::Place;
-use crate::access::Uuid;
+use super::request::{Memory, Refused, slot};
+use super::shm::buffers::Handle;
+use super::shm::location::Location;
+use super::shm::page_list::Purpose;
 use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
+use crate::ta_access::Uuid;
 use addresses::Ipa;
 
 /// Which parameters of [`rpc::SUPP_PLUGIN`] are the memory and, in the second word, how much of it the plugin wrote
@@ -178,14 +178,14 @@ where
     fn deliver(&self, call: &mut Call) -> Flow {
         if call.argument == Argument::Follows {
             let size = size_with(self.optee.rpc_parameters);
-            match call.place.part(size_with(call.count), size) {
-                Some(place) => call.argument = Argument::Here(place),
+            match call.location.part(size_with(call.count), size) {
+                Some(location) => call.argument = Argument::Here(location),
                 None => return self.answer(call, result::COMMUNICATION),
             }
         }
-        let (place, cookie) = match call.argument {
-            Argument::Here(place) => (place, 0),
-            Argument::Allocated(Allocated { place, cookie }) => (place, cookie),
+        let (location, cookie) = match call.argument {
+            Argument::Here(location) => (location, 0),
+            Argument::Allocated(Allocated { location, cookie }) => (location, cookie),
             Argument::Follows | Argument::Missing => {
                 call.waiting = Waiting::ArgumentAlloc;
                 let size = size_with(self.optee.rpc_parameters) as u64;
@@ -193,7 +193,7 @@ where
             }
         };
         let bytes = call.command.bytes(call.command.count().unwrap_or(0));
-        if place.write(&self.ports.memory, bytes).is_err() {
+        if location.write(&self.ports.memory, bytes).is_err() {
             self.counters.refused.add(1);
             return match core::mem::replace(&mut call.argument, Argument::Missing) {
                 Argument::Allocated(argument) => self.free_argument(call, argument.cookie),
@@ -215,8 +215,8 @@ where
             self.counters.refused.add(1);
             return self.free_argument(call, cookie);
         }
-        let place = Place::contiguous(start, size_with(self.optee.rpc_parameters));
-        call.argument = Argument::Allocated(Allocated { place, cookie });
+        let location = Location::contiguous(start, size_with(self.optee.rpc_parameters));
+        call.argument = Argument::Allocated(Allocated { location, cookie });
         self.deliver(call)
     }
 
@@ -232,8 +232,8 @@ where
     /// The guest has done what it was commanded: copies the answer once and takes over what OP-TEE's request says that
     /// it brings back.
     pub(super) fn take_reply(&self, call: &mut Call) -> Flow {
-        let place = match call.argument {
-            Argument::Here(place) | Argument::Allocated(Allocated { place, .. }) => place,
+        let location = match call.argument {
+            Argument::Here(location) | Argument::Allocated(Allocated { location, .. }) => location,
             Argument::Follows | Argument::Missing => {
                 return self.answer(call, result::COMMUNICATION);
             }
@@ -246,7 +246,7 @@ where
         };
         let reply = &mut call.command;
         let bytes = reply.bytes_mut(count);
-        if place.read(&self.ports.memory, bytes).is_err() {
+        if location.read(&self.ports.memory, bytes).is_err() {
             return self.answer(call, result::COMMUNICATION);
         }
         self.counters.bytes_copied.add(bytes.len() as u64);

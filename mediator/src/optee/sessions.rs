@@ -14,7 +14,7 @@ use spin::Mutex;
 use super::applications::{Applications, Charge};
 use super::error::NoHeap;
 use super::index::{HashSecret, Index};
-use crate::access::Uuid;
+use crate::ta_access::Uuid;
 
 /// How many sessions a guest can have: more than OP-TEE's heap has room for.
 const SESSIONS_MAX: u32 = 2048;

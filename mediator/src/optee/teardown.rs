@@ -14,17 +14,17 @@ use optee_abi::rpc;
 use optee_abi::smc::{self, Returned, RpcFunction, status};
 
 use super::applications::{Applications, Charge};
-use super::buffers::{Handle, TakeBack};
 use super::call::{Call, Paused, Stage, Waiting};
 use super::engine::{Entry, Flow};
-use super::entry::{message_of, unregister_message};
-use super::list::Purpose;
 use super::partition::Partition;
+use super::request::{message_of, unregister_message};
 use super::rpc::rpc_slot;
 use super::sessions::{Closing, Idle};
+use super::shm::buffers::{Handle, TakeBack};
+use super::shm::page_list::Purpose;
 use crate::WindUp;
-use crate::access::Uuid;
 use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
+use crate::ta_access::Uuid;
 
 /// How long OP-TEE gets for what the guest left to it. A TA may take as long as it likes.
 const SECONDS_MAX: u64 = 5;

@@ -1,4 +1,4 @@
-use mediator::access::{TaList, Uuid};
+use mediator::ta_access::{TaList, Uuid};
 
 use super::*;
 

@@ -341,7 +341,7 @@ mod tests {
     use crate::description::policy::CallPolicy;
     use crate::description::vm::{Module, ShmLimits};
     use addresses::Pa;
-    use mediator::access::TaAccess;
+    use mediator::ta_access::TaAccess;
     use smccc::Conduit;
 
     fn vm() -> VmDescription {

@@ -12,8 +12,8 @@ use super::fake::{
     ARG, Guest, READY, SESSION, TICKS_PER_SECOND, World, assert_nothing_left, create_with,
     exchange, get, guest_with, invoke, is_rpc, put, resume, send,
 };
-use crate::access::{TaAccess, TaList, Uuid};
 use crate::optee::Limits;
+use crate::ta_access::{TaAccess, TaList, Uuid};
 use crate::{STATS_PARTS, Tee};
 
 const LISTED: [u8; 16] = *b"\xb6\x89\xf2\xa7\x8a\xdf\x47\x7a\x9f\x99\x32\xe9\x0c\x0a\xd0\xa2";

@@ -19,8 +19,8 @@ use super::fake::{
     ARG, BUFFER, LIST, TICKS_PER_SECOND, World, description, put_list, register_message,
     unregister_message,
 };
-use crate::access::TaAccess;
 use crate::optee::{ClientId, Guest as Description, IDENTIFIERS, Limits, Optee, Partition};
+use crate::ta_access::TaAccess;
 use crate::{Tee, WindUp};
 use smccc::CallRegisters;
 

@@ -324,7 +324,7 @@ fn shadow_pages_that_run_out_are_out_of_memory() {
     assert!(is_rpc(&first, RpcFunction::ForeignInterrupt));
     assert_eq!(guest.pool.free_pages(), 99 - 33);
     let list_pages = guest.pool.free_pages();
-    let mut taken = crate::optee::pool::Chain::new();
+    let mut taken = crate::optee::shm::page_pool::Chain::new();
     while guest.pool.free_pages() > 2 {
         guest.pool.take(&mut taken);
     }

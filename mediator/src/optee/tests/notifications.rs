@@ -8,8 +8,8 @@ use super::fake::{
     CLIENT, Guest, NOTIFICATION_MAX, World, create, description, exchange, guest, smc_with,
 };
 use crate::Tee;
-use crate::access::TaAccess;
 use crate::optee::{Limits, Optee};
+use crate::ta_access::TaAccess;
 
 const VALID: u64 = 1;
 const PENDING: u64 = 2;

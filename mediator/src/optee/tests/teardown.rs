@@ -13,8 +13,8 @@ use super::fake::{
     create, description, exchange, get, guest, invoke, is_rpc, put, put_list, register, resume,
     rpc_arg, send, temporary, value,
 };
-use crate::access::TaAccess;
 use crate::optee::{CreateError, Guest as Description, Limits, Optee};
+use crate::ta_access::TaAccess;
 use crate::{Tee, WindUp};
 
 const ALL_DONE: WindUp = WindUp::Done { left: 0, lost: 0 };

@@ -9,11 +9,11 @@ use optee_abi::smc::{self, RpcFunction, status};
 use super::machine::{RAM, World, is_secret};
 use super::optee::{CLIENT, READY};
 use crate::Tee;
-use crate::access::TaAccess;
 use crate::optee::applications::Charge;
 use crate::optee::{
     ClientId, CreateError, Guest as Description, HashSecret, Limits, Optee, Partition,
 };
+use crate::ta_access::TaAccess;
 use smccc::CallRegisters;
 
 pub type Guest = Partition<World, World, World, World>;

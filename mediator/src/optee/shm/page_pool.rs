@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use spin::Mutex;
 
-use super::error::NoHeap;
+use crate::optee::error::NoHeap;
 
 /// Marks the end of a chain.
 const END: u32 = u32::MAX;
@@ -12,14 +12,14 @@ const END: u32 = u32::MAX;
 /// Pages of one list, the first to the last. Must be given back: dropping it loses the pages.
 #[derive(Debug)]
 #[must_use]
-pub(super) struct Chain {
+pub(in crate::optee) struct Chain {
     head: u32,
     tail: u32,
 }
 
 impl Chain {
     /// A chain with no page.
-    pub(super) const fn new() -> Self {
+    pub(in crate::optee) const fn new() -> Self {
         Self {
             head: END,
             tail: END,
@@ -27,19 +27,19 @@ impl Chain {
     }
 
     /// The page that was taken first.
-    pub(super) fn first(&self) -> Option<usize> {
+    pub(in crate::optee) fn first(&self) -> Option<usize> {
         (self.head != END).then_some(self.head as usize)
     }
 
     /// The page that was taken last.
-    pub(super) fn last(&self) -> Option<usize> {
+    pub(in crate::optee) fn last(&self) -> Option<usize> {
         (self.tail != END).then_some(self.tail as usize)
     }
 }
 
 /// Free pages, chained by index, so that a whole list is given back in one step however long it is.
 #[derive(Debug)]
-pub(super) struct Pool {
+pub(in crate::optee) struct PagePool {
     free: Mutex<Free>,
 }
 
@@ -50,9 +50,9 @@ struct Free {
     head: u32,
 }
 
-impl Pool {
+impl PagePool {
     /// A pool of the shadow pages from `first` up to but not including `end`.
-    pub(super) fn new(first: usize, end: usize) -> Result<Self, NoHeap> {
+    pub(in crate::optee) fn new(first: usize, end: usize) -> Result<Self, NoHeap> {
         let end = u32::try_from(end).unwrap_or(END);
         let first = u32::try_from(first).unwrap_or(END).min(end);
         let mut next = Vec::new();
@@ -65,7 +65,7 @@ impl Pool {
     }
 
     /// Appends a free page to `chain` and says which; `None` if there is none.
-    pub(super) fn take(&self, chain: &mut Chain) -> Option<usize> {
+    pub(in crate::optee) fn take(&self, chain: &mut Chain) -> Option<usize> {
         let mut free = self.free.lock();
         let page = free.head;
         let link = free.next.get_mut(page as usize)?;
@@ -81,7 +81,7 @@ impl Pool {
     }
 
     /// Gives all pages of `chain` back and leaves it empty.
-    pub(super) fn give_back(&self, chain: &mut Chain) {
+    pub(in crate::optee) fn give_back(&self, chain: &mut Chain) {
         let Chain { head, tail } = core::mem::replace(chain, Chain::new());
         if head == END {
             return;
@@ -95,7 +95,7 @@ impl Pool {
     }
 
     #[cfg(test)]
-    pub(super) fn free_pages(&self) -> usize {
+    pub(in crate::optee) fn free_pages(&self) -> usize {
         let free = self.free.lock();
         let follow = |page: &u32| {
             free.next
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn pages_come_from_the_range_and_go_back() {
-        let pool = Pool::new(2, 5).unwrap();
+        let pool = PagePool::new(2, 5).unwrap();
         let mut chain = Chain::new();
         assert_eq!(chain.first(), None);
         assert_eq!(
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn interleaved_chains_keep_their_pages() {
-        let pool = Pool::new(0, 6).unwrap();
+        let pool = PagePool::new(0, 6).unwrap();
         let (mut one, mut other) = (Chain::new(), Chain::new());
         for _ in 0..3 {
             assert!(pool.take(&mut one).is_some());
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn an_empty_pool_gives_nothing() {
-        let pool = Pool::new(3, 3).unwrap();
+        let pool = PagePool::new(3, 3).unwrap();
         assert_eq!(pool.take(&mut Chain::new()), None);
     }
 }

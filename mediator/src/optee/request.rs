@@ -8,18 +8,18 @@ use optee_abi::result;
 use optee_abi::smc::{self, status};
 
 use super::applications::NoIdentifier;
-use super::buffers::{Handle, Kind, ReferenceError, Removed, ReserveError};
 use super::call::{Argument, Call, Paused, Stage};
 use super::core_window::Mapping;
 use super::engine::{Entry, Flow};
-use super::list::{Purpose, Source, Translation};
-use super::pace::Start;
 use super::partition::Partition;
-use super::place::Place;
 use super::sessions::Used;
+use super::shm::buffers::{Handle, Kind, ReferenceError, Removed, ReserveError};
+use super::shm::location::Location;
+use super::shm::page_list::{Purpose, Source, Translation};
 use super::slots::{MESSAGE_PAGE_SLOTS, SLOT_BYTES};
-use crate::access::{TaAccess, Uuid};
+use super::throttle::Start;
 use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
+use crate::ta_access::{TaAccess, Uuid};
 use addresses::Ipa;
 
 impl<W, M, S, C> Partition<W, M, S, C>
@@ -37,32 +37,32 @@ where
             arguments: [a1, a2, a3],
         } = start;
         let named = smc::join(a1, a2);
-        let place = match function {
+        let location = match function {
             smc::CALL_WITH_REGD_ARG => {
                 let offset = u64::from(a3 as u32);
                 self.buffers
-                    .place(named, offset, SLOT_BYTES)
-                    .filter(|place| place.is_aligned(8))
+                    .location(named, offset, SLOT_BYTES)
+                    .filter(|location| location.is_aligned(8))
             }
             // OP-TEE takes only whole pages, too (std_entry_with_parg, thread_optee_smc.c, 4.5.0).
             _ if Ipa(named).is_aligned(PAGE_SIZE) => {
-                Some(Place::contiguous(Ipa(named), PAGE_SIZE as usize))
+                Some(Location::contiguous(Ipa(named), PAGE_SIZE as usize))
             }
             _ => None,
         };
-        let Some(place) = place else {
+        let Some(location) = location else {
             return self.refuse_call(status::EBADADDR);
         };
-        let Ok(count) = self.copy_message(call, &place) else {
+        let Ok(count) = self.copy_message(call, &location) else {
             return self.refuse_call(status::EBADADDR);
         };
-        call.place = place;
+        call.location = location;
         let Some(count) = count else {
             return self.fail(call, result::BAD_PARAMETERS);
         };
         call.count = count;
         if function != smc::CALL_WITH_ARG {
-            if size_with(count) + size_with(self.optee.rpc_parameters) > place.len() {
+            if size_with(count) + size_with(self.optee.rpc_parameters) > location.len() {
                 return self.refuse_call(status::EBADADDR);
             }
             call.argument = Argument::Follows;
@@ -141,11 +141,11 @@ where
 
     /// Copies the guest's message, the one time that it is read, with room for all the parameters that it can have, and
     /// tells how many it says it has. `None` if they are more than any command takes.
-    fn copy_message(&self, call: &mut Call, place: &Place) -> Result<Option<usize>, ()> {
+    fn copy_message(&self, call: &mut Call, location: &Location) -> Result<Option<usize>, ()> {
         let room = call.message.bytes_mut(CAPACITY);
-        let copied = place.len().min(room.len());
+        let copied = location.len().min(room.len());
         let bytes = room.get_mut(..copied).ok_or(())?;
-        place.read(&self.ports.memory, bytes).map_err(|_| ())?;
+        location.read(&self.ports.memory, bytes).map_err(|_| ())?;
         self.counters.bytes_copied.add(copied as u64);
         if copied < size_with(0) {
             return Err(());

@@ -16,7 +16,7 @@ const BURST_PART: u64 = 10;
 
 /// The turns of a guest's calls (a virtual-scheduling leaky bucket; ITU-T I.371, the generic cell rate algorithm).
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct Throttle {
     /// Ticks from one call to the next, and how many a call may be ahead of its turn.
     interval: u64,
     ahead: u64,
@@ -24,7 +24,7 @@ pub(super) struct Pace {
     next: AtomicU64,
 }
 
-impl Pace {
+impl Throttle {
     pub(super) fn new(calls_per_second: NonZeroU32, ticks_per_second: u64) -> Self {
         let calls = u64::from(calls_per_second.get());
         let interval = ticks_per_second.div_ceil(calls);
@@ -64,11 +64,11 @@ where
 {
     /// Begins a call, or gives it its turn.
     pub(super) fn admit(&self, call: &mut Call, start: Start) -> Flow {
-        let Some(pace) = &self.pace else {
+        let Some(throttle) = &self.throttle else {
             return self.begin(call, start);
         };
         let now = self.ports.cpu.now();
-        let turn = pace.turn(now);
+        let turn = throttle.turn(now);
         if turn > now {
             self.counters.paced.add(1);
         }
@@ -93,18 +93,18 @@ where
 mod tests {
     use super::*;
 
-    fn pace(calls: u32, ticks: u64) -> Pace {
-        Pace::new(NonZeroU32::new(calls).unwrap(), ticks)
+    fn throttle(calls: u32, ticks: u64) -> Throttle {
+        Throttle::new(NonZeroU32::new(calls).unwrap(), ticks)
     }
 
     #[test]
     fn a_tenth_of_a_second_s_calls_may_come_at_once() {
-        let pace = pace(50, 1000);
+        let throttle = throttle(50, 1000);
         let now = 10_000;
-        let waits: [u64; 7] = core::array::from_fn(|_| pace.turn(now).saturating_sub(now));
+        let waits: [u64; 7] = core::array::from_fn(|_| throttle.turn(now).saturating_sub(now));
         assert_eq!(waits, [0, 0, 0, 0, 0, 20, 40]);
         assert_eq!(
-            pace.turn(20_000),
+            throttle.turn(20_000),
             20_000 - 80,
             "a quiet guest has all of it again"
         );
@@ -112,11 +112,11 @@ mod tests {
 
     #[test]
     fn no_second_has_more_calls_than_the_limit_and_the_burst() {
-        let pace = pace(30, 1000);
+        let throttle = throttle(30, 1000);
         let mut began = [0; 200];
         let mut now = 5;
         for start in &mut began {
-            now = pace.turn(now).max(now);
+            now = throttle.turn(now).max(now);
             *start = now;
         }
         for first in began {
@@ -127,16 +127,16 @@ mod tests {
 
     #[test]
     fn a_slow_counter_never_makes_it_more() {
-        let pace = pace(7, 10);
-        assert_eq!(pace.turn(100), 100);
-        assert_eq!(pace.turn(100), 102, "two ticks, not one and a half");
+        let throttle = throttle(7, 10);
+        assert_eq!(throttle.turn(100), 100);
+        assert_eq!(throttle.turn(100), 102, "two ticks, not one and a half");
     }
 
     #[test]
     fn time_at_its_end_does_not_wrap() {
-        let pace = pace(1, 1000);
-        assert_eq!(pace.turn(u64::MAX - 1), u64::MAX - 1);
-        assert_eq!(pace.turn(u64::MAX - 1), u64::MAX);
-        assert_eq!(pace.turn(u64::MAX), u64::MAX);
+        let throttle = throttle(1, 1000);
+        assert_eq!(throttle.turn(u64::MAX - 1), u64::MAX - 1);
+        assert_eq!(throttle.turn(u64::MAX - 1), u64::MAX);
+        assert_eq!(throttle.turn(u64::MAX), u64::MAX);
     }
 }

@@ -7,9 +7,9 @@ use optee_abi::pagelist::{ENTRIES, LINK, PAGE_SIZE, WORDS};
 use zerocopy::IntoBytes;
 
 use super::buffers::Handle;
-use super::place::Extents;
-use super::pool::{Chain, Pool};
-use super::stats::Counters;
+use super::location::Extents;
+use super::page_pool::{Chain, PagePool};
+use crate::optee::stats::Counters;
 use crate::ports::{Cpu, GuestMemory, Ports, SecureWorld, ShadowMemory};
 use addresses::{Ipa, Run};
 
@@ -18,7 +18,7 @@ const STRETCH: usize = 64;
 
 /// What a list is for, hence what follows once it is translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(in crate::optee) enum Purpose {
     /// The guest's message registers the buffer.
     Register,
     /// The parameter with this index is temporary memory.
@@ -29,7 +29,7 @@ pub(super) enum Purpose {
 
 /// Where the addresses of the pages come from.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Source {
+pub(in crate::optee) enum Source {
     /// A list of the guest whose next page is here.
     List(Ipa),
     /// The buffer is contiguous, and its next page is here.
@@ -37,19 +37,19 @@ pub(super) enum Source {
 }
 
 /// The words of one page of a list.
-pub(super) type Words = [u64; WORDS];
+pub(in crate::optee) type Words = [u64; WORDS];
 
 /// A translation under way.
 #[derive(Debug)]
-pub(super) struct Translation {
-    pub(super) purpose: Purpose,
-    pub(super) handle: Handle,
+pub(in crate::optee) struct Translation {
+    pub(in crate::optee) purpose: Purpose,
+    pub(in crate::optee) handle: Handle,
     /// Size of the buffer in bytes, and where it starts in its first page.
-    pub(super) size: u64,
-    pub(super) offset: u64,
-    pub(super) extents: Extents,
+    pub(in crate::optee) size: u64,
+    pub(in crate::optee) offset: u64,
+    pub(in crate::optee) extents: Extents,
     /// The shadow pages with the translated list.
-    pub(super) list: Chain,
+    pub(in crate::optee) list: Chain,
     source: Source,
     /// Entries that are not loaded yet.
     left: u64,
@@ -97,7 +97,7 @@ impl Window {
 
 /// How far a translation got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(in crate::optee) enum Progress {
     /// All is translated.
     Complete,
     /// An interrupt is pending; call again once the guest had the chance to take it.
@@ -106,7 +106,7 @@ pub(super) enum Progress {
 
 /// Why a buffer can't be translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TranslateError {
+pub(in crate::optee) enum TranslateError {
     /// The list or one of its pages is not memory of the guest, or is not aligned.
     BadList,
     /// The VM's shadow pages are all in use.
@@ -115,7 +115,7 @@ pub(super) enum TranslateError {
 
 impl Translation {
     /// A translation of `pages` entries from `source`.
-    pub(super) fn new(
+    pub(in crate::optee) fn new(
         purpose: Purpose,
         handle: Handle,
         source: Source,
@@ -140,11 +140,11 @@ impl Translation {
 
     /// Translates until all is done or an interrupt is pending. `words` holds the copy of the list's present page
     /// between calls.
-    pub(super) fn advance<W, M, S, C>(
+    pub(in crate::optee) fn advance<W, M, S, C>(
         &mut self,
         words: &mut Words,
         ports: &Ports<W, M, S, C>,
-        pool: &Pool,
+        pool: &PagePool,
         counters: &Counters,
     ) -> Result<Progress, TranslateError>
     where
@@ -261,7 +261,7 @@ impl Translation {
         &mut self,
         words: &mut Words,
         shadow: &S,
-        pool: &Pool,
+        pool: &PagePool,
     ) -> Result<(), TranslateError> {
         let target = self.list.last().ok_or(TranslateError::NoShadowPage)?;
         let used = if self.left > 0 {
@@ -278,7 +278,7 @@ impl Translation {
     }
 
     /// What goes into `buf_ptr`: where the translated list starts, and the offset into the first page.
-    pub(super) fn address<S: ShadowMemory>(&self, shadow: &S) -> u64 {
+    pub(in crate::optee) fn address<S: ShadowMemory>(&self, shadow: &S) -> u64 {
         self.list.first().map_or(0, |page| shadow.pa(page).0) | self.offset
     }
 }

@@ -10,11 +10,11 @@ use core::sync::atomic::Ordering;
 use optee_abi::message::{Direction, Parameter, command};
 use optee_abi::pagelist::PAGE_SIZE;
 
-use super::buffers::Handle;
 use super::call::{Call, Stage};
 use super::engine::Flow;
-use super::entry::{message_of, unregister_message};
 use super::partition::Partition;
+use super::request::{message_of, unregister_message};
+use super::shm::buffers::Handle;
 use super::slots::{MESSAGE_PAGE_SLOTS, SLOT_BYTES};
 use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
 

@@ -14,22 +14,22 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use optee_abi::pagelist::PAGE_SIZE;
 use spin::{Mutex, MutexGuard};
 
-use super::core_window::{FILE_PAGES, Share};
-use super::error::NoHeap;
-use super::index::{HashSecret, Index};
-use super::limits::Limits;
-use super::place::{Extents, Place};
+use super::location::{Extents, Location};
+use crate::optee::core_window::{FILE_PAGES, Share};
+use crate::optee::error::NoHeap;
+use crate::optee::index::{HashSecret, Index};
+use crate::optee::limits::Limits;
 
 /// What stands for a buffer on the secure side (`shm_ref`): generation and index + 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Handle(NonZeroU64);
+pub(in crate::optee) struct Handle(NonZeroU64);
 
 impl Handle {
     /// The mediator's own buffer, which holds the messages. No guest cookie stands for it.
-    pub(super) const MESSAGES: Self = Self::mint(u32::MAX - 1, 0);
+    pub(in crate::optee) const MESSAGES: Self = Self::mint(u32::MAX - 1, 0);
 
     /// Another one for the same purpose.
-    pub(super) const fn for_messages(number: u32) -> Self {
+    pub(in crate::optee) const fn for_messages(number: u32) -> Self {
         Self::mint(u32::MAX - 1, number)
     }
 
@@ -51,19 +51,19 @@ impl Handle {
     }
 
     /// The number that OP-TEE gets to see.
-    pub(super) fn get(self) -> u64 {
+    pub(in crate::optee) fn get(self) -> u64 {
         self.0.get()
     }
 
     /// Takes a number that OP-TEE names for a handle; whether it is one, each use checks.
-    pub(super) fn claimed(number: u64) -> Option<Self> {
+    pub(in crate::optee) fn claimed(number: u64) -> Option<Self> {
         NonZeroU64::new(number).map(Self)
     }
 }
 
 /// How a buffer came to be shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::optee) enum Kind {
     /// By a message to register it.
     Registered,
     /// By a memory reference for one call. Its cookie is no name: the guest can't refer to it again.
@@ -115,7 +115,7 @@ impl Buffer {
 
 /// Why a buffer can't be shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ReserveError {
+pub(in crate::optee) enum ReserveError {
     /// The cookie stands for another buffer.
     CookieInUse,
     /// It is more than this guest may share.
@@ -124,7 +124,7 @@ pub(super) enum ReserveError {
 
 /// A buffer to take back, if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TakeBack {
+pub(in crate::optee) enum TakeBack {
     Found(Handle),
     /// There may be one farther on.
     LookOn,
@@ -137,16 +137,16 @@ const LOOK_AT_ONCE: usize = 128;
 /// What goes with a buffer.
 #[derive(Debug, Default, PartialEq, Eq)]
 #[must_use]
-pub(super) struct Removed {
+pub(in crate::optee) struct Removed {
     /// How many pages are to be unpinned.
-    pub(super) pages: u64,
+    pub(in crate::optee) pages: u64,
     /// What OP-TEE had of it in its own address space.
-    pub(super) share: Option<Share>,
+    pub(in crate::optee) share: Option<Share>,
 }
 
 /// Why a reference to a registered buffer can't be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ReferenceError {
+pub(in crate::optee) enum ReferenceError {
     /// There is no such buffer.
     Unknown,
     /// It goes beyond the end of the buffer.
@@ -154,7 +154,7 @@ pub(super) enum ReferenceError {
 }
 
 #[derive(Debug)]
-pub(super) struct Buffers {
+pub(in crate::optee) struct Buffers {
     table: Mutex<Table>,
     /// How many buffers OP-TEE ever came to know. Changes only while the table is locked.
     registrations: AtomicU64,
@@ -253,7 +253,7 @@ impl Table {
 impl Buffers {
     /// Room for as many buffers as `limits` allow to be registered, and for `others` besides, which calls on so many slots
     /// refer to.
-    pub(super) fn new(
+    pub(in crate::optee) fn new(
         limits: &Limits,
         others: u32,
         slots: usize,
@@ -290,7 +290,7 @@ impl Buffers {
     /// into its first page.
     ///
     /// The caller pins the pages next, and sets room apart where OP-TEE maps them.
-    pub(super) fn reserve(
+    pub(in crate::optee) fn reserve(
         &self,
         kind: Kind,
         cookie: u64,
@@ -345,21 +345,21 @@ impl Buffers {
     }
 
     /// Keeps what OP-TEE has of the buffer in its own address space until the buffer is [removed](Self::remove).
-    pub(super) fn keep_share(&self, handle: Handle, share: Share) {
+    pub(in crate::optee) fn keep_share(&self, handle: Handle, share: Share) {
         if let Some(buffer) = self.table.lock().by_handle(handle) {
             buffer.share = Some(share);
         }
     }
 
     /// Remembers where in guest memory the buffer lies.
-    pub(super) fn describe(&self, handle: Handle, extents: &Extents) {
+    pub(in crate::optee) fn describe(&self, handle: Handle, extents: &Extents) {
         if let Some(buffer) = self.table.lock().by_handle(handle) {
             buffer.extents = *extents;
         }
     }
 
     /// OP-TEE knows the buffer now: calls can refer to it.
-    pub(super) fn commit(&self, handle: Handle) {
+    pub(in crate::optee) fn commit(&self, handle: Handle) {
         let mut table = self.table.lock();
         let number = self.registrations.load(Ordering::Relaxed);
         if let Some(buffer) = table.by_handle(handle) {
@@ -371,18 +371,18 @@ impl Buffers {
     }
 
     /// How many buffers OP-TEE ever came to know.
-    pub(super) fn registrations(&self) -> u64 {
+    pub(in crate::optee) fn registrations(&self) -> u64 {
         self.registrations.load(Ordering::Relaxed)
     }
 
     /// How many buffers that OP-TEE knows came to it after the memory of the slot at `slot`.
-    pub(super) fn newer_than(&self, slot: usize) -> u32 {
+    pub(in crate::optee) fn newer_than(&self, slot: usize) -> u32 {
         let table = self.table.lock();
         table.newer.get(slot).map_or(0, |newer| newer.count)
     }
 
     /// OP-TEE knows the memory of the slot at `slot` anew. Buffers that it came to know meanwhile count as older.
-    pub(super) fn renewed(&self, slot: usize) {
+    pub(in crate::optee) fn renewed(&self, slot: usize) {
         let mut table = self.table.lock();
         let since = self.registrations.load(Ordering::Relaxed);
         if let Some(newer) = table.newer.get_mut(slot) {
@@ -391,7 +391,7 @@ impl Buffers {
     }
 
     /// OP-TEE does not know the buffer, or not any more. Gives what the caller has to let go of.
-    pub(super) fn remove(&self, handle: Handle) -> Removed {
+    pub(in crate::optee) fn remove(&self, handle: Handle) -> Removed {
         let mut table = self.table.lock();
         let table = &mut *table;
         let Some(index) = handle.index() else {
@@ -426,30 +426,35 @@ impl Buffers {
     }
 
     /// The registered buffers, to follow the references of a message one after the other.
-    pub(super) fn registered(&self) -> RegisteredBuffers<'_> {
+    pub(in crate::optee) fn registered(&self) -> RegisteredBuffers<'_> {
         RegisteredBuffers {
             table: self.table.lock(),
         }
     }
 
     /// Follows OP-TEE's reference to `size` bytes from `offset` on of a buffer, and gives the guest's cookie.
-    pub(super) fn cookie(&self, handle: Handle, offset: u64, size: u64) -> Option<u64> {
+    pub(in crate::optee) fn cookie(&self, handle: Handle, offset: u64, size: u64) -> Option<u64> {
         let mut table = self.table.lock();
         let buffer = table.by_handle(handle)?;
         (buffer.state != State::Announced && within(buffer, offset, size)).then_some(buffer.cookie)
     }
 
     /// Where up to `len` bytes from `offset` on of a registered buffer lie in guest memory.
-    pub(super) fn place(&self, cookie: u64, offset: u64, len: usize) -> Option<Place> {
+    pub(in crate::optee) fn location(
+        &self,
+        cookie: u64,
+        offset: u64,
+        len: usize,
+    ) -> Option<Location> {
         let table = self.table.lock();
         let (_, buffer) = table.shared(cookie)?;
         buffer
             .extents
-            .place(buffer.offset.checked_add(offset)?, len)
+            .location(buffer.offset.checked_add(offset)?, len)
     }
 
     /// The guest wants a registered buffer back: from now on no call can refer to it.
-    pub(super) fn release(&self, cookie: u64) -> Option<Handle> {
+    pub(in crate::optee) fn release(&self, cookie: u64) -> Option<Handle> {
         let mut table = self.table.lock();
         let (index, _) = table.shared(cookie)?;
         let buffer = table.slab.get_mut(index as usize)?;
@@ -459,7 +464,7 @@ impl Buffers {
 
     /// Takes a buffer that OP-TEE knows from its guest, which is gone and has no call under way, for OP-TEE to forget, beginning
     /// at `place`, which moves on.
-    pub(super) fn take_back(&self, place: &mut usize) -> TakeBack {
+    pub(in crate::optee) fn take_back(&self, place: &mut usize) -> TakeBack {
         let mut table = self.table.lock();
         for _ in 0..LOOK_AT_ONCE {
             let index = *place;
@@ -476,7 +481,7 @@ impl Buffers {
     }
 
     /// OP-TEE did not give the buffer back: it is shared as before.
-    pub(super) fn keep(&self, handle: Handle) {
+    pub(in crate::optee) fn keep(&self, handle: Handle) {
         if let Some(buffer) = self.table.lock().by_handle(handle) {
             buffer.state = State::Shared;
         }
@@ -484,7 +489,7 @@ impl Buffers {
 
     /// OP-TEE wants the guest to free a buffer that it had asked for. Gives the cookie, which stands for nothing from now
     /// on: the guest may use it anew as soon as it was told.
-    pub(super) fn free(&self, handle: Handle) -> Option<u64> {
+    pub(in crate::optee) fn free(&self, handle: Handle) -> Option<u64> {
         let mut table = self.table.lock();
         let table = &mut *table;
         let buffer = table.by_handle(handle)?;
@@ -498,14 +503,14 @@ impl Buffers {
     }
 
     /// The guest's kernel starts anew: it does not know the cookies of its predecessor, and may use them.
-    pub(super) fn begin_era(&self) {
+    pub(in crate::optee) fn begin_era(&self) {
         let mut table = self.table.lock();
         table.era = table.era.wrapping_add(1);
     }
 
     /// Forgets all buffers, for good, and gives the number of pages that the caller unpins.
     #[must_use]
-    pub(super) fn clear(&self) -> u64 {
+    pub(in crate::optee) fn clear(&self) -> u64 {
         let mut table = self.table.lock();
         table.slab.clear();
         table.capacity = 0;
@@ -516,7 +521,7 @@ impl Buffers {
     }
 
     /// How many buffers there are, and how many pages they have.
-    pub(super) fn held(&self) -> (u32, u64) {
+    pub(in crate::optee) fn held(&self) -> (u32, u64) {
         let table = self.table.lock();
         (table.used, table.pages)
     }
@@ -524,7 +529,7 @@ impl Buffers {
 
 /// The registered buffers of a guest, which stay as they are as long as this lives.
 #[derive(Debug)]
-pub(super) struct RegisteredBuffers<'a> {
+pub(in crate::optee) struct RegisteredBuffers<'a> {
     table: MutexGuard<'a, Table>,
 }
 
@@ -534,7 +539,7 @@ impl RegisteredBuffers<'_> {
     ///
     /// The bounds are those of OP-TEE (`mobj_reg_shm_alloc`, 4.5.0): a buffer reaches to the end of its last page.
     #[inline]
-    pub(super) fn refer(
+    pub(in crate::optee) fn refer(
         &self,
         cookie: u64,
         offset: u64,

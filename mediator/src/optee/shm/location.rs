@@ -8,7 +8,7 @@ use addresses::Ipa;
 /// A stretch of guest memory that lies in one or two pieces: a message in a registered buffer may cross into a page that
 /// is elsewhere. That the memory is the guest's, each access checks anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(in crate::optee) struct Location {
     first: Ipa,
     /// Bytes in the first piece.
     first_len: usize,
@@ -17,9 +17,9 @@ pub(super) struct Place {
     len: usize,
 }
 
-impl Place {
+impl Location {
     /// `len` bytes in one piece.
-    pub(super) const fn contiguous(ipa: Ipa, len: usize) -> Self {
+    pub(in crate::optee) const fn contiguous(ipa: Ipa, len: usize) -> Self {
         Self {
             first: ipa,
             first_len: len,
@@ -29,7 +29,7 @@ impl Place {
     }
 
     /// `first_len` bytes, then `second_len` bytes elsewhere.
-    pub(super) const fn split(
+    pub(in crate::optee) const fn split(
         first: Ipa,
         first_len: usize,
         second: Ipa,
@@ -43,18 +43,18 @@ impl Place {
         }
     }
 
-    /// Bytes in the place.
-    pub(super) const fn len(&self) -> usize {
+    /// Bytes in the location.
+    pub(in crate::optee) const fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether the place starts at a multiple of `alignment`, a power of two.
-    pub(super) const fn is_aligned(&self, alignment: u64) -> bool {
+    /// Whether the location starts at a multiple of `alignment`, a power of two.
+    pub(in crate::optee) const fn is_aligned(&self, alignment: u64) -> bool {
         self.first.is_aligned(alignment)
     }
 
     /// The `len` bytes from `offset` on, if they lie within.
-    pub(super) fn part(&self, offset: usize, len: usize) -> Option<Self> {
+    pub(in crate::optee) fn part(&self, offset: usize, len: usize) -> Option<Self> {
         if offset.checked_add(len)? > self.len {
             return None;
         }
@@ -79,8 +79,8 @@ impl Place {
         }
     }
 
-    /// Copies the first bytes of the place, as many as `into` has.
-    pub(super) fn read<M: GuestMemory>(
+    /// Copies the first bytes of the location, as many as `into` has.
+    pub(in crate::optee) fn read<M: GuestMemory>(
         &self,
         memory: &M,
         into: &mut [u8],
@@ -102,8 +102,8 @@ impl Place {
         memory.read(self.second, second)
     }
 
-    /// Copies `from` to the start of the place.
-    pub(super) fn write<M: GuestMemory>(
+    /// Copies `from` to the start of the location.
+    pub(in crate::optee) fn write<M: GuestMemory>(
         &self,
         memory: &M,
         from: &[u8],
@@ -127,12 +127,12 @@ impl Place {
 }
 
 /// How many stretches of a registered buffer are remembered for messages that lie in it.
-pub(super) const EXTENTS: usize = 4;
+pub(in crate::optee) const EXTENTS: usize = 4;
 
 /// The first stretches of a buffer that are contiguous in IPA. A message may lie in any of them; Linux puts messages into
 /// buffers of one page.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Extents {
+pub(in crate::optee) struct Extents {
     extents: [Extent; EXTENTS],
     used: usize,
     /// A page came that found no room: what follows it is not remembered either.
@@ -148,7 +148,7 @@ struct Extent {
 
 impl Extents {
     /// Adds the next pages of the buffer, which are contiguous.
-    pub(super) fn push(&mut self, pages: Range<u64>) {
+    pub(in crate::optee) fn push(&mut self, pages: Range<u64>) {
         if self.full || pages.is_empty() {
             return;
         }
@@ -168,8 +168,8 @@ impl Extents {
         }
     }
 
-    /// The place of up to `len` bytes that start `offset` bytes after the start of the first page.
-    pub(super) fn place(&self, offset: u64, len: usize) -> Option<Place> {
+    /// The location of up to `len` bytes that start `offset` bytes after the start of the first page.
+    pub(in crate::optee) fn location(&self, offset: u64, len: usize) -> Option<Location> {
         let mut skip = offset;
         let mut extents = self.extents.iter().take(self.used);
         loop {
@@ -185,9 +185,9 @@ impl Extents {
             return Some(match extents.next() {
                 Some(next) if rest > 0 => {
                     let next_len = usize::try_from(next.end - next.start).unwrap_or(usize::MAX);
-                    Place::split(first, first_len, Ipa(next.start), rest.min(next_len))
+                    Location::split(first, first_len, Ipa(next.start), rest.min(next_len))
                 }
-                _ => Place::contiguous(first, first_len),
+                _ => Location::contiguous(first, first_len),
             });
         }
     }
@@ -199,10 +199,10 @@ mod tests {
 
     #[test]
     fn parts_of_a_split_place_lie_where_they_should() {
-        let place = Place::split(Ipa(0x1ff0), 16, Ipa(0x8000), 64);
+        let location = Location::split(Ipa(0x1ff0), 16, Ipa(0x8000), 64);
         assert_eq!(
-            place.part(8, 8),
-            Some(Place {
+            location.part(8, 8),
+            Some(Location {
                 first: Ipa(0x1ff8),
                 first_len: 8,
                 second: Ipa(0x8000),
@@ -210,13 +210,19 @@ mod tests {
             })
         );
         assert_eq!(
-            place.part(8, 24),
-            Some(Place::split(Ipa(0x1ff8), 8, Ipa(0x8000), 16))
+            location.part(8, 24),
+            Some(Location::split(Ipa(0x1ff8), 8, Ipa(0x8000), 16))
         );
-        assert_eq!(place.part(16, 64), Some(Place::contiguous(Ipa(0x8000), 64)));
-        assert_eq!(place.part(20, 4), Some(Place::contiguous(Ipa(0x8004), 4)));
-        assert_eq!(place.part(16, 65), None);
-        assert_eq!(place.part(usize::MAX, 2), None);
+        assert_eq!(
+            location.part(16, 64),
+            Some(Location::contiguous(Ipa(0x8000), 64))
+        );
+        assert_eq!(
+            location.part(20, 4),
+            Some(Location::contiguous(Ipa(0x8004), 4))
+        );
+        assert_eq!(location.part(16, 65), None);
+        assert_eq!(location.part(usize::MAX, 2), None);
     }
 
     #[test]
@@ -226,18 +232,18 @@ mod tests {
             extents.push(page..page + 0x1000);
         }
         assert_eq!(
-            extents.place(0x100, 32),
-            Some(Place::contiguous(Ipa(0x1100), 32))
+            extents.location(0x100, 32),
+            Some(Location::contiguous(Ipa(0x1100), 32))
         );
         assert_eq!(
-            extents.place(0x1ff0, 32),
-            Some(Place::split(Ipa(0x2ff0), 16, Ipa(0x8000), 16))
+            extents.location(0x1ff0, 32),
+            Some(Location::split(Ipa(0x2ff0), 16, Ipa(0x8000), 16))
         );
         assert_eq!(
-            extents.place(0x2ff0, 32),
-            Some(Place::contiguous(Ipa(0x8ff0), 16))
+            extents.location(0x2ff0, 32),
+            Some(Location::contiguous(Ipa(0x8ff0), 16))
         );
-        assert_eq!(extents.place(0x3000, 32), None);
+        assert_eq!(extents.location(0x3000, 32), None);
     }
 
     #[test]
@@ -247,8 +253,8 @@ mod tests {
             let page = 0x1_0000 * index;
             extents.push(page..page + 0x1000);
         }
-        assert!(extents.place(0x3000, 8).is_some());
-        assert_eq!(extents.place(0x4000, 8), None);
+        assert!(extents.location(0x3000, 8).is_some());
+        assert_eq!(extents.location(0x4000, 8), None);
     }
 
     #[test]
@@ -257,6 +263,6 @@ mod tests {
         for page in [0x1000, 0x3000, 0x5000, 0x7000, 0x9000, 0x8000] {
             extents.push(page..page + 0x1000);
         }
-        assert_eq!(extents.place(0x4000, 8), None);
+        assert_eq!(extents.location(0x4000, 8), None);
     }
 }
