@@ -7,15 +7,13 @@ use optee_abi::smc::status;
 
 use super::applications::Charge;
 use super::core_window::Share;
-use super::engine::Entry;
-use super::request::Memory;
-use super::reregister::Known;
+use super::flow::{Entry, Start};
 use super::sessions::Closing;
-use super::shm::buffers::Handle;
+use super::shm::handle::Handle;
 use super::shm::location::Location;
-use super::shm::page_list::{Purpose, Translation, Words};
+use super::shm::message_area::Known;
+use super::shm::page_list::{Memory, Purpose, Translation, Words};
 use super::shm::page_pool::Chain;
-use super::throttle::Start;
 
 /// A yielding call. It lives in a slot that is made once and used for one call after the other.
 #[derive(Debug)]

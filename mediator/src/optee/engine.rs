@@ -7,46 +7,20 @@
 use alloc::boxed::Box;
 use core::sync::atomic::Ordering;
 
-use optee_abi::message::{Direction, Parameter, command};
+use optee_abi::message::{Direction, Message, Parameter, command};
 use optee_abi::result;
 use optee_abi::smc::{self, Returned, RpcFunction, status};
 
 use super::applications::Charge;
 use super::call::{Argument, Call, Paused, Stage, Waiting};
+use super::flow::{Entry, Flow};
 use super::partition::Partition;
-use super::request::{message_of, slot, unregister_message};
-use super::shm::buffers::Handle;
+use super::shm::handle::Handle;
+use super::shm::message_area::{message_of, slot, unregister_message};
 use super::shm::page_list::{Progress, Purpose, TranslateError};
 use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
 use crate::ta_access::Uuid;
 use smccc::CallRegisters;
-
-/// What comes next for a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flow {
-    /// Its translation goes on.
-    Translate,
-    /// OP-TEE is entered.
-    Enter(Entry),
-    /// The guest is asked for this, with these values of a1 and a2. What its return means is noted in the call.
-    Ask(RpcFunction, [u64; 2]),
-    /// It is over, with this in a0.
-    Finished(u32),
-}
-
-/// What OP-TEE is entered with, in the guest's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) function: u32,
-    pub(super) a1_a2: [u64; 2],
-    pub(super) a3: u64,
-}
-
-impl Flow {
-    /// The guest is to take interrupts and come back.
-    pub(super) const ASK_TO_TAKE_INTERRUPTS: Self =
-        Self::Ask(RpcFunction::ForeignInterrupt, [0, 0]);
-}
 
 impl<W, M, S, C> Partition<W, M, S, C>
 where
@@ -315,6 +289,28 @@ where
             }
             Stage::Unshare(_) => self.settle(call),
         }
+    }
+
+    /// Writes a message with `count` parameters to the call's slot and enters OP-TEE with it.
+    pub(super) fn send(&self, call: &mut Call, message: &Message, count: usize) -> Flow {
+        self.post(call.index, message, count);
+        self.sent(call, count)
+    }
+
+    /// Writes a message with `count` parameters to the slot at `index`.
+    pub(super) fn post(&self, index: usize, message: &Message, count: usize) {
+        let (page, offset) = slot(index);
+        self.ports.shadow.write(page, offset, message.bytes(count));
+    }
+
+    /// Enters OP-TEE with the message with `count` parameters that lies in the call's slot.
+    pub(super) fn sent(&self, call: &mut Call, count: usize) -> Flow {
+        call.sent_count = count;
+        Flow::Enter(Entry {
+            function: smc::CALL_WITH_REGD_ARG,
+            a1_a2: smc::split(call.known.handle.get()),
+            a3: call.known.offset,
+        })
     }
 
     /// The message comes back with an error, and OP-TEE does not get it.

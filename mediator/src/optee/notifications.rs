@@ -5,12 +5,6 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use optee_abi::smc::{self, notification, status};
-
-use super::partition::Partition;
-use crate::ports::SecureWorld;
-use smccc::CallRegisters;
-
 /// Values that can be kept: those below. OP-TEE 4.5.0 has 64 of them, and one for each of its threads
 /// (`core/include/kernel/notif.h`).
 pub(super) const VALUES: u32 = 1024;
@@ -30,8 +24,18 @@ pub(super) struct Notifications {
 }
 
 impl Notifications {
+    /// The guest wants to be notified, and OP-TEE knows that.
+    pub(super) fn enable(&self) {
+        self.enabled.store(true, Ordering::Release);
+    }
+
+    /// Whether the guest wants to be notified.
+    pub(super) fn is_enabled(&self) -> bool {
+        self.enabled.load(Ordering::Acquire)
+    }
+
     /// Keeps a value. Says whether it is one.
-    fn keep(&self, value: u32) -> bool {
+    pub(super) fn keep(&self, value: u32) -> bool {
         let word = self.waiting.get(value as usize / 64);
         if let Some(word) = word {
             word.fetch_or(1 << (value % 64), Ordering::AcqRel);
@@ -41,11 +45,11 @@ impl Notifications {
 
     /// Keeps a value, if the guest wants to be notified. Says whether there is something new for it.
     pub(super) fn pass_on(&self, value: u32) -> bool {
-        self.enabled.load(Ordering::Acquire) && self.keep(value)
+        self.is_enabled() && self.keep(value)
     }
 
     /// Takes the lowest value that waits.
-    fn take(&self) -> Option<u32> {
+    pub(super) fn take(&self) -> Option<u32> {
         for (word, base) in self.waiting.iter().zip((0..).step_by(64)) {
             let mut seen = word.load(Ordering::Acquire);
             while seen != 0 {
@@ -60,13 +64,13 @@ impl Notifications {
         None
     }
 
-    fn any(&self) -> bool {
+    pub(super) fn any(&self) -> bool {
         let waits = |word: &AtomicU64| word.load(Ordering::Acquire) != 0;
         self.waiting.iter().any(waits)
     }
 
     /// Asks OP-TEE something about the guest, unless that is stopped.
-    fn ask<T>(&self, ask: impl FnOnce() -> T) -> Option<T> {
+    pub(super) fn ask<T>(&self, ask: impl FnOnce() -> T) -> Option<T> {
         // Before the look, so that who stops it sees this CPU or this CPU sees that it is stopped.
         self.asking.fetch_add(1, Ordering::SeqCst);
         let answer = (!self.stopped.load(Ordering::SeqCst)).then(ask);
@@ -90,68 +94,6 @@ impl Notifications {
         for word in &self.waiting {
             word.store(0, Ordering::Release);
         }
-    }
-}
-
-impl<W: SecureWorld, M, S, C> Partition<W, M, S, C> {
-    /// The guest wants to be notified from now on.
-    pub(super) fn enable_notifications(&self, registers: &mut CallRegisters) {
-        let answer = self.fast_as_guest(smc::ENABLE_ASYNC_NOTIF);
-        let a0 = answer.map_or(status::ENOTAVAIL, |[a0, ..]| a0 as u32);
-        if a0 == status::OK {
-            self.notifications.enabled.store(true, Ordering::Release);
-        }
-        registers[0] = u64::from(a0);
-    }
-
-    /// The guest asks for a value.
-    pub(super) fn notification(&self, registers: &mut CallRegisters) {
-        let value = self.notifications.take();
-        let mut flags = 0;
-        if value.is_some() {
-            flags |= notification::VALID;
-            // One that comes only now brings another interrupt.
-            if self.notifications.any() {
-                flags |= notification::PENDING;
-            }
-        }
-        registers[0] = u64::from(status::OK);
-        registers[1] = u64::from(value.unwrap_or(0));
-        registers[2] = flags;
-    }
-
-    /// Fetches the values that OP-TEE has for the guest. Says whether there are any.
-    pub(super) fn fetch_notifications(&self) -> bool {
-        if !self.notifications.enabled.load(Ordering::Acquire) {
-            return false;
-        }
-        let mut fetched = false;
-        // An OP-TEE that has more values than there are has none that matter.
-        for _ in 0..VALUES {
-            let Some([a0, value, flags, ..]) = self.fast_as_guest(smc::GET_ASYNC_NOTIF_VALUE)
-            else {
-                break;
-            };
-            if a0 as u32 != status::OK || flags & notification::VALID == 0 {
-                break;
-            }
-            if self.notifications.keep(value as u32) {
-                self.counters.notifications.add(1);
-                fetched = true;
-            }
-            if flags & notification::PENDING == 0 {
-                break;
-            }
-        }
-        fetched
-    }
-
-    /// A fast call in the guest's name, unless OP-TEE is about to forget the guest.
-    fn fast_as_guest(&self, function: u32) -> Option<[u64; 8]> {
-        let mut registers = [0; 8];
-        registers[0] = u64::from(function);
-        registers[7] = u64::from(self.client.get());
-        self.notifications.ask(|| self.ports.world.smc(registers))
     }
 }
 

@@ -9,7 +9,8 @@ use optee_abi::smc::{self, status};
 
 use super::core_window::WINDOW_PAGES;
 use super::limits::Limits;
-use super::slots::{MESSAGE_PAGE_SLOTS, SLOTS_MAX, slots_for};
+use super::shm::message_area::{MESSAGE_PAGE_SLOTS, SLOT_BYTES};
+use super::slots::{SLOTS_MAX, slots_for};
 use crate::ports::SecureWorld;
 
 /// The release of an OP-TEE.
@@ -96,7 +97,7 @@ pub struct Optee {
 }
 
 /// A slot holds the longest message and the longest RPC argument.
-const _: () = assert!(2 * (HEADER_SIZE + CAPACITY * PARAMETER_SIZE) <= super::slots::SLOT_BYTES);
+const _: () = assert!(2 * (HEADER_SIZE + CAPACITY * PARAMETER_SIZE) <= SLOT_BYTES);
 
 impl Optee {
     /// Asks the secure world who it is.

@@ -1,23 +1,21 @@
 //! A new yielding call: copying the guest's message, checking it, and making the one that OP-TEE gets.
 
-use optee_abi::message::{
-    CAPACITY, Direction, Message, Parameter, TooManyParameters, command, size_with,
-};
+use optee_abi::message::{CAPACITY, Parameter, TooManyParameters, command, size_with};
 use optee_abi::pagelist::{PAGE_SIZE, pages_spanned};
 use optee_abi::result;
 use optee_abi::smc::{self, status};
 
 use super::applications::NoIdentifier;
-use super::call::{Argument, Call, Paused, Stage};
+use super::call::{Argument, Call, Paused, Stage, Waiting};
 use super::core_window::Mapping;
-use super::engine::{Entry, Flow};
+use super::flow::{Flow, Start};
 use super::partition::Partition;
 use super::sessions::Used;
-use super::shm::buffers::{Handle, Kind, ReferenceError, Removed, ReserveError};
+use super::shm::buffers::ReferenceError;
+use super::shm::handle::Handle;
 use super::shm::location::Location;
-use super::shm::page_list::{Purpose, Source, Translation};
-use super::slots::{MESSAGE_PAGE_SLOTS, SLOT_BYTES};
-use super::throttle::Start;
+use super::shm::message_area::{SLOT_BYTES, unregister_message};
+use super::shm::page_list::{Memory, Purpose};
 use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
 use crate::ta_access::{TaAccess, Uuid};
 use addresses::Ipa;
@@ -29,6 +27,32 @@ where
     S: ShadowMemory,
     C: Cpu,
 {
+    /// Begins a call, or gives it its turn.
+    pub(super) fn admit(&self, call: &mut Call, start: Start) -> Flow {
+        let Some(throttle) = &self.throttle else {
+            return self.begin(call, start);
+        };
+        let now = self.ports.cpu.now();
+        let turn = throttle.turn(now);
+        if turn > now {
+            self.counters.paced.add(1);
+        }
+        self.begin_at(call, start, turn, now)
+    }
+
+    /// Begins a call if its turn has come, else sends the guest back once more.
+    pub(super) fn await_turn(&self, call: &mut Call, start: Start, turn: u64) -> Flow {
+        self.begin_at(call, start, turn, self.ports.cpu.now())
+    }
+
+    fn begin_at(&self, call: &mut Call, start: Start, turn: u64, now: u64) -> Flow {
+        if turn <= now {
+            return self.begin(call, start);
+        }
+        call.waiting = Waiting::Pause(Paused::Turn(start, turn));
+        Flow::ASK_TO_TAKE_INTERRUPTS
+    }
+
     /// Begins the call that a guest makes with one of the three functions that carry a message.
     pub(super) fn begin(&self, call: &mut Call, start: Start) -> Flow {
         call.begin();
@@ -372,144 +396,5 @@ where
         };
         call.handles[0] = Some(handle);
         self.send(call, &unregister_message(handle), 1)
-    }
-
-    /// Counts and pins the pages of a buffer that OP-TEE is about to learn of, and gets its translation ready.
-    pub(super) fn announce(
-        &self,
-        call: &mut Call,
-        purpose: Purpose,
-        buffer: Memory,
-    ) -> Result<(), Refused> {
-        let Memory {
-            list,
-            address,
-            size,
-            reference,
-        } = buffer;
-        let start = Ipa(address);
-        let offset = start.page_offset();
-        let pages = pages_spanned(offset, size).ok_or(Refused::Malformed)?;
-        let kind = match purpose {
-            Purpose::Register => Kind::Registered,
-            Purpose::Temporary(_) => Kind::Temporary,
-            Purpose::RpcAlloc => Kind::Rpc,
-        };
-        let handle = self
-            .buffers
-            .reserve(kind, reference, offset, size, pages)
-            .map_err(|reason| match reason {
-                ReserveError::CookieInUse => Refused::CookieInUse,
-                ReserveError::Limit => Refused::Limit,
-            })?;
-        self.ports.memory.pin(pages);
-        if purpose == Purpose::RpcAlloc {
-            match self.window.take_for_rpc(pages) {
-                Some(share) => self.buffers.keep_share(handle, share),
-                None => {
-                    self.forget(handle);
-                    return Err(Refused::NoRoom);
-                }
-            }
-        }
-        let source = if list {
-            Source::List(start.page())
-        } else {
-            Source::Contiguous(start.page())
-        };
-        call.translation = Some(Translation::new(
-            purpose, handle, source, offset, size, pages,
-        ));
-        Ok(())
-    }
-
-    /// OP-TEE does not know a buffer, or not any more.
-    pub(super) fn forget(&self, handle: Handle) {
-        let Removed { pages, share } = self.buffers.remove(handle);
-        self.ports.memory.unpin(pages);
-        if let Some(share) = share {
-            self.window.give_back(share);
-        }
-    }
-
-    /// Writes a message with `count` parameters to the call's slot and enters OP-TEE with it.
-    pub(super) fn send(&self, call: &mut Call, message: &Message, count: usize) -> Flow {
-        self.post(call.index, message, count);
-        self.sent(call, count)
-    }
-
-    /// Writes a message with `count` parameters to the slot at `index`.
-    fn post(&self, index: usize, message: &Message, count: usize) {
-        let (page, offset) = slot(index);
-        self.ports.shadow.write(page, offset, message.bytes(count));
-    }
-
-    /// Enters OP-TEE with the message with `count` parameters that lies in the call's slot.
-    fn sent(&self, call: &mut Call, count: usize) -> Flow {
-        call.sent_count = count;
-        Flow::Enter(Entry {
-            function: smc::CALL_WITH_REGD_ARG,
-            a1_a2: smc::split(call.known.handle.get()),
-            a3: call.known.offset,
-        })
-    }
-}
-
-/// The shadow page and the offset in it where the message of a slot lies.
-pub(super) const fn slot(index: usize) -> (usize, usize) {
-    (
-        index / MESSAGE_PAGE_SLOTS,
-        index % MESSAGE_PAGE_SLOTS * SLOT_BYTES,
-    )
-}
-
-/// The message that takes a buffer back.
-pub(super) fn unregister_message(handle: Handle) -> Message {
-    let buffer = Parameter::Registered {
-        direction: Direction::Input,
-        offset: 0,
-        size: 0,
-        reference: handle.get(),
-    };
-    message_of(command::UNREGISTER_SHM, &[buffer])
-}
-
-/// A message of the mediator's own, with a result that is none until OP-TEE has written one.
-pub(super) fn message_of(command: u32, parameters: &[Parameter]) -> Message {
-    let mut message = Message::new(command, parameters);
-    message.set_result(result::GENERIC, result::ORIGIN_COMMS);
-    message
-}
-
-/// Memory as a guest names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Memory {
-    /// Whether `address` is that of a list of its pages.
-    pub(super) list: bool,
-    pub(super) address: u64,
-    pub(super) size: u64,
-    pub(super) reference: u64,
-}
-
-/// Why memory can't be shared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
-    /// Its size is none.
-    Malformed,
-    /// Its cookie stands for another buffer.
-    CookieInUse,
-    /// It is more than the guest may share.
-    Limit,
-    /// OP-TEE has no room for it in its own address space.
-    NoRoom,
-}
-
-impl Refused {
-    /// What the message comes back with.
-    pub(super) fn result(self) -> u32 {
-        match self {
-            Self::Malformed | Self::CookieInUse => result::BAD_PARAMETERS,
-            Self::Limit | Self::NoRoom => result::OUT_OF_MEMORY,
-        }
     }
 }

@@ -11,11 +11,13 @@ use optee_abi::message::{Direction, Parameter, command};
 use optee_abi::pagelist::PAGE_SIZE;
 
 use super::call::{Call, Stage};
-use super::engine::Flow;
+use super::flow::Flow;
 use super::partition::Partition;
-use super::request::{message_of, unregister_message};
-use super::shm::buffers::Handle;
-use super::slots::{MESSAGE_PAGE_SLOTS, SLOT_BYTES};
+
+use super::shm::handle::Handle;
+use super::shm::message_area::{
+    Known, MESSAGE_PAGE_SLOTS, SLOT_BYTES, message_of, unregister_message,
+};
 use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
 
 /// How many buffers may stand before a slot's memory. Passing one takes OP-TEE about six instructions, and renewing the
@@ -23,27 +25,6 @@ use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
 const BUFFERS_BEFORE: u64 = 64;
 /// With more than so many it is renewed where their number was found out.
 const WORTH_RENEWING: u64 = 32;
-
-/// How OP-TEE knows a slot's memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Known {
-    pub(super) handle: Handle,
-    /// Where in the memory with this handle the slot is, in bytes.
-    pub(super) offset: u64,
-    /// No more buffers stand before it than were registered after so many.
-    at_most_since: u64,
-}
-
-impl Known {
-    /// The slot at `index` in the memory that was registered when the partition was created.
-    pub(super) fn from_creation(index: usize) -> Self {
-        Self {
-            handle: Handle::MESSAGES,
-            offset: (index * SLOT_BYTES) as u64,
-            at_most_since: 0,
-        }
-    }
-}
 
 impl<W, M, S, C> Partition<W, M, S, C>
 where

@@ -7,12 +7,13 @@ use optee_abi::smc::{self, RpcFunction};
 
 use super::applications::{Charge, NoIdentifier};
 use super::call::{Allocated, Argument, Back, Call, Paused, Waiting};
-use super::engine::Flow;
+use super::flow::Flow;
 use super::partition::Partition;
-use super::request::{Memory, Refused, slot};
-use super::shm::buffers::Handle;
+use super::sharing::Refused;
+use super::shm::handle::Handle;
 use super::shm::location::Location;
-use super::shm::page_list::Purpose;
+use super::shm::message_area::slot;
+use super::shm::page_list::{Memory, Purpose};
 use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
 use crate::ta_access::Uuid;
 use addresses::Ipa;

@@ -16,10 +16,6 @@ use spin::Mutex;
 use super::call::Call;
 use super::error::NoHeap;
 
-/// Bytes that a slot has for its message and RPC argument.
-pub(super) const SLOT_BYTES: usize = 512;
-/// Slots in a page of messages.
-pub(super) const MESSAGE_PAGE_SLOTS: usize = 4096 / SLOT_BYTES;
 /// The most slots a partition can have: a bit each.
 pub(super) const SLOTS_MAX: usize = 64;
 

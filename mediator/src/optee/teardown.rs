@@ -7,6 +7,7 @@
 //! session (`TA_FLAG_INSTANCE_KEEP_ALIVE`), is counted, for the guest to be charged with in its next life.
 
 use alloc::boxed::Box;
+use core::sync::atomic::Ordering;
 
 use optee_abi::message::{Direction, Message, Parameter, command, uuid_words};
 use optee_abi::result;
@@ -15,12 +16,13 @@ use optee_abi::smc::{self, Returned, RpcFunction, status};
 
 use super::applications::{Applications, Charge};
 use super::call::{Call, Paused, Stage, Waiting};
-use super::engine::{Entry, Flow};
-use super::partition::Partition;
-use super::request::{message_of, unregister_message};
+use super::flow::{Entry, Flow};
+use super::partition::{Partition, Teardown};
 use super::rpc::rpc_slot;
 use super::sessions::{Closing, Idle};
-use super::shm::buffers::{Handle, TakeBack};
+use super::shm::buffers::TakeBack;
+use super::shm::handle::Handle;
+use super::shm::message_area::{message_of, unregister_message};
 use super::shm::page_list::Purpose;
 use crate::WindUp;
 use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
@@ -28,21 +30,6 @@ use crate::ta_access::Uuid;
 
 /// How long OP-TEE gets for what the guest left to it. A TA may take as long as it likes.
 const SECONDS_MAX: u64 = 5;
-
-/// How far the end of a guest has come.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Teardown {
-    /// When to give up.
-    until: Option<u64>,
-    /// Sessions before this place are closed, or can't be.
-    place: usize,
-    /// Buffers before this place are taken back, or can't be.
-    buffer: usize,
-    /// Something is left that only the end of the partition ends.
-    for_good: bool,
-    /// The slot whose call has its turn next: one that never ends is not to keep others from theirs.
-    turn: usize,
-}
 
 /// How far a call was brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +140,25 @@ where
     fn renew(&self) {
         self.notifications.forget();
         self.forget_driver();
+    }
+
+    /// The kernel that the guest ran is gone, and with it what its driver left.
+    pub(super) fn forget_driver(&self) {
+        self.slots.orphan_parked(|call| {
+            let stays = call.is_in_optee();
+            call.cached = None;
+            if !stays {
+                if let Waiting::Pause(Paused::Enter(_)) = call.waiting {
+                    // OP-TEE never got what the call last had for it.
+                    self.note_buffers(call, false);
+                }
+                self.let_go_of(call);
+            }
+            stays
+        });
+        self.buffers.begin_era();
+        while self.slots.find_free(|call| call.cached.take()).is_some() {}
+        self.shm_cache.store(false, Ordering::Relaxed);
     }
 
     /// Takes a buffer back. `None` if OP-TEE has no thread for that.

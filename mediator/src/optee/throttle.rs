@@ -6,11 +6,6 @@
 use core::num::NonZeroU32;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::call::{Call, Paused, Waiting};
-use super::engine::Flow;
-use super::partition::Partition;
-use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
-
 /// This part of a second's calls may come at once.
 const BURST_PART: u64 = 10;
 
@@ -37,7 +32,7 @@ impl Throttle {
     }
 
     /// Gives a call that comes at `now` its turn: the time before which it may not go on.
-    fn turn(&self, now: u64) -> u64 {
+    pub(super) fn turn(&self, now: u64) -> u64 {
         let after = |turn: u64| turn.max(now).saturating_add(self.interval);
         let update = |turn| Some(after(turn));
         let turn = self
@@ -45,47 +40,6 @@ impl Throttle {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, update)
             .unwrap_or_else(|turn| turn);
         turn.max(now).saturating_sub(self.ahead)
-    }
-}
-
-/// A call of the guest that did not begin yet: the function, and the registers that say where its message is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Start {
-    pub(super) function: u32,
-    pub(super) arguments: [u64; 3],
-}
-
-impl<W, M, S, C> Partition<W, M, S, C>
-where
-    W: SecureWorld,
-    M: GuestMemory,
-    S: ShadowMemory,
-    C: Cpu,
-{
-    /// Begins a call, or gives it its turn.
-    pub(super) fn admit(&self, call: &mut Call, start: Start) -> Flow {
-        let Some(throttle) = &self.throttle else {
-            return self.begin(call, start);
-        };
-        let now = self.ports.cpu.now();
-        let turn = throttle.turn(now);
-        if turn > now {
-            self.counters.paced.add(1);
-        }
-        self.begin_at(call, start, turn, now)
-    }
-
-    /// Begins a call if its turn has come, else sends the guest back once more.
-    pub(super) fn await_turn(&self, call: &mut Call, start: Start, turn: u64) -> Flow {
-        self.begin_at(call, start, turn, self.ports.cpu.now())
-    }
-
-    fn begin_at(&self, call: &mut Call, start: Start, turn: u64, now: u64) -> Flow {
-        if turn <= now {
-            return self.begin(call, start);
-        }
-        call.waiting = Waiting::Pause(Paused::Turn(start, turn));
-        Flow::ASK_TO_TAKE_INTERRUPTS
     }
 }
 

@@ -6,7 +6,7 @@
 use optee_abi::pagelist::{ENTRIES, LINK, PAGE_SIZE, WORDS};
 use zerocopy::IntoBytes;
 
-use super::buffers::Handle;
+use super::handle::Handle;
 use super::location::Extents;
 use super::page_pool::{Chain, PagePool};
 use crate::optee::stats::Counters;
@@ -25,6 +25,16 @@ pub(in crate::optee) enum Purpose {
     Temporary(usize),
     /// The guest answered OP-TEE's request for memory.
     RpcAlloc,
+}
+
+/// Memory as a guest names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::optee) struct Memory {
+    /// Whether `address` is that of a list of its pages.
+    pub(in crate::optee) list: bool,
+    pub(in crate::optee) address: u64,
+    pub(in crate::optee) size: u64,
+    pub(in crate::optee) reference: u64,
 }
 
 /// Where the addresses of the pages come from.
