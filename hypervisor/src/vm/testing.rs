@@ -18,7 +18,7 @@ use crate::vm::power::{Status, Step};
 use crate::vm::vcpu::Vcpu;
 use crate::vm::virtual_machine::Vm;
 use addresses::Pa;
-use mediator::access::TaAccess;
+use mediator::ta_access::TaAccess;
 use smccc::Conduit;
 use std::alloc::Layout;
 use std::boxed::Box;
