@@ -8,6 +8,8 @@ use anyhow::{Result, bail};
 /// Rooms in layers, the top one first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
+    /// As it is written.
+    text: String,
     layers: Vec<Vec<String>>,
     /// A room and one of its own layer that it may use.
     beside: BTreeSet<(String, String)>,
@@ -58,6 +60,7 @@ impl Order {
             }
         }
         let mut order = Self {
+            text: order.to_owned(),
             layers,
             beside: arrows,
         };
@@ -109,13 +112,7 @@ impl Order {
 
 impl std::fmt::Display for Order {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let layers: Vec<String> = self
-            .layers
-            .iter()
-            .filter(|layer| !layer.iter().any(|room| ROOTS.contains(&room.as_str())))
-            .map(|layer| layer.join(", "))
-            .collect();
-        formatter.write_str(&layers.join(" > "))
+        formatter.write_str(&self.text)
     }
 }
 

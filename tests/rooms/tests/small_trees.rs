@@ -255,6 +255,8 @@ fn a_program_may_use_the_library_and_not_the_other_way_round() {
     let attic = ("attic.rs", "use crate::NAME;\n");
     let findings = found(&[library, attic], &ordered("attic"));
     one(findings, &["attic.rs:1: ", "above it"]);
+    // Unless the order has a place for the root: then what it defines is for those above.
+    none(&found(&[library, attic], &ordered("attic > lib")));
 }
 
 #[test]
