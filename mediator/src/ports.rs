@@ -3,6 +3,7 @@
 //! The hypervisor implements them with registers and page tables, tests with fakes.
 
 use addresses::{Ipa, Pa, Run};
+use core::fmt;
 
 /// Issues one SMC to the secure world and waits for its return.
 pub trait SecureWorld {
@@ -75,15 +76,27 @@ pub trait Cpu {
     fn ticks_per_second(&self) -> u64;
 }
 
-/// The ports of one VM, held by value.
-#[derive(Clone, Copy, Debug)]
-pub struct Ports<W, M, S, C> {
+/// What implements the ports.
+pub trait Platform {
     /// The way to the TEE.
-    pub world: W,
+    type World: SecureWorld + fmt::Debug + Send + Sync;
+    /// The memory of one guest.
+    type Memory: GuestMemory + fmt::Debug + Send + Sync;
+    /// The shadow pages of one VM.
+    type Shadow: ShadowMemory + fmt::Debug + Send + Sync;
+    /// The CPU that serves a call.
+    type Cpu: Cpu + fmt::Debug + Send + Sync;
+}
+
+/// The ports of one VM, held by value.
+#[derive(Debug)]
+pub struct Ports<P: Platform> {
+    /// The way to the TEE.
+    pub world: P::World,
     /// The guest's memory.
-    pub memory: M,
+    pub memory: P::Memory,
     /// The VM's own shadow pages.
-    pub shadow: S,
+    pub shadow: P::Shadow,
     /// The CPU.
-    pub cpu: C,
+    pub cpu: P::Cpu,
 }

@@ -2,7 +2,7 @@
 
 use crate::drivers::gicv3::InterruptsHeldBack;
 use crate::mm::shadow_pages::ShadowPages;
-use crate::tee::ports::{CallingCpu, SecureMonitor};
+use crate::tee::ports::{CallingCpu, SecureMonitor, ThisMachine};
 use crate::tee::request::Request;
 use alloc::format;
 use alloc::string::String;
@@ -85,7 +85,7 @@ pub(super) fn create(request: Request<'_>) -> Result<Option<Arc<dyn Tee>>, Strin
     let pages = optee.shadow_pages(&limits);
     let shadow = ShadowPages::allocate(pages)
         .ok_or_else(|| format!("no memory for {pages} shadow pages"))?;
-    let ports = Ports {
+    let ports = Ports::<ThisMachine> {
         world: SecureMonitor,
         memory: ram,
         shadow,

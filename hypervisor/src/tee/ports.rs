@@ -9,7 +9,7 @@ use crate::arch::{registers, smc, timer};
 use crate::mm::guest_memory::GuestRam;
 use crate::mm::shadow_pages::ShadowPages;
 use addresses::{Ipa, Pa, Run};
-use mediator::ports::{Cpu, GuestMemory, NotGuestMemory, SecureWorld, ShadowMemory};
+use mediator::ports::{Cpu, GuestMemory, NotGuestMemory, Platform, SecureWorld, ShadowMemory};
 
 /// The way to the TEE, for mediators alone.
 #[derive(Clone, Copy, Debug)]
@@ -86,4 +86,15 @@ impl Cpu for CallingCpu {
     fn ticks_per_second(&self) -> u64 {
         timer::frequency()
     }
+}
+
+/// The machine that mediators run on, with the memory of one guest.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ThisMachine {}
+
+impl Platform for ThisMachine {
+    type World = SecureMonitor;
+    type Memory = &'static GuestRam;
+    type Shadow = ShadowPages;
+    type Cpu = CallingCpu;
 }

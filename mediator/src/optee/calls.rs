@@ -6,17 +6,11 @@ use optee_abi::smc::{self, status};
 
 use super::flow::Start;
 use super::partition::Partition;
-use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
+use crate::ports::Platform;
 use crate::{Tee, WindUp};
 use smccc::CallRegisters;
 
-impl<W, M, S, C> Partition<W, M, S, C>
-where
-    W: SecureWorld,
-    M: GuestMemory,
-    S: ShadowMemory,
-    C: Cpu,
-{
+impl<P: Platform> Partition<P> {
     fn serve(&self, registers: &mut CallRegisters) -> bool {
         // SMC32: the upper half means nothing.
         let function = registers[0] as u32;
@@ -54,13 +48,7 @@ where
     }
 }
 
-impl<W, M, S, C> Tee for Partition<W, M, S, C>
-where
-    W: SecureWorld + Send + Sync,
-    M: GuestMemory + Send + Sync,
-    S: ShadowMemory + Send + Sync,
-    C: Cpu + Send + Sync,
-{
+impl<P: Platform> Tee for Partition<P> {
     fn owns(&self, function: u32) -> bool {
         // All calls of the ABI are SMC32.
         smc::TRUSTED_OS_OWNERS.contains(&smc::owner(function)) && function & smc::SMC64 == 0

@@ -24,7 +24,7 @@ use super::shm::page_pool::{Chain, PagePool};
 use super::slots::{Slots, slots_for};
 use super::stats::Counters;
 use super::throttle::Throttle;
-use crate::ports::{Cpu, GuestMemory, Ports, SecureWorld, ShadowMemory};
+use crate::ports::{Cpu, GuestMemory, Platform, Ports, SecureWorld, ShadowMemory};
 use crate::ta_access::TaAccess;
 
 /// Buffers that a call can share besides registered ones: temporary memory and memory for RPCs.
@@ -144,17 +144,11 @@ impl Optee {
     /// # Errors
     ///
     /// OP-TEE or the hypervisor has no room for the guest. Then nothing is left of it.
-    pub fn create_partition<W, M, S, C>(
+    pub fn create_partition<P: Platform>(
         &self,
         guest: Guest,
-        ports: Ports<W, M, S, C>,
-    ) -> Result<Partition<W, M, S, C>, CreateError>
-    where
-        W: SecureWorld,
-        M: GuestMemory,
-        S: ShadowMemory,
-        C: Cpu,
-    {
+        ports: Ports<P>,
+    ) -> Result<Partition<P>, CreateError> {
         let Guest {
             client,
             limits,
@@ -218,13 +212,7 @@ impl Optee {
     }
 }
 
-impl<W, M, S, C> Partition<W, M, S, C>
-where
-    W: SecureWorld,
-    M: GuestMemory,
-    S: ShadowMemory,
-    C: Cpu,
-{
+impl<P: Platform> Partition<P> {
     /// Registers the pages for messages with OP-TEE, so that each call can name them by handle and offset.
     fn register_messages(&self) -> Result<(), CreateError> {
         let shadow = &self.ports.shadow;

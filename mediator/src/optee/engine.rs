@@ -18,17 +18,11 @@ use super::partition::Partition;
 use super::shm::handle::Handle;
 use super::shm::message_area::{message_of, slot, unregister_message};
 use super::shm::page_list::{Progress, Purpose, TranslateError};
-use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
+use crate::ports::{Platform, SecureWorld, ShadowMemory};
 use crate::ta_access::Uuid;
 use smccc::CallRegisters;
 
-impl<W, M, S, C> Partition<W, M, S, C>
-where
-    W: SecureWorld,
-    M: GuestMemory,
-    S: ShadowMemory,
-    C: Cpu,
-{
+impl<P: Platform> Partition<P> {
     /// Goes on with a call until the guest is needed or it is over.
     pub(super) fn drive(&self, mut call: Box<Call>, mut flow: Flow, registers: &mut CallRegisters) {
         loop {

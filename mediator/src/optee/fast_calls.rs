@@ -7,7 +7,7 @@ use optee_abi::smc::{self, notification, status};
 
 use super::notifications::VALUES;
 use super::partition::Partition;
-use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
+use crate::ports::{Platform, SecureWorld};
 use smccc::CallRegisters;
 
 /// What the mediator passes on to guests, where OP-TEE has it. The others are for the hypervisor, or not carried:
@@ -25,13 +25,7 @@ const OFFERED: Capabilities = Capabilities(
 const GUEST_FUNCTIONS: u64 = 13;
 const GUEST_FUNCTIONS_WITH_NOTIFICATIONS: u64 = GUEST_FUNCTIONS + 2;
 
-impl<W, M, S, C> Partition<W, M, S, C>
-where
-    W: SecureWorld,
-    M: GuestMemory,
-    S: ShadowMemory,
-    C: Cpu,
-{
+impl<P: Platform> Partition<P> {
     /// Answers a fast call. OP-TEE would say the same as when it was probed, so it is not asked.
     pub(super) fn fast_call(&self, function: u32, registers: &mut CallRegisters) {
         self.counters.fast.add(1);

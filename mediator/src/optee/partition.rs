@@ -15,15 +15,15 @@ use super::shm::page_pool::PagePool;
 use super::slots::Slots;
 use super::stats::{Counters, Stats};
 use super::throttle::Throttle;
-use crate::ports::{Cpu, GuestMemory, Ports, SecureWorld, ShadowMemory};
+use crate::ports::{Platform, Ports, SecureWorld};
 use crate::ta_access::TaAccess;
 
 /// One guest's OP-TEE.
 #[derive(Debug)]
-pub struct Partition<W, M, S, C> {
+pub struct Partition<P: Platform> {
     pub(super) optee: Optee,
     pub(super) client: ClientId,
-    pub(super) ports: Ports<W, M, S, C>,
+    pub(super) ports: Ports<P>,
     pub(super) buffers: Buffers,
     pub(super) pool: PagePool,
     pub(super) slots: Slots,
@@ -44,13 +44,7 @@ pub struct Partition<W, M, S, C> {
     pub(super) destroyed: AtomicBool,
 }
 
-impl<W, M, S, C> Partition<W, M, S, C>
-where
-    W: SecureWorld,
-    M: GuestMemory,
-    S: ShadowMemory,
-    C: Cpu,
-{
+impl<P: Platform> Partition<P> {
     /// What the partition did and holds.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -16,17 +16,11 @@ use super::shm::handle::Handle;
 use super::shm::location::Location;
 use super::shm::message_area::{SLOT_BYTES, unregister_message};
 use super::shm::page_list::{Memory, Purpose};
-use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
+use crate::ports::{Cpu, Platform};
 use crate::ta_access::{TaAccess, Uuid};
 use addresses::Ipa;
 
-impl<W, M, S, C> Partition<W, M, S, C>
-where
-    W: SecureWorld,
-    M: GuestMemory,
-    S: ShadowMemory,
-    C: Cpu,
-{
+impl<P: Platform> Partition<P> {
     /// Begins a call, or gives it its turn.
     pub(super) fn admit(&self, call: &mut Call, start: Start) -> Flow {
         let Some(throttle) = &self.throttle else {

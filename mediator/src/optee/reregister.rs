@@ -18,7 +18,7 @@ use super::shm::handle::Handle;
 use super::shm::message_area::{
     Known, MESSAGE_PAGE_SLOTS, SLOT_BYTES, message_of, unregister_message,
 };
-use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
+use crate::ports::{Platform, ShadowMemory};
 
 /// How many buffers may stand before a slot's memory. Passing one takes OP-TEE about six instructions, and renewing the
 /// memory as much as two calls.
@@ -26,13 +26,7 @@ const BUFFERS_BEFORE: u64 = 64;
 /// With more than so many it is renewed where their number was found out.
 const WORTH_RENEWING: u64 = 32;
 
-impl<W, M, S, C> Partition<W, M, S, C>
-where
-    W: SecureWorld,
-    M: GuestMemory,
-    S: ShadowMemory,
-    C: Cpu,
-{
+impl<P: Platform> Partition<P> {
     /// Does what the call's message says, after renewing the slot's memory if that has fallen behind.
     pub(super) fn renew_or_dispatch(&self, call: &mut Call) -> Flow {
         let registered = self.buffers.registrations();

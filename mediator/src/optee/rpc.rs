@@ -14,7 +14,7 @@ use super::shm::handle::Handle;
 use super::shm::location::Location;
 use super::shm::message_area::slot;
 use super::shm::page_list::{Memory, Purpose};
-use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
+use crate::ports::{Cpu, Platform, ShadowMemory};
 use crate::ta_access::Uuid;
 use addresses::Ipa;
 
@@ -26,13 +26,7 @@ const PLUGIN_LENGTH: usize = 2;
 /// How long a call waits for room in OP-TEE's address space that other calls of the guest have.
 const ROOM_SECONDS_MAX: u64 = 2;
 
-impl<W, M, S, C> Partition<W, M, S, C>
-where
-    W: SecureWorld,
-    M: GuestMemory,
-    S: ShadowMemory,
-    C: Cpu,
-{
+impl<P: Platform> Partition<P> {
     /// OP-TEE has a command for the guest: copies it once and makes the one that the guest gets.
     pub(super) fn take_request(&self, call: &mut Call) -> Flow {
         self.counters.rpcs.add(1);

@@ -8,7 +8,7 @@ use super::partition::Partition;
 use super::shm::buffers::{Removed, ReserveError};
 use super::shm::handle::{Handle, Kind};
 use super::shm::page_list::{Memory, Purpose, Source, Translation};
-use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
+use crate::ports::{GuestMemory, Platform};
 use addresses::Ipa;
 
 /// Why memory can't be shared.
@@ -34,13 +34,7 @@ impl Refused {
     }
 }
 
-impl<W, M, S, C> Partition<W, M, S, C>
-where
-    W: SecureWorld,
-    M: GuestMemory,
-    S: ShadowMemory,
-    C: Cpu,
-{
+impl<P: Platform> Partition<P> {
     /// Counts and pins the pages of a buffer that OP-TEE is about to learn of, and gets its translation ready.
     pub(super) fn announce(
         &self,

@@ -25,7 +25,7 @@ use super::shm::handle::Handle;
 use super::shm::message_area::{message_of, unregister_message};
 use super::shm::page_list::Purpose;
 use crate::WindUp;
-use crate::ports::{Cpu, GuestMemory, SecureWorld, ShadowMemory};
+use crate::ports::{Cpu, Platform, SecureWorld, ShadowMemory};
 use crate::ta_access::Uuid;
 
 /// How long OP-TEE gets for what the guest left to it. A TA may take as long as it likes.
@@ -46,13 +46,7 @@ enum Step {
     Interrupted,
 }
 
-impl<W, M, S, C> Partition<W, M, S, C>
-where
-    W: SecureWorld,
-    M: GuestMemory,
-    S: ShadowMemory,
-    C: Cpu,
-{
+impl<P: Platform> Partition<P> {
     /// Goes on with the end of the guest, of which no call comes any more, until there is nothing to wind up or an
     /// interrupt has to be taken.
     pub(super) fn go_on_winding_up(&self, again: bool) -> WindUp {

@@ -10,7 +10,7 @@ use super::handle::Handle;
 use super::location::Extents;
 use super::page_pool::{Chain, PagePool};
 use crate::optee::stats::Counters;
-use crate::ports::{Cpu, GuestMemory, Ports, SecureWorld, ShadowMemory};
+use crate::ports::{Cpu, GuestMemory, Platform, Ports, ShadowMemory};
 use addresses::{Ipa, Run};
 
 /// How many entries are translated before the next look for an interrupt.
@@ -150,19 +150,13 @@ impl Translation {
 
     /// Translates until all is done or an interrupt is pending. `words` holds the copy of the list's present page
     /// between calls.
-    pub(in crate::optee) fn advance<W, M, S, C>(
+    pub(in crate::optee) fn advance<P: Platform>(
         &mut self,
         words: &mut Words,
-        ports: &Ports<W, M, S, C>,
+        ports: &Ports<P>,
         pool: &PagePool,
         counters: &Counters,
-    ) -> Result<Progress, TranslateError>
-    where
-        W: SecureWorld,
-        M: GuestMemory,
-        S: ShadowMemory,
-        C: Cpu,
-    {
+    ) -> Result<Progress, TranslateError> {
         loop {
             if self.translated == self.loaded {
                 if self.loaded > 0 {

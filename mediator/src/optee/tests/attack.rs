@@ -20,11 +20,19 @@ use super::fake::{
     unregister_message,
 };
 use crate::optee::{ClientId, Guest as Description, IDENTIFIERS, Limits, Optee, Partition};
+use crate::ports::{Platform, Ports};
 use crate::ta_access::TaAccess;
 use crate::{Tee, WindUp};
 use smccc::CallRegisters;
 
-type Guest = Partition<Model, World, World, World>;
+type Guest = Partition<Model>;
+
+impl Platform for Model {
+    type World = Self;
+    type Memory = World;
+    type Shadow = World;
+    type Cpu = World;
+}
 
 /// Pages in the longest list that a guest gives.
 const LIST_PAGES: u64 = 1100;
@@ -95,7 +103,7 @@ impl Vm {
             ..Limits::default()
         };
         let machine = &self.model.machine;
-        let ports = crate::ports::Ports {
+        let ports = Ports::<Model> {
             world: self.model.clone(),
             memory: machine.clone(),
             shadow: machine.clone(),

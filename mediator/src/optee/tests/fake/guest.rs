@@ -16,7 +16,7 @@ use crate::optee::{
 use crate::ta_access::TaAccess;
 use smccc::CallRegisters;
 
-pub type Guest = Partition<World, World, World, World>;
+pub type Guest = Partition<World>;
 pub fn create(world: &World, limits: Limits) -> Result<Guest, CreateError> {
     create_with(world, limits, TaAccess::All)
 }

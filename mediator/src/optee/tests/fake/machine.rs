@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::vec::Vec;
 
 use super::optee::OpteeState;
-use crate::ports::{Cpu, GuestMemory, NotGuestMemory, Ports, ShadowMemory};
+use crate::ports::{Cpu, GuestMemory, NotGuestMemory, Platform, Ports, ShadowMemory};
 use addresses::Run;
 use addresses::{Ipa, Pa};
 
@@ -42,6 +42,13 @@ pub struct Machine {
 #[derive(Clone)]
 pub struct World(pub Arc<Machine>);
 
+impl Platform for World {
+    type World = Self;
+    type Memory = Self;
+    type Shadow = Self;
+    type Cpu = Self;
+}
+
 impl std::fmt::Debug for World {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("World")
@@ -74,7 +81,7 @@ impl World {
         }))
     }
 
-    pub fn ports(&self) -> Ports<Self, Self, Self, Self> {
+    pub fn ports(&self) -> Ports<Self> {
         Ports {
             world: self.clone(),
             memory: self.clone(),
