@@ -26,44 +26,49 @@ use spin::Mutex;
 use super::error::NoHeap;
 
 /// Pages that OP-TEE's mappings of a guest may span: two tables of the three that are always left.
-pub(super) const WINDOW_PAGES: u64 = 1024;
+pub(super) const WINDOW_PAGES: u64 = END as u64;
+/// Where the window ends, in pages.
+const END: u16 = 1024;
 
 /// A piece of a file takes no more pages. For it there is always room: OP-TEE up to 4.9 does not survive to be without
 /// (`docs/optee-versions.md`).
-pub(super) const FILE_PAGES: u64 = 2;
+pub(super) const FILE_PAGES: u32 = 2;
 
 /// Pages at the end of the window that are kept for files: their pages, and gaps that are too small for them.
-const fn kept_for_files(threads: usize) -> u64 {
+const fn kept_for_files(threads: usize) -> u16 {
     let pages = 16 * threads as u64;
     if pages < WINDOW_PAGES / 4 {
-        pages
+        pages as u16
     } else {
-        WINDOW_PAGES / 4
+        END / 4
     }
 }
 
 /// For each of a guest's threads OP-TEE maps the page with its message and, for a time, a page of a list; and the page of
 /// messages that all share in the beginning.
-const fn small_pieces(threads: usize) -> u64 {
-    2 * threads as u64 + 1
+const fn small_pieces(threads: usize) -> u16 {
+    2 * threads as u16 + 1
 }
 
 /// What OP-TEE maps at once for one purpose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mapping {
     /// Pages in all pieces.
-    pages: u64,
-    pieces: u64,
+    pages: u32,
     /// Pages in the largest piece.
-    largest: u64,
+    largest: u32,
+    pieces: u16,
 }
 
 impl Mapping {
     /// One piece more, of `pages` pages.
     pub(super) fn add(&mut self, pages: u64) {
+        /// A piece that takes more than there are takes so many.
+        const TOO_MANY: u32 = WINDOW_PAGES as u32 + 1;
+        let pages = u32::try_from(pages).unwrap_or(TOO_MANY).min(TOO_MANY);
         self.pages = self.pages.saturating_add(pages);
-        self.pieces += 1;
         self.largest = self.largest.max(pages);
+        self.pieces += 1;
     }
 
     /// Whether nothing is mapped.
@@ -84,25 +89,30 @@ pub(super) struct CoreWindow {
     settled: AtomicBool,
 }
 
+/// Numbers are of pages or pieces. They are so small that sums and products of them fit into 64 bits.
 #[derive(Debug)]
 struct State {
     shares: Vec<Option<Placed>>,
-    /// How many of them are taken.
+    /// How many of them are taken, and what they have.
     taken: usize,
-    small_pieces: u64,
-    kept_for_files: u64,
+    pages: u32,
+    pieces: u16,
+    small_pieces: u16,
+    /// No mapping but those for files ends farther up.
+    end: u16,
     /// The most pages, other than small pieces, that were mapped at once since no call was under way: a small piece lies
     /// no farther up, for each of them fits into any gap.
-    most: u64,
+    most: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Placed {
-    mapping: Mapping,
+    pages: u32,
+    pieces: u16,
+    /// It ends no farther up than this.
+    end: u16,
     /// It is for a call, whose buffers others may refer to.
     of_call: bool,
-    /// It ends no farther up than this, in pages.
-    end: u64,
 }
 
 impl CoreWindow {
@@ -117,8 +127,10 @@ impl CoreWindow {
             state: Mutex::new(State {
                 shares,
                 taken: 0,
+                pages: 0,
+                pieces: 0,
                 small_pieces: small_pieces(threads),
-                kept_for_files: kept_for_files(threads),
+                end: END - kept_for_files(threads),
                 most: 0,
             }),
             settled: AtomicBool::new(true),
@@ -139,63 +151,57 @@ impl CoreWindow {
 
     fn take(&self, mapping: Mapping, of_call: bool) -> Option<Share> {
         let mut state = self.state.lock();
-        let (mut pages, mut pieces) = (0, mapping.pieces.saturating_sub(1));
+        let state = &mut *state;
+        let small_pieces = u64::from(state.small_pieces);
+        let most = u64::from(state.most);
         // Small pieces lie below.
-        let small_end = state.small_pieces + state.most;
-        let mut top = small_end;
+        let mut top = small_pieces + most;
         // A buffer of the call may be one of another call already.
         let mut already = 0;
-        let all = match state.taken {
-            0 => &[],
-            _ => state.shares.as_slice(),
-        };
-        for placed in all.iter().flatten() {
-            pages += placed.mapping.pages;
-            pieces += placed.mapping.pieces;
-            top = top.max(placed.end);
+        for placed in state.shares.iter().flatten().take(state.taken) {
+            let end = u64::from(placed.end);
+            top = top.max(end);
             if of_call && placed.of_call {
-                already = already.max(placed.end);
+                already = already.max(end);
             }
         }
-        let total = pages
-            .checked_add(mapping.pages)
-            .filter(|&total| total <= WINDOW_PAGES)?;
-        let gap = mapping.largest.saturating_sub(1);
-        // Gaps between all pieces, or between those that are not below `small_end`.
-        let gaps_from_start = (pieces + state.small_pieces).saturating_mul(gap);
-        let from_start = (state.small_pieces + total).saturating_add(gaps_from_start);
-        let from_small_end = (small_end + total).saturating_add(pieces.saturating_mul(gap));
-        let end = top
-            .saturating_add(mapping.pages)
-            .min(from_start)
-            .min(from_small_end)
-            .max(already);
-        let kept = match mapping.largest {
-            ..=FILE_PAGES => 0,
-            _ => state.kept_for_files,
-        };
-        if end > WINDOW_PAGES - kept {
+        let pages = u64::from(mapping.pages);
+        let total = u64::from(state.pages) + pages;
+        if total > WINDOW_PAGES {
             return None;
         }
-        let free = state.shares.iter().position(Option::is_none)?;
-        if let Some(share) = state.shares.get_mut(free) {
-            *share = Some(Placed {
-                mapping,
-                of_call,
-                end,
-            });
-            state.taken += 1;
+        let gap = u64::from(mapping.largest.saturating_sub(1));
+        let pieces_before = u64::from(state.pieces) + u64::from(mapping.pieces.saturating_sub(1));
+        // Before small pieces there are gaps, too, or whatever was mapped there.
+        let small_end = small_pieces + most.min(small_pieces * gap);
+        let behind_gaps = small_end + total + pieces_before * gap;
+        let end = (top + pages).min(behind_gaps).max(already);
+        let most_far_up = match mapping.largest {
+            ..=FILE_PAGES => END,
+            _ => state.end,
+        };
+        if end > u64::from(most_far_up) {
+            return None;
         }
-        state.most = state.most.max(total);
+        let mut shares = state.shares.iter_mut().enumerate();
+        let (free, share) = shares.find(|(_, share)| share.is_none())?;
+        *share = Some(Placed {
+            pages: mapping.pages,
+            pieces: mapping.pieces,
+            end: end as u16,
+            of_call,
+        });
+        state.taken += 1;
+        state.pages = total as u32;
+        state.pieces += mapping.pieces;
+        state.most = state.most.max(state.pages);
         self.settled.store(false, Ordering::Relaxed);
         Some(Share(free))
     }
 
     /// OP-TEE has let go of a mapping.
     pub(super) fn give_back(&self, share: Share) {
-        let mut state = self.state.lock();
-        let placed = state.shares.get_mut(share.0).and_then(Option::take);
-        state.taken -= usize::from(placed.is_some());
+        self.state.lock().give_back(share);
     }
 
     /// Whether all small pieces lie at the start, so that the end of a call changes nothing.
@@ -204,13 +210,16 @@ impl CoreWindow {
         self.settled.load(Ordering::Relaxed)
     }
 
-    /// OP-TEE is done with a call. `alone` says, when asked, whether it has no other call of the guest: then small pieces of
-    /// later ones lie at the start again.
-    pub(super) fn call_ends(&self, alone: impl FnOnce() -> bool) {
-        if self.is_settled() {
+    /// OP-TEE is done with a call, which had `share`. `alone` says, when asked, whether it has no other call of the guest: then
+    /// small pieces of later ones lie at the start again.
+    pub(super) fn call_ends(&self, share: Option<Share>, alone: impl FnOnce() -> bool) {
+        if share.is_none() && self.is_settled() {
             return;
         }
         let mut state = self.state.lock();
+        if let Some(share) = share {
+            state.give_back(share);
+        }
         // Asked while the window is locked: what a call that begins later maps counts from now on.
         if state.taken == 0 && alone() {
             state.most = 0;
@@ -223,14 +232,24 @@ impl CoreWindow {
         let mut state = self.state.lock();
         state.shares.fill(None);
         state.taken = 0;
+        state.pages = 0;
+        state.pieces = 0;
     }
 
     /// How many pages are mapped, other than small pieces.
     #[cfg(test)]
     pub(super) fn pages(&self) -> u64 {
-        let state = self.state.lock();
-        let placed = state.shares.iter().flatten();
-        placed.map(|placed| placed.mapping.pages).sum()
+        self.state.lock().pages.into()
+    }
+}
+
+impl State {
+    fn give_back(&mut self, Share(index): Share) {
+        if let Some(placed) = self.shares.get_mut(index).and_then(Option::take) {
+            self.taken -= 1;
+            self.pages -= placed.pages;
+            self.pieces -= placed.pieces;
+        }
     }
 }
 

@@ -371,10 +371,8 @@ impl<P: Platform> Partition<P> {
 
     #[inline(never)]
     fn give_back_all(&self, call: &mut Call) {
-        if let Some(share) = call.core_share.take() {
-            self.window.give_back(share);
-        }
-        self.window.call_ends(|| self.is_alone());
+        let share = call.core_share.take();
+        self.window.call_ends(share, || self.is_alone());
         if call.charge != Charge::default() {
             let charge = core::mem::take(&mut call.charge);
             self.sessions

@@ -121,7 +121,9 @@ fn play(steps: &[Step]) -> u64 {
                     reality.unmap(start);
                     window.give_back(share);
                 }
-                window.call_ends(|| threads.iter().all(|thread| thread.message.is_none()));
+                window.call_ends(None, || {
+                    threads.iter().all(|thread| thread.message.is_none())
+                });
             }
         }
     }
@@ -242,14 +244,14 @@ fn a_large_one_fits_beside_another_and_always_alone() {
         let other = window.take_for_rpc(284).unwrap();
         window.give_back(one);
         window.give_back(other);
-        window.call_ends(|| true);
+        window.call_ends(None, || true);
     }
 }
 
 #[test]
 fn all_of_it_comes_back() {
     let window = CoreWindow::new(THREADS).unwrap();
-    let room = WINDOW_PAGES - small_pieces(THREADS) - kept_for_files(THREADS);
+    let room = u64::from(END - small_pieces(THREADS) - kept_for_files(THREADS));
     for _ in 0..3 {
         assert_eq!(window.take_for_rpc(room + 1), None);
         assert_eq!(window.take_for_rpc(u64::MAX), None);
@@ -261,7 +263,7 @@ fn all_of_it_comes_back() {
             .collect();
         files.into_iter().for_each(|file| window.give_back(file));
         window.give_back(all);
-        window.call_ends(|| true);
+        window.call_ends(None, || true);
     }
     let mut four = Mapping::default();
     assert!(four.is_empty());

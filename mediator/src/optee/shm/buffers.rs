@@ -256,7 +256,7 @@ impl Buffers {
         if other.is_some_and(|other| !table.is_left_over(other)) {
             return Err(ReserveError::CookieInUse);
         }
-        let for_a_file = kind == Kind::Rpc && pages <= FILE_PAGES;
+        let for_a_file = kind == Kind::Rpc && pages <= u64::from(FILE_PAGES);
         if bytes > self.bytes_max || (total > self.pages_max && !for_a_file) || many {
             return Err(ReserveError::Limit);
         }
