@@ -142,10 +142,7 @@ impl<P: Platform> Partition<P> {
             let stays = call.is_in_optee();
             call.cached = None;
             if !stays {
-                if let Waiting::Pause(Paused::Enter(_)) = call.waiting {
-                    // OP-TEE never got what the call last had for it.
-                    self.note_buffers(call, false);
-                }
+                self.note_what_optee_never_got(call, call.waiting);
                 self.let_go_of(call);
             }
             stays
@@ -165,6 +162,13 @@ impl<P: Platform> Partition<P> {
         call.message = unregister_message(handle);
         call.handles[0] = Some(handle);
         Some(self.send_own(call, 1))
+    }
+
+    /// A call that stopped on its way into OP-TEE had something for it that has no effect now.
+    fn note_what_optee_never_got(&self, call: &mut Call, waiting: Waiting) {
+        if let Waiting::Pause(Paused::Enter(_)) = waiting {
+            self.note_buffers(call, false);
+        }
     }
 
     /// There is no more to do, or no more time.
@@ -250,7 +254,10 @@ impl<P: Platform> Partition<P> {
                 self.slots.park(call);
                 return Step::Stuck;
             }
-            _ if !is_in_optee => return self.over(call),
+            waiting if !is_in_optee => {
+                self.note_what_optee_never_got(&mut call, waiting);
+                return self.over(call);
+            }
             Waiting::Interrupt => self.back_to_optee(&call),
             Waiting::Command
             | Waiting::ArgumentAlloc

@@ -519,3 +519,24 @@ fn names_that_nobody_has_leave_room_for_others() {
     }
     works(&mut vm);
 }
+
+/// A kernel that takes the place of another one ends while a buffer of its own is shared.
+#[test]
+fn a_kernel_that_follows_another_and_ends_while_it_registers_is_renewed() {
+    let stored = |pages| Answer {
+        result: result::SUCCESS,
+        pages,
+    };
+    play(
+        [4, 10],
+        vec![
+            Step::Open(SEVERAL),
+            Step::Open(SEVERAL),
+            Step::Answer(0, stored(0)),
+            Step::Answer(0, stored(0)),
+            Step::ProbeAnew,
+            Step::Register(4, 1),
+            Step::Restart,
+        ],
+    );
+}
