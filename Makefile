@@ -17,13 +17,15 @@ BARE_METAL_PACKAGES := floor hypervisor guest-shim
 DOC := --no-deps --document-private-items
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CURDIR)/.cache/tools/bin/cargo-deny --locked --config $(CURDIR)/deny.toml
+LLVM_COV_VERSION := 0.9.1
+COVERAGE := $(CURDIR)/.cache/tools/bin/cargo-llvm-cov llvm-cov --summary-only
 # For programs of Linux guests.
 LINUX := aarch64-unknown-linux-gnu
 
 # rustup puts cargo here; a shell that was open before does not know yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run xtest fetch test format-check lint deny advisories cargo-deny test-host conformance test-e2e guest-fuzz bench drm shell restarts clean setup
+.PHONY: help run xtest fetch test format-check lint deny advisories cargo-deny test-host conformance test-e2e guest-fuzz bench drm shell restarts clean setup coverage cargo-llvm-cov
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +73,18 @@ advisories: cargo-deny ## look for dependencies that are known to be unsafe or w
 cargo-deny: setup
 	@if [ "$$($(CURDIR)/.cache/tools/bin/cargo-deny --version 2>/dev/null)" != 'cargo-deny $(CARGO_DENY_VERSION)' ]; then \
 		cargo install --locked --root .cache/tools --target-dir target/tools --version '=$(CARGO_DENY_VERSION)' cargo-deny; \
+	fi
+
+# Lines that the host tests run, of all that is built for the host; less than these shares is an error.
+coverage: setup cargo-llvm-cov ## line coverage of mediator/, optee-abi/ and hypervisor/ from host tests
+	$(COVERAGE) -p mediator -p optee-abi --fail-under-lines 90
+	$(COVERAGE) -p hypervisor --fail-under-lines 60
+
+# Built once, into .cache. Only `make coverage` uses it.
+cargo-llvm-cov:
+	@if command -v rustup >/dev/null; then rustup component list --installed | grep -q '^llvm-tools' || rustup component add llvm-tools >&2; fi
+	@if [ "$$($(CURDIR)/.cache/tools/bin/cargo-llvm-cov llvm-cov --version 2>/dev/null)" != 'cargo-llvm-cov $(LLVM_COV_VERSION)' ]; then \
+		cargo install --locked --root .cache/tools --target-dir target/tools --version '=$(LLVM_COV_VERSION)' cargo-llvm-cov; \
 	fi
 
 test-host: setup ## tests that need no machine

@@ -49,7 +49,8 @@ fn a_bill_tells_what_el2_did_for_each_cause() {
         .split_once(" yielding TEE calls in ")
         .expect("the calls are there");
     let instructions = amount(tee_calls, " instructions").expect("instructions are counted");
-    // Less than entering and leaving a guest takes would be no count; as much as OP-TEE takes would be OP-TEE's.
+    // Less than entering and leaving a guest takes would be no count; as much as OP-TEE takes would
+    // be OP-TEE's.
     let each = instructions / amount(&last, " yielding TEE calls").unwrap_or(1);
     outcome.assert((100..10_000).contains(&each), &last);
 }
@@ -63,7 +64,8 @@ fn longest(bill: &str, what: &str) -> Option<u64> {
     amount(entry, " at most")
 }
 
-/// A turn that a step of a report falls into comes after the exit that led to it: both together are the time without interrupts.
+/// A turn that a step of a report falls into comes after the exit that led to it: both together are
+/// the time without interrupts.
 #[test]
 fn a_long_answer_holds_no_interrupt_up() {
     let mut scenario = Scenario::of("one-guest.toml").exec("vm1", "echo ready; read -r go");

@@ -1,4 +1,5 @@
-//! A guest that floods the console holds up itself alone, and what it writes does nothing to a person's terminal.
+//! A guest that floods the console holds up itself alone, and what it writes does nothing to a
+//! person's terminal.
 
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ const NEIGHBOUR_LINES: usize = 6;
 /// A time slice, and what a change of vCPUs and the console's work may add.
 const LATE_MAX_US: u64 = 10_000 + 1_000;
 
-/// Both guests on one CPU, which is the console's, too; it counts instructions, each a nanosecond of the machine's time.
+/// Both guests on one CPU, which is the console's, too; it counts instructions, each a nanosecond
+/// of the machine's time.
 fn flooded() -> Scenario {
     let mut scenario = Scenario::described(
         r#"

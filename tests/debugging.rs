@@ -2,9 +2,10 @@
 
 use end_to_end::Scenario;
 
-/// Puts user-space probes on the first three instructions of busybox and runs it: the kernel puts breakpoints there and steps
-/// over what they replace, one instruction at a time. They lie in a file of which no more than 4 MiB are mapped at a multiple
-/// of that; its header has their address at byte 24.
+/// Puts user-space probes on the first three instructions of busybox and runs it: the kernel puts
+/// breakpoints there and steps over what they replace, one instruction at a time. They lie in a
+/// file of which no more than 4 MiB are mapped at a multiple of that; its header has their address
+/// at byte 24.
 const PROBE: &str = "set -e
 mount -t tracefs none /sys/kernel/tracing
 cd /sys/kernel/tracing

@@ -1,4 +1,5 @@
-//! A guest that does at random what a guest can do holds up no neighbour. `make guest-fuzz` does the same for as long as one likes.
+//! A guest that does at random what a guest can do holds up no neighbour. `make guest-fuzz` does
+//! the same for as long as one likes.
 
 use qemu::base::progress::Progress;
 use qemu::commands::guest_fuzz::{self, GuestFuzzOptions};

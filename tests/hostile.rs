@@ -8,7 +8,8 @@ use qemu::base::progress::Progress;
 use qemu::parts::workloads;
 use qemu::run::operator::Operator;
 
-/// How often vm1 goes through its attacks while vm2 runs xtest. Each time it leaves what it leaves, as it powers off.
+/// How often vm1 goes through its attacks while vm2 runs xtest. Each time it leaves what it leaves,
+/// as it powers off.
 const LIVES: u32 = 3;
 
 /// For all attacks of a life.
@@ -118,7 +119,8 @@ const SHARE: u32 = 32;
 /// How many sessions vm1 takes in each of its lives, each with an address space of its own.
 const TAKEN: u32 = 28;
 
-/// Sessions with applications that Linux may have open by itself, or that OP-TEE opens for another's sake.
+/// Sessions with applications that Linux may have open by itself, or that OP-TEE opens for
+/// another's sake.
 const OTHERS: u32 = 4;
 
 /// How often vm1 resets itself under a call that never ends.
@@ -192,7 +194,8 @@ fn identifiers_run_out_for_their_guest_alone(optee: &str) {
     let charges = charges(&outcome.log("bulkhead"));
     eprintln!("vm1 opened {opened:?} and was charged with {charges:?}");
     outcome.assert(opened[0] == TAKEN, "the first life gets what it takes");
-    // What the call that never ends keeps is lost; how much else is over in time depends on the host.
+    // What the call that never ends keeps is lost; how much else is over in time depends on the
+    // host.
     outcome.assert(
         charges.len() >= RESETS as usize && charges.is_sorted(),
         &format!("what a life leaves is charged to its guest: {charges:?}"),

@@ -1,4 +1,5 @@
-//! How much guests can share with the TEE at the same time, what is refused beyond, and that nothing is left of it.
+//! How much guests can share with the TEE at the same time, what is refused beyond, and that
+//! nothing is left of it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -59,7 +60,8 @@ impl Watch {
         })
     }
 
-    /// Types a command at the hypervisor's prompt and waits for a line of its that begins like this.
+    /// Types a command at the hypervisor's prompt and waits for a line of its that begins like
+    /// this.
     fn ask(&mut self, command: &str, answer: &str) -> Result<String> {
         self.operator.command(command)?;
         self.until(command, |_, said| {

@@ -9,8 +9,9 @@ const ROUNDS: usize = 3;
 
 #[test]
 fn eight_processes_in_each_of_two_guests_get_done() {
-    // Case 1002 has OP-TEE work with values and buffers; case 1003 has several threads at once wait for each other inside of
-    // OP-TEE. Both use pseudo-TAs, of which there is room for any number of sessions.
+    // Case 1002 has OP-TEE work with values and buffers; case 1003 has several threads at once wait
+    // for each other inside of OP-TEE. Both use pseudo-TAs, of which there is room for any number
+    // of sessions.
     let script = format!(
         "for n in $(seq {PROCESSES}); do
             (for m in $(seq {ROUNDS}); do for case in 1002 1003; do

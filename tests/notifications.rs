@@ -1,5 +1,5 @@
-//! Asynchronous notifications: OP-TEE's own test of them (`core/tests/notif_test_wd.c`) notifies each guest every second and
-//! expects it to call back before the next time.
+//! Asynchronous notifications: OP-TEE's own test of them (`core/tests/notif_test_wd.c`) notifies
+//! each guest every second and expects it to call back before the next time.
 
 use end_to_end::Scenario;
 
@@ -10,8 +10,8 @@ const SCRIPT: &str = "dmesg | grep 'Asynchronous notifications enabled' || exit 
     echo \"notifications: $before, then $after\"
     test \"$after\" -ge $((before + 2))";
 
-/// Runs the script in these guests of a machine and looks at what OP-TEE, which knows them by numbers from 1 on, says of
-/// them.
+/// Runs the script in these guests of a machine and looks at what OP-TEE, which knows them by
+/// numbers from 1 on, says of them.
 fn all_are_notified(config: &str, guests: &[&str]) {
     let script = SCRIPT.replace('\n', ";");
     let scenario = guests.iter().fold(Scenario::of(config), |scenario, guest| {

@@ -1,4 +1,5 @@
-//! What only QEMU knows to be wrong is refused like the rest of a description, before anything is built.
+//! What only QEMU knows to be wrong is refused like the rest of a description, before anything is
+//! built.
 
 use std::path::PathBuf;
 

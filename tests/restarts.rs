@@ -58,7 +58,8 @@ fn hear(operator: &mut Operator, news: &str) -> Result<()> {
     Ok(())
 }
 
-/// Asserts what must hold of the guest that runs [`XTEST_UNTIL_TOLD`], and of what is left of the others.
+/// Asserts what must hold of the guest that runs [`XTEST_UNTIL_TOLD`], and of what is left of the
+/// others.
 #[track_caller]
 fn assert_undisturbed(outcome: &Outcome) {
     outcome.assert_passed();
@@ -149,8 +150,8 @@ fn a_guest_that_is_restarted_leaves_nothing_and_disturbs_nobody() {
     }
 }
 
-/// What a Linux guest does in each of its lives: looks whether all is as in the first one, uses the TEE, fills its memory
-/// and then does what it is told.
+/// What a Linux guest does in each of its lives: looks whether all is as in the first one, uses the
+/// TEE, fills its memory and then does what it is told.
 const LIFE: &str = r#"
     echo "image $(cat /bin/busybox /usr/lib/optee_armtz/* | md5sum)"
     test ! -e /scribble || exit 1

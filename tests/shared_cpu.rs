@@ -11,7 +11,8 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// A time slice: a guest that is ready waits for no more where two share a CPU.
 const SLICE_US: u64 = 10_000;
-/// What the secure world needs to stop a call for an interrupt, and the hypervisor to change vCPUs, at most.
+/// What the secure world needs to stop a call for an interrupt, and the hypervisor to change vCPUs,
+/// at most.
 const CHANGE_US: u64 = 1_000;
 
 /// How late vm2 woke up, line by line, until vm1 says `end`.
@@ -31,8 +32,8 @@ fn lateness_until(operator: &mut Operator, end: &str) -> Result<Vec<u64>> {
 
 #[test]
 fn a_call_to_op_tee_holds_up_another_guest_no_longer_than_a_slice() {
-    // One CPU that counts instructions, each a nanosecond of the machine's time: the host's load does not show. AES of
-    // 1 MiB takes OP-TEE many slices in one call.
+    // One CPU that counts instructions, each a nanosecond of the machine's time: the host's load
+    // does not show. AES of 1 MiB takes OP-TEE many slices in one call.
     let mut scenario = Scenario::described(
         r#"
         [machine]

@@ -1,4 +1,5 @@
-//! A guest whose secure storage fails, or that goes while OP-TEE waits for it, harms no other guest.
+//! A guest whose secure storage fails, or that goes while OP-TEE waits for it, harms no other
+//! guest.
 
 use std::time::Duration;
 

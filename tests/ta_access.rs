@@ -7,8 +7,8 @@ const ACCESS_DENIED: &str = "0xffff0001";
 
 #[test]
 fn a_guest_opens_what_its_lists_allow_and_nothing_else() {
-    // Both may use xtest's own TA of case 1006; one because it is all that is allowed, one because only the TA of case
-    // 1004 and the pseudo-TA of case 1001 are denied.
+    // Both may use xtest's own TA of case 1006; one because it is all that is allowed, one because
+    // only the TA of case 1004 and the pseudo-TA of case 1001 are denied.
     let outcome = Scenario::described(
         r#"
         [machine]

@@ -8,7 +8,8 @@ use end_to_end::Scenario;
 /// For the next thing that a guest says.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Lines of the neighbour's that come after the other guest is off, each after 10 waits for its timer.
+/// Lines of the neighbour's that come after the other guest is off, each after 10 waits for its
+/// timer.
 const LINES_AFTER: usize = 5;
 
 #[test]

@@ -1,4 +1,5 @@
-//! Addresses as distinct types: what a guest says ([`Ipa`]) is never taken for what the machine means ([`Pa`]).
+//! Addresses as distinct types: what a guest says ([`Ipa`]) is never taken for what the machine
+//! means ([`Pa`]).
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -59,7 +60,8 @@ macro_rules! address {
 }
 
 address!(
-    /// An intermediate physical address: what a guest takes for physical. Only stage 2 turns it into a [`Pa`].
+    /// An intermediate physical address: what a guest takes for physical. Only stage 2 turns it
+    /// into a [`Pa`].
     Ipa,
     "IPA "
 );

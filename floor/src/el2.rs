@@ -5,13 +5,14 @@ use core::arch::global_asm;
 /// Where the kernel lies: the place of the first module (docs/device-tree.md, "Physical memory").
 const KERNEL: u64 = 0x6200_0000;
 
-/// `OPTEE_SMC_VM_CREATED` (OP-TEE 4.5, `core/arch/arm/include/sm/optee_smc.h`): a fast call of the trusted OS, for the
-/// hypervisor alone, with the new guest's client ID in a1.
+/// `OPTEE_SMC_VM_CREATED` (OP-TEE 4.5, `core/arch/arm/include/sm/optee_smc.h`): a fast call of the
+/// trusted OS, for the hypervisor alone, with the new guest's client ID in a1.
 const VM_CREATED: u64 = 0xb200_000d;
 /// The guest's client ID. 0 is the hypervisor's own.
 const CLIENT: u64 = 1;
 
-/// HCR_EL2: EL1 is AArch64 (RW), SMCs trap (TSC). Everything else stays the guest's (DDI0487, D24.2.52).
+/// HCR_EL2: EL1 is AArch64 (RW), SMCs trap (TSC). Everything else stays the guest's (DDI0487,
+/// D24.2.52).
 const HCR: u64 = 1 << 31 | 1 << 19;
 /// CNTHCTL_EL2: EL1 may use the physical counter and timer (DDI0487, D24.10.2).
 const CNTHCTL: u64 = 0b11;

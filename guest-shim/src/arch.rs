@@ -1,7 +1,8 @@
-//! The machine: stacks and map, vectors, system registers, interrupt controller, timer, conduits and console registers.
+//! The machine: stacks and map, vectors, system registers, interrupt controller, timer, conduits
+//! and console registers.
 //!
-//! Each module offers safe functions whose conditions it holds itself. Beside this module, `runtime/entry.rs` alone, the entry,
-//! is written in assembly.
+//! Each module offers safe functions whose conditions it holds itself. Beside this module,
+//! `runtime/entry.rs` alone, the entry, is written in assembly.
 
 pub mod exchange;
 

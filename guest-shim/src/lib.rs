@@ -1,8 +1,8 @@
-//! The smallest guest that speaks SMCCC, PSCI and the TEE ABI: a runtime for payloads that run at EL1 without an
-//! operating system.
+//! The smallest guest that speaks SMCCC, PSCI and the TEE ABI: a runtime for payloads that run at
+//! EL1 without an operating system.
 //!
-//! A payload is a binary in `src/bin/`. It has a function for [`payload!`], and functions that are cases
-//! ([`case!`]); [`kit::cases::run`] runs them and reports in lines that the host tool reads:
+//! A payload is a binary in `src/bin/`. It has a function for [`payload!`], and functions that are
+//! cases ([`case!`]); [`kit::cases::run`] runs them and reports in lines that the host tool reads:
 //!
 //! ```text
 //! @@plan COUNT

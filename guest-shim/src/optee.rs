@@ -1,4 +1,5 @@
-//! Clients of OP-TEE (`optee_msg.h` and `optee_smc.h`, OP-TEE 4.5.0): a small one, and one that calls in every way ([`client`]).
+//! Clients of OP-TEE (`optee_msg.h` and `optee_smc.h`, OP-TEE 4.5.0): a small one, and one that
+//! calls in every way ([`client`]).
 
 pub mod words;
 

@@ -1,4 +1,5 @@
-//! From the first instruction to a payload and back: what a guest knows of itself, its console, its calls and its vCPUs.
+//! From the first instruction to a payload and back: what a guest knows of itself, its console, its
+//! calls and its vCPUs.
 
 pub mod check;
 pub mod environment;

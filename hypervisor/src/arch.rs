@@ -1,7 +1,8 @@
-//! The CPU: its registers, its translation tables, its caches, and the assembly that enters and leaves guests; and, without
-//! any register, what the architecture says of them.
+//! The CPU: its registers, its translation tables, its caches, and the assembly that enters and
+//! leaves guests; and, without any register, what the architecture says of them.
 //!
-//! Each module offers safe functions whose conditions it holds itself, or unsafe ones that name what the caller must hold.
+//! Each module offers safe functions whose conditions it holds itself, or unsafe ones that name
+//! what the caller must hold.
 //!
 //! On the host, `fake` stands in for what needs instructions of the machine.
 

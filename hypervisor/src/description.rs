@@ -1,7 +1,7 @@
 //! What the machine's device tree says: the machine itself and the guests to run on it.
 //!
-//! `docs/device-tree.md` is the binding. The host tool has checked all of it before; here it is checked again, because
-//! everything else builds on it.
+//! `docs/device-tree.md` is the binding. The host tool has checked all of it before; here it is
+//! checked again, because everything else builds on it.
 
 pub mod error;
 mod guest;
@@ -26,7 +26,8 @@ use vm::VmDescription;
 /// Bytes of randomness that make a seed.
 pub const SEED_SIZE: usize = 32;
 
-/// Bytes of a physical redistributor: two frames of 64 KiB (IHI0069H, "GIC Redistributor register map").
+/// Bytes of a physical redistributor: two frames of 64 KiB (IHI0069H, "GIC Redistributor register
+/// map").
 const REDISTRIBUTOR_SIZE: u64 = 0x2_0000;
 /// INTIDs from here on are no SPIs (IHI0069H, "INTIDs").
 const FIRST_SPECIAL: u32 = 1020;
@@ -54,7 +55,8 @@ pub struct Machine {
     pub tee_interrupt: Option<u32>,
     /// What is logged.
     pub log_level: LevelFilter,
-    /// Whether memory that is not in use is all zeros, so that it need not be cleared for a guest's first start.
+    /// Whether memory that is not in use is all zeros, so that it need not be cleared for a guest's
+    /// first start.
     pub memory_is_zero: bool,
     /// Randomness that the boot loader left for us, if it did.
     pub seed: Option<[u8; SEED_SIZE]>,
@@ -102,7 +104,8 @@ fn seed(chosen: &DescribedNode<'_>) -> Option<[u8; SEED_SIZE]> {
     chosen.bytes("rng-seed")?.first_chunk().copied()
 }
 
-/// The PL011 that is the console, also where the rest of the tree at the start of `dtb` can't be used.
+/// The PL011 that is the console, also where the rest of the tree at the start of `dtb` can't be
+/// used.
 #[must_use]
 pub fn console(dtb: &[u8]) -> Option<Pa> {
     let uart = uart(&DescribedNode::root(tree(dtb).ok()?))?;
@@ -111,7 +114,8 @@ pub fn console(dtb: &[u8]) -> Option<Pa> {
 
 /// The tree at the start of `dtb`, which may be longer.
 fn tree(dtb: &[u8]) -> Result<Fdt<'_>, DescriptionError> {
-    // Header of a flattened tree: magic, then the size of all, both big-endian (Devicetree Specification 0.4, §5.2).
+    // Header of a flattened tree: magic, then the size of all, both big-endian (Devicetree
+    // Specification 0.4, §5.2).
     let size = dtb
         .get(4..8)
         .and_then(|bytes| bytes.try_into().ok())
@@ -216,8 +220,9 @@ fn shared_interrupt(node: &DescribedNode<'_>) -> Result<Option<u32>, Description
     })
 }
 
-/// The interrupt in the node that OP-TEE adds at boot (`add_optee_dt_node`, `core/arch/arm/kernel/boot.c`, OP-TEE 4.5.0;
-/// Linux 6.12, Documentation/devicetree/bindings/arm/firmware/linaro,optee-tz.yaml).
+/// The interrupt in the node that OP-TEE adds at boot (`add_optee_dt_node`,
+/// `core/arch/arm/kernel/boot.c`, OP-TEE 4.5.0; Linux 6.12,
+/// Documentation/devicetree/bindings/arm/firmware/linaro,optee-tz.yaml).
 fn tee_interrupt(root: &DescribedNode<'_>) -> Result<Option<u32>, DescriptionError> {
     let firmware = root.child("firmware");
     match firmware.and_then(|firmware| firmware.child("optee")) {

@@ -1,8 +1,9 @@
-//! A partitioning hypervisor for AArch64: several unmodified guests on one machine, each in its own partition, each
-//! with the use of one TEE.
+//! A partitioning hypervisor for AArch64: several unmodified guests on one machine, each in its own
+//! partition, each with the use of one TEE.
 //!
-//! Its rooms, from the top: `boot`, [`run`], [`exits`] and [`operator`], [`vm`], [`tee`], [`description`], [`console`] and
-//! [`mm`], [`drivers`], [`devices`] and [`arch`]. A room uses those below it, never one above: `docs/architecture.md` is the map.
+//! Its rooms, from the top: `boot`, [`run`], [`exits`] and [`operator`], [`vm`], [`tee`],
+//! [`description`], [`console`] and [`mm`], [`drivers`], [`devices`] and [`arch`]. A room uses
+//! those below it, never one above: `docs/architecture.md` is the map.
 
 #![cfg_attr(target_os = "none", no_std)]
 #![deny(unsafe_code)]

@@ -1,5 +1,5 @@
-//! A machine on the host, from the start of its VMs to its end: the run loop, what a person types, and guests that are functions.
-//! There is one machine in a process, so it is one test.
+//! A machine on the host, from the start of its VMs to its end: the run loop, what a person types,
+//! and guests that are functions. There is one machine in a process, so it is one test.
 
 use hypervisor::arch::context::Exit;
 use hypervisor::arch::{fake, timer};

@@ -1,5 +1,6 @@
-//! What code that vouches for nothing can't do: each file in `misuse/` is a crate under `deny(unsafe_code)` that makes one
-//! mistake with the machine, and the compiler refuses it for that mistake. `right_use.rs` does the same rightly, and compiles.
+//! What code that vouches for nothing can't do: each file in `misuse/` is a crate under
+//! `deny(unsafe_code)` that makes one mistake with the machine, and the compiler refuses it for
+//! that mistake. `right_use.rs` does the same rightly, and compiles.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -29,7 +30,8 @@ const REFUSED: [(&str, &str); 10] = [
     ("unsafe_block", "error: usage of an `unsafe` block"),
 ];
 
-/// A command in this crate's folder that compiles as the build of an image does, whatever this test was compiled with.
+/// A command in this crate's folder that compiles as the build of an image does, whatever this test
+/// was compiled with.
 fn tool(program: &str) -> Command {
     let mut command = Command::new(program);
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
@@ -48,7 +50,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The hypervisor's library for the machine, and the one of addresses, as far as a compiler needs them.
+/// The hypervisor's library for the machine, and the one of addresses, as far as a compiler needs
+/// them.
 struct Libraries {
     hypervisor: PathBuf,
     addresses: PathBuf,

@@ -2,13 +2,14 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-/// `MOVZ XZR, #0xb471` (DDI0487, C6.2.254): the instructions that follow count. `workloads/call-costs` has the same mark.
+/// `MOVZ XZR, #0xb471` (DDI0487, C6.2.254): the instructions that follow count.
+/// `workloads/call-costs` has the same mark.
 pub const BEGIN: u32 = mark(0xb471);
 /// `MOVZ XZR, #0xe4d1`: they count no more.
 pub const END: u32 = mark(0xe4d1);
 
-/// A CPU that is so many instructions ahead of another one waits for it. What is measured may be off by as many for each time that one
-/// waits for the other.
+/// A CPU that is so many instructions ahead of another one waits for it. What is measured may be
+/// off by as many for each time that one waits for the other.
 pub const WINDOW: u64 = 10_000;
 
 const fn mark(number: u16) -> u32 {
@@ -62,7 +63,8 @@ impl Cpus {
         }
     }
 
-    /// A CPU executes a block of so many instructions. Returns whether it is too far ahead of others.
+    /// A CPU executes a block of so many instructions. Returns whether it is too far ahead of
+    /// others.
     pub fn execute(&self, cpu: usize, instructions: u64) -> bool {
         let Some(own) = self.cpus.get(cpu) else {
             return false;

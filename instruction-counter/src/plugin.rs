@@ -1,4 +1,5 @@
-//! The side towards QEMU: what it calls, and the functions of it that are called (QEMU 7.2, `include/qemu/qemu-plugin.h`).
+//! The side towards QEMU: what it calls, and the functions of it that are called (QEMU 7.2,
+//! `include/qemu/qemu-plugin.h`).
 
 use std::ffi::{CStr, OsStr, c_char, c_int, c_uint, c_void};
 use std::fs::File;
@@ -15,8 +16,9 @@ use crate::count::{BEGIN, Cpus, END};
 #[unsafe(no_mangle)]
 pub static qemu_plugin_version: c_int = 1;
 
-/// How long a CPU waits for another one before it executes a block more: QEMU stops all CPUs at a block's end for some of what one
-/// does (a TLB maintenance instruction that all have to follow), and the CPU that is waited for may be the one.
+/// How long a CPU waits for another one before it executes a block more: QEMU stops all CPUs at a
+/// block's end for some of what one does (a TLB maintenance instruction that all have to follow),
+/// and the CPU that is waited for may be the one.
 const PATIENCE: Duration = Duration::from_micros(50);
 
 static CPUS: Cpus = Cpus::new();
@@ -59,7 +61,8 @@ unsafe extern "C" {
     fn qemu_plugin_insn_data(instruction: *const Instruction) -> *const c_void;
 }
 
-/// Called by QEMU when it has loaded the plugin. Returns 0, or something else if there is no file to write to.
+/// Called by QEMU when it has loaded the plugin. Returns 0, or something else if there is no file
+/// to write to.
 ///
 /// # Safety
 ///
@@ -124,7 +127,8 @@ extern "C" fn translated(_id: u64, block: *mut Block) {
 
 /// The encoding of an instruction of AArch64.
 fn word(instruction: *const Instruction) -> Option<u32> {
-    // SAFETY: it is an instruction of the block that is being translated, and its data are as many bytes as its size says.
+    // SAFETY: it is an instruction of the block that is being translated, and its data are as many
+    // bytes as its size says.
     let bytes = unsafe {
         let data: *const u8 = qemu_plugin_insn_data(instruction).cast();
         std::slice::from_raw_parts(data, qemu_plugin_insn_size(instruction))
@@ -155,7 +159,8 @@ extern "C" fn end_executed(cpu: c_uint, _: *mut c_void) {
     let (Some(interval), Some(mut log)) = (CPUS.end(cpu as usize), LOG.get()) else {
         return;
     };
-    // A line at a time, so that each is whole when QEMU is killed. What is missing is missed by whoever reads them.
+    // A line at a time, so that each is whole when QEMU is killed. What is missing is missed by
+    // whoever reads them.
     let line = format!("{} {}\n", interval.own, interval.others);
     drop(log.write_all(line.as_bytes()));
 }

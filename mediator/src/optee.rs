@@ -2,20 +2,25 @@
 //!
 //! A call of a guest goes through these modules:
 //!
-//! * `calls` takes the call; `fast_calls` answers it where it is a fast one, and yielding ones get a slot;
+//! * `calls` takes the call; `fast_calls` answers it where it is a fast one, and yielding ones get
+//!   a slot;
 //! * `request` copies the message, checks it and makes the message that OP-TEE gets;
-//! * `sharing` counts and pins the memory that it shares, and `shm::page_list` translates the lists of its pages;
+//! * `sharing` counts and pins the memory that it shares, and `shm::page_list` translates the lists
+//!   of its pages;
 //! * `engine` enters OP-TEE and does what a return asks for, step by step;
 //! * `rpc` carries what OP-TEE asks of the guest, and the answers;
-//! * `flow` says what comes next, and `call` is what the mediator remembers of a call between two of its returns to the guest.
+//! * `flow` says what comes next, and `call` is what the mediator remembers of a call between two
+//!   of its returns to the guest.
 //!
-//! `partition` is what there is of a guest, from its `creation` to its end, before which `teardown` sees through what it leaves.
-//! `shm` has the memory: `buffers` knows the shared ones, by `handle`; `page_pool` has the pages for translated lists; `location` is
-//! where in guest memory a message lies; `message_area` is where OP-TEE gets it, which `reregister` keeps near. What OP-TEE has for
-//! all guests is kept count of: `sessions` knows which of its numbers are the guest's, `applications` how many identifiers it takes,
-//! and `core_window` how far up its mappings may lie. `throttle` gives calls their turns; `index` finds what a guest numbers as it
-//! likes, in a bounded number of steps. Files use each other in one direction: data is below, and what steps from one to the next
-//! meets in `Partition`'s methods.
+//! `partition` is what there is of a guest, from its `creation` to its end, before which `teardown`
+//! sees through what it leaves. `shm` has the memory: `buffers` knows the shared ones, by `handle`;
+//! `page_pool` has the pages for translated lists; `location` is where in guest memory a message
+//! lies; `message_area` is where OP-TEE gets it, which `reregister` keeps near. What OP-TEE has for
+//! all guests is kept count of: `sessions` knows which of its numbers are the guest's,
+//! `applications` how many identifiers it takes, and `core_window` how far up its mappings may lie.
+//! `throttle` gives calls their turns; `index` finds what a guest numbers as it likes, in a bounded
+//! number of steps. Files use each other in one direction: data is below, and what steps from one
+//! to the next meets in `Partition`'s methods.
 //!
 //! No lock is held while OP-TEE runs, and nothing is allocated after a partition was created.
 

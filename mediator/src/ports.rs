@@ -38,18 +38,20 @@ pub trait GuestMemory {
     /// Not all of the range is memory of this guest; a part of it may be written.
     fn write(&self, ipa: Ipa, from: &[u8]) -> Result<(), NotGuestMemory>;
 
-    /// Takes note that the secure world is about to learn of `pages` pages of this guest. As long as the count is not
-    /// zero, no page of this guest changes its owner.
+    /// Takes note that the secure world is about to learn of `pages` pages of this guest. As long
+    /// as the count is not zero, no page of this guest changes its owner.
     fn pin(&self, pages: u64);
 
     /// Takes back [`pin`](Self::pin), once the secure world has forgotten the pages.
     fn unpin(&self, pages: u64);
 }
 
-/// Pages of hypervisor memory that belong to one VM and that the secure world can read and write, the guest never.
+/// Pages of hypervisor memory that belong to one VM and that the secure world can read and write,
+/// the guest never.
 ///
-/// The secure world may write them at any time during a call: a caller copies once and checks the copy.
-/// Offsets are in bytes; an access past the end of a page is a defect of the caller and panics.
+/// The secure world may write them at any time during a call: a caller copies once and checks the
+/// copy. Offsets are in bytes; an access past the end of a page is a defect of the caller and
+/// panics.
 pub trait ShadowMemory {
     /// How many pages there are.
     fn pages(&self) -> usize;

@@ -45,8 +45,9 @@ impl TaList {
     }
 }
 
-/// Which trusted applications a guest may open, those that are part of the TEE (pseudo-TAs) among them. What an
-/// application that it may open opens on its behalf is not the guest's doing and is not looked at.
+/// Which trusted applications a guest may open, those that are part of the TEE (pseudo-TAs) among
+/// them. What an application that it may open opens on its behalf is not the guest's doing and is
+/// not looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum TaAccess {
     /// All.

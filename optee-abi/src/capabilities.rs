@@ -1,8 +1,10 @@
-//! Capabilities of both worlds (`OPTEE_SMC_NSEC_CAP_*`, `OPTEE_SMC_SEC_CAP_*`; `optee_smc.h`, OP-TEE 4.5.0).
+//! Capabilities of both worlds (`OPTEE_SMC_NSEC_CAP_*`, `OPTEE_SMC_SEC_CAP_*`; `optee_smc.h`,
+//! OP-TEE 4.5.0).
 
 use core::ops::{BitAnd, BitOr};
 
-/// `OPTEE_SMC_NSEC_CAP_UNIPROCESSOR`: the normal world runs on one CPU. The only capability a caller can state.
+/// `OPTEE_SMC_NSEC_CAP_UNIPROCESSOR`: the normal world runs on one CPU. The only capability a
+/// caller can state.
 pub const UNIPROCESSOR: u32 = 1 << 0;
 
 /// A set of capabilities of the secure world.

@@ -1,4 +1,5 @@
-//! Messages and their parameters (`struct optee_msg_arg`, `struct optee_msg_param`; `optee_msg.h`, OP-TEE 4.5.0).
+//! Messages and their parameters (`struct optee_msg_arg`, `struct optee_msg_param`; `optee_msg.h`,
+//! OP-TEE 4.5.0).
 
 mod parameter;
 
@@ -36,8 +37,8 @@ pub mod command {
 /// The most parameters a message may name (`OPTEE_MSG_MAX_NUM_PARAMS`): more do not fit a page.
 pub const PARAMETERS_MAX: u32 = 127;
 
-/// The most parameters that a [`Message`] holds: two meta parameters and the four of GlobalPlatform. Every message and
-/// RPC that OP-TEE serves or sends fits.
+/// The most parameters that a [`Message`] holds: two meta parameters and the four of
+/// GlobalPlatform. Every message and RPC that OP-TEE serves or sends fits.
 pub const CAPACITY: usize = 6;
 
 /// Bytes of a message with `parameters` parameters (`OPTEE_MSG_GET_ARG_SIZE`).
@@ -71,7 +72,8 @@ const_assert_eq!(offset_of!(Header, result), 20);
 const_assert_eq!(offset_of!(Header, origin), 24);
 const_assert_eq!(offset_of!(Header, parameters), 28);
 
-/// The octets of a UUID, in the order of its text, out of the first two words of the value that holds it.
+/// The octets of a UUID, in the order of its text, out of the first two words of the value that
+/// holds it.
 #[must_use]
 pub fn uuid_octets(first: u64, second: u64) -> [u8; 16] {
     let mut octets = [0; 16];
@@ -119,7 +121,8 @@ const_assert_eq!(size_of::<Message>(), 32 + 32 * CAPACITY);
 const_assert_eq!(offset_of!(Message, parameters), 32);
 
 impl Message {
-    /// A message for `command` with `parameters`, of which there are at most [`CAPACITY`]; what goes beyond is left out.
+    /// A message for `command` with `parameters`, of which there are at most [`CAPACITY`]; what
+    /// goes beyond is left out.
     #[must_use]
     pub fn new(command: u32, parameters: &[Parameter]) -> Self {
         let mut message = Self::default();
@@ -164,7 +167,8 @@ impl Message {
         self.header = other.header;
     }
 
-    /// Takes over the parameter of `other` at `index`, which is below [`CAPACITY`], else nothing happens.
+    /// Takes over the parameter of `other` at `index`, which is below [`CAPACITY`], else nothing
+    /// happens.
     pub fn copy_parameter(&mut self, index: usize, other: &Self) {
         if let (Some(own), Some(other)) =
             (self.parameters.get_mut(index), other.parameters.get(index))
@@ -190,8 +194,9 @@ impl Message {
             .map_or(Ok(Parameter::None), RawParameter::parse)
     }
 
-    /// The trusted application that a message to open a session names: the octets of its UUID, in the order of its text,
-    /// in the first parameter (`get_open_session_meta`, `core/tee/entry_std.c`). `None` where it names none.
+    /// The trusted application that a message to open a session names: the octets of its UUID, in
+    /// the order of its text, in the first parameter (`get_open_session_meta`,
+    /// `core/tee/entry_std.c`). `None` where it names none.
     #[must_use]
     pub fn application(&self) -> Option<[u8; 16]> {
         let Ok(1..) = self.count() else {
@@ -235,7 +240,8 @@ impl Message {
         }
     }
 
-    /// Has the memory reference at `index` name another buffer (`shm_ref`): it has the same place in all of them.
+    /// Has the memory reference at `index` name another buffer (`shm_ref`): it has the same place
+    /// in all of them.
     pub fn set_reference(&mut self, index: usize, reference: u64) {
         if let Some(raw) = self.parameters.get_mut(index) {
             raw.words[2] = reference;

@@ -1,8 +1,9 @@
 //! Lists of pages that describe a buffer (`OPTEE_MSG_ATTR_NONCONTIG`; `optee_msg.h`, OP-TEE 4.5.0).
 //!
-//! A list is a chain of pages of 512 64-bit words: 511 addresses of 4 KiB pages, then the address of the next page of the
-//! list. The last link means nothing: how many addresses there are follows from the size of the buffer, and a list that
-//! ends exactly on a page has a link that must not be followed.
+//! A list is a chain of pages of 512 64-bit words: 511 addresses of 4 KiB pages, then the address
+//! of the next page of the list. The last link means nothing: how many addresses there are follows
+//! from the size of the buffer, and a list that ends exactly on a page has a link that must not be
+//! followed.
 
 /// Bytes in a page (`OPTEE_MSG_NONCONTIG_PAGE_SIZE`).
 pub const PAGE_SIZE: u64 = 4096;
@@ -15,7 +16,8 @@ pub const LINK: usize = ENTRIES;
 
 const _: () = assert!(WORDS * size_of::<u64>() == PAGE_SIZE as usize);
 
-/// How many pages a buffer of `size` bytes spans that starts `offset` bytes into a page; `None` where that overflows.
+/// How many pages a buffer of `size` bytes spans that starts `offset` bytes into a page; `None`
+/// where that overflows.
 #[must_use]
 pub const fn pages_spanned(offset: u64, size: u64) -> Option<u64> {
     match offset.checked_add(size) {

@@ -1,5 +1,5 @@
-//! Results in a message (`TEE_ERROR_*`, `TEE_ORIGIN_*`; GlobalPlatform TEE Internal Core API 1.3.1, §3.3.3 and §4.11.4,
-//! `lib/libutee/include/tee_api_defines.h`, OP-TEE 4.5.0).
+//! Results in a message (`TEE_ERROR_*`, `TEE_ORIGIN_*`; GlobalPlatform TEE Internal Core API 1.3.1,
+//! §3.3.3 and §4.11.4, `lib/libutee/include/tee_api_defines.h`, OP-TEE 4.5.0).
 
 /// `TEE_SUCCESS`
 pub const SUCCESS: u32 = 0;

@@ -1,4 +1,5 @@
-//! Commands that OP-TEE asks of the normal world (`OPTEE_RPC_CMD_*`; `optee_rpc_cmd.h`, OP-TEE 4.5.0).
+//! Commands that OP-TEE asks of the normal world (`OPTEE_RPC_CMD_*`; `optee_rpc_cmd.h`, OP-TEE
+//! 4.5.0).
 
 /// `OPTEE_RPC_CMD_LOAD_TA`
 pub const LOAD_TA: u32 = 0;
@@ -10,7 +11,8 @@ pub const FS: u32 = 2;
 pub const GET_TIME: u32 = 3;
 /// `OPTEE_RPC_CMD_NOTIFICATION`
 pub const NOTIFICATION: u32 = 4;
-/// `OPTEE_RPC_NOTIFICATION_WAIT`, in the first word of [`NOTIFICATION`]'s value; the second one has the notification
+/// `OPTEE_RPC_NOTIFICATION_WAIT`, in the first word of [`NOTIFICATION`]'s value; the second one has
+/// the notification
 pub const NOTIFICATION_WAIT: u64 = 0;
 /// `OPTEE_RPC_NOTIFICATION_SEND`, likewise
 pub const NOTIFICATION_SEND: u64 = 1;

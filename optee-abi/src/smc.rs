@@ -1,9 +1,10 @@
 //! SMC function IDs, return codes and register conventions (`optee_smc.h`, OP-TEE 4.5.0).
 //!
-//! All calls follow the SMC32 convention: only the lower 32 bits of a register mean anything, and 64-bit values go in
-//! pairs of registers, the upper half first.
+//! All calls follow the SMC32 convention: only the lower 32 bits of a register mean anything, and
+//! 64-bit values go in pairs of registers, the upper half first.
 
-/// Bit of a function ID that marks a fast call; a yielding ("standard") call has it clear (SMCCC, DEN0028F, §2.5).
+/// Bit of a function ID that marks a fast call; a yielding ("standard") call has it clear (SMCCC,
+/// DEN0028F, §2.5).
 pub const FAST_CALL: u32 = 1 << 31;
 /// Bit of a function ID that marks the SMC64 convention.
 pub const SMC64: u32 = 1 << 30;
@@ -71,7 +72,8 @@ pub const CALL_WITH_RPC_ARG: u32 = yielding(18);
 /// `OPTEE_SMC_CALL_WITH_REGD_ARG`
 pub const CALL_WITH_REGD_ARG: u32 = yielding(19);
 
-/// Client ID of the hypervisor itself in a7 (`HYP_CLNT_ID`, `core/include/kernel/virtualization.h`).
+/// Client ID of the hypervisor itself in a7 (`HYP_CLNT_ID`,
+/// `core/include/kernel/virtualization.h`).
 pub const HYPERVISOR_CLIENT: u16 = 0;
 
 /// `OPTEE_MSG_UID_0` to `_3`: what [`CALLS_UID`] returns in a0 to a3.

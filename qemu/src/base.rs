@@ -1,4 +1,5 @@
-//! What the other modules stand on: the host's programs and processes, progress, interruption, folders and tables.
+//! What the other modules stand on: the host's programs and processes, progress, interruption,
+//! folders and tables.
 
 pub mod checkout;
 pub(crate) mod counted;

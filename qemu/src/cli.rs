@@ -13,11 +13,13 @@ use crate::description::{GuestCommand, Overlay, Overrides};
 pub use shared::{MachineArguments, SuiteArguments, set};
 use shared::{guest_command, overlay, seconds, stream};
 
-/// Runs several unmodified Linux guests on the Bulkhead hypervisor under QEMU, with one real OP-TEE between them.
+/// Runs several unmodified Linux guests on the Bulkhead hypervisor under QEMU, with one real OP-TEE
+/// between them.
 ///
-/// Exit status: 0 when every guest did its job, with status 0, and powered off; 1 when a guest failed; 2 when the
-/// command line or the machine description is refused; 3 when the time limit was reached; 4 when the firmware, the
-/// hypervisor or QEMU failed; 5 when a part can't be downloaded or built; 130 when interrupted.
+/// Exit status: 0 when every guest did its job, with status 0, and powered off; 1 when a guest
+/// failed; 2 when the command line or the machine description is refused; 3 when the time limit was
+/// reached; 4 when the firmware, the hypervisor or QEMU failed; 5 when a part can't be downloaded
+/// or built; 130 when interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "qemu", version, bin_name = "cargo run --release -p qemu --")]
 pub struct Cli {
@@ -43,13 +45,17 @@ pub enum Command {
     Xtest(XtestArguments),
     /// Play protected streams in every guest with a TEE, at the same time.
     Drm(DrmArguments),
-    /// Measure what calls to the TEE cost: without a hypervisor, on the floor and on the hypervisor.
+    /// Measure what calls to the TEE cost: without a hypervisor, on the floor and on the
+    /// hypervisor.
     Bench(BenchArguments),
-    /// Boot a machine with a shell in one guest, at this terminal, until Control-] or the shell's end.
+    /// Boot a machine with a shell in one guest, at this terminal, until Control-] or the shell's
+    /// end.
     Shell(ShellArguments),
-    /// Have machines built with the newest OP-TEE of Debian's from now on: write its version and hashes to qemu/optee-source.json.
+    /// Have machines built with the newest OP-TEE of Debian's from now on: write its version and
+    /// hashes to qemu/optee-source.json.
     PinOptee,
-    /// List what the machines are made of: QEMU and Debian's packages with their versions and hashes.
+    /// List what the machines are made of: QEMU and Debian's packages with their versions and
+    /// hashes.
     Versions,
 }
 
@@ -142,7 +148,8 @@ pub struct ShellArguments {
     #[command(flatten)]
     pub machine: MachineArguments,
 
-    /// Add a folder's files to the initramfs of one guest, or of all that run the one made of Debian's packages
+    /// Add a folder's files to the initramfs of one guest, or of all that run the one made of
+    /// Debian's packages
     #[arg(long, value_name = "[GUEST=]DIR", value_parser = overlay)]
     pub overlay: Vec<Overlay>,
 }
@@ -162,11 +169,13 @@ pub struct RunArguments {
     #[command(flatten)]
     pub machine: MachineArguments,
 
-    /// Run this shell command in a guest instead of its configured job; its exit status is the guest's result
+    /// Run this shell command in a guest instead of its configured job; its exit status is the
+    /// guest's result
     #[arg(long, value_name = "GUEST=COMMAND", value_parser = guest_command)]
     pub exec: Vec<GuestCommand>,
 
-    /// Add a folder's files to the initramfs of one guest, or of all that run the one made of Debian's packages
+    /// Add a folder's files to the initramfs of one guest, or of all that run the one made of
+    /// Debian's packages
     #[arg(long, value_name = "[GUEST=]DIR", value_parser = overlay)]
     pub overlay: Vec<Overlay>,
 

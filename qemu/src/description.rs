@@ -1,7 +1,8 @@
 //! Machine descriptions: what a user writes in TOML, checked.
 //!
-//! [`Description::load`] refuses everything that can be known to be wrong before anything is downloaded, built or
-//! booted. What depends on the size of Debian's images is checked by [`check_guest_memory`] as soon as they are there.
+//! [`Description::load`] refuses everything that can be known to be wrong before anything is
+//! downloaded, built or booted. What depends on the size of Debian's images is checked by
+//! [`check_guest_memory`] as soon as they are there.
 
 mod check;
 mod error;

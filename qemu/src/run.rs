@@ -62,7 +62,8 @@ pub struct RunOptions {
     pub logs: Option<PathBuf>,
     /// End the run as soon as this guest is off, whatever becomes of the others.
     pub until_off: Option<String>,
-    /// Guests that may be reset or destroyed and start again: what counts is the life that is their last.
+    /// Guests that may be reset or destroyed and start again: what counts is the life that is their
+    /// last.
     pub may_restart: Vec<String>,
     /// Tell at once what becomes of the guests.
     pub live: bool,
@@ -109,8 +110,8 @@ pub fn run(options: &RunOptions, progress: &Progress) -> Result<Report, RunError
     Ok(report)
 }
 
-/// Runs a machine as [`run`] does, with `script` at its console: in a thread of its own, from QEMU's start on. When the
-/// script returns, the machine runs on; when it fails, the run ends.
+/// Runs a machine as [`run`] does, with `script` at its console: in a thread of its own, from
+/// QEMU's start on. When the script returns, the machine runs on; when it fails, the run ends.
 pub fn attend<T: Send>(
     options: &RunOptions,
     progress: &Progress,
@@ -190,7 +191,8 @@ fn bare_tree(description: &Description, folder: &RunFolder) -> Result<Vec<u8>, R
     }
 }
 
-/// Makes everything that QEMU is started from. Returns QEMU's arguments and the token of each guest that has a job.
+/// Makes everything that QEMU is started from. Returns QEMU's arguments and the token of each guest
+/// that has a job.
 fn compose(
     description: &Description,
     bare_tree: &[u8],

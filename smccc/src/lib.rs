@@ -1,4 +1,5 @@
-//! The SMC Calling Convention: what a function identifier says (DEN0028G, §2.5), and which registers a call uses.
+//! The SMC Calling Convention: what a function identifier says (DEN0028G, §2.5), and which
+//! registers a call uses.
 
 #![no_std]
 #![forbid(unsafe_code)]

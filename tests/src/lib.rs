@@ -1,6 +1,8 @@
-//! What the end-to-end tests share: a run in a folder of its own, and what to show when it went wrong.
+//! What the end-to-end tests share: a run in a folder of its own, and what to show when it went
+//! wrong.
 //!
-//! Each test boots a machine with several virtual CPUs, so run them one after the other (`--test-threads=1`).
+//! Each test boots a machine with several virtual CPUs, so run them one after the other
+//! (`--test-threads=1`).
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use drm_protocol::UUID_TEXT;
 use optee_utee_build::{Builder, HeaderFileGenerator, TaConfig};
 
-/// Bytes for the heap: the scratch memory of a stream, a table of subsamples, and room for operations and keys.
+/// Bytes for the heap: the scratch memory of a stream, a table of subsamples, and room for
+/// operations and keys.
 const HEAP: u32 = 96 << 10;
 /// Bytes for the stack: the arithmetic of X25519 takes most.
 const STACK: u32 = 16 << 10;

@@ -34,7 +34,8 @@ impl core::fmt::Display for Encoding {
 }
 
 impl Encoding {
-    /// The register with these numbers; each is taken modulo the room that an instruction has for it.
+    /// The register with these numbers; each is taken modulo the room that an instruction has for
+    /// it.
     #[must_use]
     pub const fn new(op0: u8, op1: u8, crn: u8, crm: u8, op2: u8) -> Self {
         Self {
@@ -77,8 +78,8 @@ impl Encoding {
     /// The exception that it caused.
     pub fn read(self) -> Result<u64, Caught> {
         let mut value = 0;
-        // SAFETY: reading a register of EL1 or EL0 harms nothing that the payload relies on, except for acknowledging
-        // interrupts, which it can miss.
+        // SAFETY: reading a register of EL1 or EL0 harms nothing that the payload relies on, except
+        // for acknowledging interrupts, which it can miss.
         let caught = catch(|| value = unsafe { execute(self.instruction(MRS), 0) });
         caught.map_or(Ok(value), Err)
     }
@@ -141,7 +142,8 @@ fn publish(instructions: impl Iterator<Item = u32>) {
 /// It changes no more than x0 and what the payload does not rely on.
 unsafe fn execute_published(n: usize, x0: u64) -> u64 {
     let code = (&raw mut CODE).cast::<[u32; 3]>();
-    // SAFETY: three instructions that end in a return; EL1's map is executable. The caller vouches for the first.
+    // SAFETY: three instructions that end in a return; EL1's map is executable. The caller vouches
+    // for the first.
     unsafe {
         let function: extern "C" fn(u64) -> u64 = core::mem::transmute(code.add(n));
         function(x0)

@@ -54,8 +54,8 @@ pub fn issue(conduit: Conduit, immediate: u16, before: &GeneralRegisters) -> Exc
         sp_before: 0,
         sp_after: 0,
     };
-    // SAFETY: the function keeps the registers that the procedure call standard asks for, whatever the call does, and
-    // writes to the frame; the cases vouch for what the call does to memory.
+    // SAFETY: the function keeps the registers that the procedure call standard asks for, whatever
+    // the call does, and writes to the frame; the cases vouch for what the call does to memory.
     unsafe { issue(&mut frame) };
     Exchange {
         before: *before,
@@ -65,8 +65,8 @@ pub fn issue(conduit: Conduit, immediate: u16, before: &GeneralRegisters) -> Exc
 }
 
 global_asm!(
-    // TPIDR_EL1 keeps the frame and TPIDR_EL0 holds x0 for a moment: after the call no general-purpose register, SP
-    // among them, can be relied on.
+    // TPIDR_EL1 keeps the frame and TPIDR_EL0 holds x0 for a moment: after the call no
+    // general-purpose register, SP among them, can be relied on.
     ".macro issue name, instruction, immediate",
     ".global \\name",
     "\\name:",
@@ -142,7 +142,8 @@ global_asm!(
     sp_after = const offset_of!(Frame, sp_after),
 );
 
-/// Issues fast call `id`, which has no arguments, `count` times with nothing else around it but the loop.
+/// Issues fast call `id`, which has no arguments, `count` times with nothing else around it but the
+/// loop.
 pub fn repeat_call(conduit: Conduit, id: u32, count: u64) {
     macro_rules! repeat {
         ($instruction:literal) => {

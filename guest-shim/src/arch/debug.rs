@@ -8,7 +8,8 @@ const SS: u64 = 1;
 const KDE: u64 = 1 << 13;
 const MDE: u64 = 1 << 15;
 
-/// `DBGBCR<n>_EL1` and `DBGWCR<n>_EL1`: E, PMC or PAC = EL0, and BAS: a whole instruction, or four bytes, for stores and loads.
+/// `DBGBCR<n>_EL1` and `DBGWCR<n>_EL1`: E, PMC or PAC = EL0, and BAS: a whole instruction, or four
+/// bytes, for stores and loads.
 pub const AT_EL0: Control = Control {
     breakpoint: 0b1111 << 5 | 0b10 << 1 | 1,
     watchpoint: 0b1111 << 5 | 0b11 << 3 | 0b10 << 1 | 1,
@@ -36,7 +37,8 @@ pub struct Control {
 macro_rules! write_pair {
     ($value:literal, $control:literal, $number:expr, $new_value:expr, $new_control:expr, $($n:literal)*) => {
         match $number {
-            // SAFETY: the debug exceptions that follow are caught: those of EL0 end `user::run`, those of EL1 are waited for.
+            // SAFETY: the debug exceptions that follow are caught: those of EL0 end `user::run`,
+            // those of EL1 are waited for.
             $($n => unsafe {
                 write!(concat!($value, $n, "_el1"), $new_value);
                 write!(concat!($control, $n, "_el1"), $new_control);
@@ -106,14 +108,16 @@ impl Drop for Debugged {
     }
 }
 
-/// Executes an instruction at EL1 that breakpoint 0 is set at, and gives the exception. Debug exceptions are on.
+/// Executes an instruction at EL1 that breakpoint 0 is set at, and gives the exception. Debug
+/// exceptions are on.
 #[must_use]
 pub fn caught_at_own_breakpoint() -> Option<Caught> {
     unsafe extern "C" {
         fn stopped_function();
     }
     set_breakpoint(0, stopped_function as *const () as u64, AT_EL1);
-    // SAFETY: unmasks debug exceptions, executes an instruction that does nothing, and masks them again.
+    // SAFETY: unmasks debug exceptions, executes an instruction that does nothing, and masks them
+    // again.
     let caught = catch(|| unsafe {
         core::arch::asm!("msr daifclr, #8", "isb", "bl stopped_function", "msr daifset, #8", out("x30") _);
     });

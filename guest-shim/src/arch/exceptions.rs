@@ -1,4 +1,5 @@
-//! The vectors: exceptions that a case expects are caught, all others end the payload with a report.
+//! The vectors: exceptions that a case expects are caught, all others end the payload with a
+//! report.
 
 use core::arch::global_asm;
 use core::mem::offset_of;
@@ -40,15 +41,16 @@ static PSTATE: AtomicU64 = AtomicU64::new(0);
 /// Whether every instruction that causes an exception is skipped.
 static SKIPS: AtomicBool = AtomicBool::new(false);
 
-/// The exception classes of aborts of fetches and of a PC that is not aligned: there is no next instruction.
+/// The exception classes of aborts of fetches and of a PC that is not aligned: there is no next
+/// instruction.
 const LOST: [u64; 3] = [0x20, 0x21, 0x22];
 
 /// Interrupts that were taken by the vector, and the last one.
 static TAKEN: AtomicU32 = AtomicU32::new(0);
 static LAST_TAKEN: AtomicU32 = AtomicU32::new(0);
 
-/// Runs `action`, skipping instructions that cause a synchronous exception; tells the last one. To be used on one vCPU
-/// at a time.
+/// Runs `action`, skipping instructions that cause a synchronous exception; tells the last one. To
+/// be used on one vCPU at a time.
 pub fn catch(action: impl FnOnce()) -> Option<Caught> {
     CAUGHT.store(false, Ordering::SeqCst);
     EXPECTED.store(true, Ordering::SeqCst);
@@ -65,12 +67,13 @@ pub(crate) fn skip_all() {
     SKIPS.store(true, Ordering::Relaxed);
 }
 
-/// Waits with interrupts unmasked until one was taken through the vector, and gives its number. To be used on one vCPU
-/// at a time.
+/// Waits with interrupts unmasked until one was taken through the vector, and gives its number. To
+/// be used on one vCPU at a time.
 pub fn take_interrupt() -> u32 {
     let before = TAKEN.load(Ordering::SeqCst);
     while TAKEN.load(Ordering::SeqCst) == before {
-        // SAFETY: unmasks interrupts, which the vector takes without a trace for what was interrupted.
+        // SAFETY: unmasks interrupts, which the vector takes without a trace for what was
+        // interrupted.
         unsafe { core::arch::asm!("dsb sy", "wfi", "msr daifclr, #2", "isb", "msr daifset, #2") }
     }
     LAST_TAKEN.load(Ordering::SeqCst)
@@ -132,7 +135,8 @@ global_asm!(
     "vector {interrupt}",
     "vector {unexpected}",
     "vector {unexpected}",
-    // From EL0 in AArch64, then in AArch32: what `user::run` runs there ends with a synchronous exception.
+    // From EL0 in AArch64, then in AArch32: what `user::run` runs there ends with a synchronous
+    // exception.
     "user_vector 0x400",
     ".rept 3",
     "vector {unexpected}",

@@ -1,4 +1,5 @@
-//! A call as its caller sees it (SMCCC, DEN0028G): the registers before and after, and what it must leave alone.
+//! A call as its caller sees it (SMCCC, DEN0028G): the registers before and after, and what it must
+//! leave alone.
 
 use alloc::format;
 use alloc::string::String;
@@ -44,8 +45,9 @@ impl Exchange {
         core::array::from_fn(|n| self.after[n])
     }
 
-    /// Whether all registers but the first `results` are what they were: what does not carry a result of an SMCCC 1.1
-    /// call is preserved from x4 on, and x18 to x30 and SP always are (§3.1).
+    /// Whether all registers but the first `results` are what they were: what does not carry a
+    /// result of an SMCCC 1.1 call is preserved from x4 on, and x18 to x30 and SP always are
+    /// (§3.1).
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 //! The SIMD registers, which the payload's own code does not use.
 
-/// Fills q0 to q31 with copies of `seed` and reads them back after `wait`; tells whether all kept it.
+/// Fills q0 to q31 with copies of `seed` and reads them back after `wait`; tells whether all kept
+/// it.
 pub fn kept_over(seed: u64, wait: impl FnOnce()) -> bool {
     unsafe extern "C" {
         fn fill_float(seed: u64);

@@ -36,7 +36,8 @@ const WAKER_SLEEP: u32 = 1 << 1;
 const WAKER_ASLEEP: u32 = 1 << 2;
 
 fn read_register(address: u64) -> u32 {
-    // SAFETY: registers of the interrupt controller that every guest has, at addresses of this module.
+    // SAFETY: registers of the interrupt controller that every guest has, at addresses of this
+    // module.
     unsafe { mmio::read(address) }
 }
 
@@ -54,8 +55,8 @@ pub fn init() {
     write_register(DISTRIBUTOR + GICD_CTLR, CTLR_GROUP1_AFFINITY);
 }
 
-/// Sets up what belongs to this vCPU, number `index`: SGIs and the timers' interrupts are enabled, none is masked by
-/// priority.
+/// Sets up what belongs to this vCPU, number `index`: SGIs and the timers' interrupts are enabled,
+/// none is masked by priority.
 pub fn init_vcpu(index: usize) {
     let own = redistributor(index);
     let waker = read_register(own + GICR_WAKER);
@@ -133,7 +134,8 @@ pub fn end(intid: u32) {
     unsafe { write!("icc_eoir1_el1", u64::from(intid)) }
 }
 
-/// Sets whether the end of an interrupt drops its priority alone on this vCPU, so that [`deactivate`] has to follow.
+/// Sets whether the end of an interrupt drops its priority alone on this vCPU, so that
+/// [`deactivate`] has to follow.
 pub fn end_in_two_steps(two_steps: bool) {
     let kept = read!("icc_ctlr_el1") & !TWO_STEPS;
     let control = kept | if two_steps { TWO_STEPS } else { 0 };

@@ -1,5 +1,5 @@
-//! Where things lie: the image, and the constant map that all vCPUs run on, a GiB of devices, two of memory, and the first of these
-//! again for EL0.
+//! Where things lie: the image, and the constant map that all vCPUs run on, a GiB of devices, two
+//! of memory, and the first of these again for EL0.
 
 /// The most vCPUs a payload can use.
 pub const MAX_VCPUS: usize = 8;
@@ -12,7 +12,8 @@ pub(crate) struct Table([u64; 512]);
 
 /// The level-1 translation table, for TTBR0_EL1.
 pub(crate) static TRANSLATION_TABLE: Table = {
-    // Block, AF, inner shareable; AttrIndx 1 (normal) or 0 with UXN and PXN (device); AP[1]: EL0 too.
+    // Block, AF, inner shareable; AttrIndx 1 (normal) or 0 with UXN and PXN (device); AP[1]: EL0
+    // too.
     const NORMAL: u64 = 1 << 10 | 0b11 << 8 | 1 << 2 | 1;
     const DEVICE: u64 = 0b11 << 53 | 1 << 10 | 1;
     const USER: u64 = NORMAL | 1 << 6;

@@ -15,7 +15,8 @@ pub fn clean(start: u64, len: usize) {
     unsafe { core::arch::asm!("dsb sy", options(nostack, preserves_flags)) }
 }
 
-/// Makes instructions of `len` bytes that were written at `start` those that this vCPU executes, at whatever address.
+/// Makes instructions of `len` bytes that were written at `start` those that this vCPU executes, at
+/// whatever address.
 pub fn publish_instructions(start: u64, len: usize) {
     clean(start, len);
     // SAFETY: the vCPU fetches its instructions anew.
@@ -29,8 +30,8 @@ pub fn publish_instructions(start: u64, len: usize) {
     }
 }
 
-/// Memory of the guest between the image and the end of RAM, less the device tree, by 64-bit words. Addresses are
-/// checked against what the environment says.
+/// Memory of the guest between the image and the end of RAM, less the device tree, by 64-bit words.
+/// Addresses are checked against what the environment says.
 #[derive(Clone, Copy, Debug)]
 pub struct SpareMemory {
     start: u64,
@@ -64,7 +65,8 @@ impl SpareMemory {
     /// The word at `address`.
     #[must_use]
     pub fn read(&self, address: u64) -> u64 {
-        // SAFETY: RAM of the guest that nothing else uses, mapped, and aligned: `pointer` checked it.
+        // SAFETY: RAM of the guest that nothing else uses, mapped, and aligned: `pointer` checked
+        // it.
         unsafe { self.pointer(address).read_volatile() }
     }
 
@@ -84,7 +86,8 @@ pub fn device_tree(address: u64) -> Option<&'static [u8]> {
         return None;
     }
     let header = address as *const u32;
-    // SAFETY: the boot protocol says that a device tree lies there; it is mapped, aligned and never written.
+    // SAFETY: the boot protocol says that a device tree lies there; it is mapped, aligned and never
+    // written.
     let [magic, size] = unsafe { [header.read(), header.add(1).read()] }.map(u32::from_be);
     if magic != MAGIC || size > SIZE_MAX {
         return None;

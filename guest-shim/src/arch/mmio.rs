@@ -1,5 +1,6 @@
-//! Registers of devices. A hypervisor can emulate plain loads and stores alone (DDI0487J.a, D19.2.37, "ISV"), so the
-//! instructions are not left to the compiler, which likes to write addresses back.
+//! Registers of devices. A hypervisor can emulate plain loads and stores alone (DDI0487J.a,
+//! D19.2.37, "ISV"), so the instructions are not left to the compiler, which likes to write
+//! addresses back.
 
 /// Reads the 32-bit register at `address`.
 ///
@@ -19,7 +20,8 @@ pub unsafe fn read(address: u64) -> u32 {
 ///
 /// # Safety
 ///
-/// A device of the guest has a register there, and writing the value does not touch what Rust relies on.
+/// A device of the guest has a register there, and writing the value does not touch what Rust
+/// relies on.
 pub unsafe fn write(address: u64, value: u32) {
     // SAFETY: the caller vouches for address and value.
     unsafe {

@@ -1,10 +1,12 @@
 //! System registers of EL1.
 
-/// Reads a system register that has no side effect when read. The register's name is a string literal.
+/// Reads a system register that has no side effect when read. The register's name is a string
+/// literal.
 macro_rules! read {
     ($name:expr) => {{
         let value: u64;
-        // SAFETY: reading the registers named in this crate changes nothing that Rust code relies on.
+        // SAFETY: reading the registers named in this crate changes nothing that Rust code relies
+        // on.
         unsafe {
             core::arch::asm!(concat!("mrs {}, ", $name), out(reg) value, options(nostack, preserves_flags));
         }
@@ -12,7 +14,8 @@ macro_rules! read {
     }};
 }
 
-/// Writes a system register. The caller's `unsafe` vouches that the payload's own execution stays intact.
+/// Writes a system register. The caller's `unsafe` vouches that the payload's own execution stays
+/// intact.
 macro_rules! write {
     ($name:expr, $value:expr) => {{
         let value: u64 = $value;
@@ -61,8 +64,8 @@ readers! {
     counter_frequency: "cntfrq_el0",
 }
 
-/// PSTATE's DAIF, and PAN (bit 22), SSBS (bit 12), DIT (bit 24) and TCO (bit 25) where the vCPU has them, at the places that
-/// they have in SPSR_EL1.
+/// PSTATE's DAIF, and PAN (bit 22), SSBS (bit 12), DIT (bit 24) and TCO (bit 25) where the vCPU has
+/// them, at the places that they have in SPSR_EL1.
 #[must_use]
 pub fn pstate_bits() -> u64 {
     let mut bits = read!("daif");

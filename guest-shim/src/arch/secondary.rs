@@ -37,8 +37,8 @@ static mut STARTS: [SecondaryStart; MAX_VCPUS] = [const {
     }
 }; MAX_VCPUS];
 
-/// Prepares the stack of vCPU `index`, which must be off, and gives the context for its CPU_ON. `None` for a vCPU that
-/// the payload has no stack for.
+/// Prepares the stack of vCPU `index`, which must be off, and gives the context for its CPU_ON.
+/// `None` for a vCPU that the payload has no stack for.
 #[must_use]
 pub fn prepare_secondary(index: usize) -> Option<u64> {
     if index == 0 || index >= MAX_VCPUS {

@@ -1,7 +1,7 @@
 //! Programs of a few instructions at EL0, in either state.
 //!
-//! EL0 sees the first GiB of memory a second time ([`super::layout::USER_OFFSET`] above its address), writable and executable;
-//! what EL0 can write, EL1 can't execute.
+//! EL0 sees the first GiB of memory a second time ([`super::layout::USER_OFFSET`] above its
+//! address), writable and executable; what EL0 can write, EL1 can't execute.
 
 use core::arch::global_asm;
 use core::mem::offset_of;
@@ -81,8 +81,9 @@ pub fn program() -> u64 {
     (&raw const PROGRAM) as u64 + USER_OFFSET
 }
 
-/// Runs a program at EL0 until it takes an exception, with `flags` in its PSTATE besides, and `x0`. To be used on one vCPU
-/// at a time. A program of T32 has two instructions in each word, the first in the lower half.
+/// Runs a program at EL0 until it takes an exception, with `flags` in its PSTATE besides, and `x0`.
+/// To be used on one vCPU at a time. A program of T32 has two instructions in each word, the first
+/// in the lower half.
 ///
 /// # Panics
 ///
@@ -103,8 +104,8 @@ pub fn run(state: State, instructions: &[u32], flags: u64, x0: u64) -> Left {
     super::memory::publish_instructions(program as u64, size_of::<Program>());
     let start = program as u64 + USER_OFFSET;
     let mut left = Left::default();
-    // SAFETY: EL0 reaches memory and no register of EL1; the function keeps what the procedure call standard asks for, and
-    // comes back by the vectors for exceptions from EL0.
+    // SAFETY: EL0 reaches memory and no register of EL1; the function keeps what the procedure call
+    // standard asks for, and comes back by the vectors for exceptions from EL0.
     unsafe { enter_user(start, pstate(state) | flags, x0, &mut left) }
     left.esr = read!("esr_el1");
     left.far = read!("far_el1");
@@ -113,7 +114,8 @@ pub fn run(state: State, instructions: &[u32], flags: u64, x0: u64) -> Left {
     left
 }
 
-/// The same in AArch64 with SVE and SME open to EL0 as far as EL1 has a say (CPACR_EL1.ZEN and SMEN).
+/// The same in AArch64 with SVE and SME open to EL0 as far as EL1 has a say (CPACR_EL1.ZEN and
+/// SMEN).
 pub fn run_with_vectors(instructions: &[u32], x0: u64) -> Left {
     const ZEN_AND_SMEN: u64 = 0b11 << 24 | 0b11 << 16;
     let before = read!("cpacr_el1");

@@ -6,7 +6,8 @@ use super::layout::MAX_VCPUS;
 /// The first address behind the devices' GiB of the payload's map.
 const DEVICES_END: u64 = 0x4000_0000;
 
-/// MRS, MSR (register) and SYS with operands of zero (DDI0487J.a, C4.1.94, "System instructions", "System register move").
+/// MRS, MSR (register) and SYS with operands of zero (DDI0487J.a, C4.1.94, "System instructions",
+/// "System register move").
 const WRITE: u32 = 0xd500_0000;
 const READ: u32 = WRITE | 1 << 21;
 const RETURN: u32 = 0xd65f_03c0;
@@ -35,8 +36,8 @@ impl SystemRegister {
             | u32::from(self.op2 & 7) << 5
     }
 
-    /// Whether the payload does without what a write may change: its translation, its vectors, its stack pointer, what it masks and
-    /// the contents of its memory stay.
+    /// Whether the payload does without what a write may change: its translation, its vectors, its
+    /// stack pointer, what it masks and the contents of its memory stay.
     #[must_use]
     pub fn may_be_written(self) -> bool {
         let Self {
@@ -72,8 +73,9 @@ impl SystemRegister {
         execute(index, READ | self.encoding(), 0)
     }
 
-    /// Whether QEMU 7.2 dies of the value: of one for ICC_BPR1_EL1 it takes the low three bits after it has seen that it is not too
-    /// little, and finds a zero later on (`write_vbpr` and `icv_gprio_mask`, `hw/intc/arm_gicv3_cpuif.c`).
+    /// Whether QEMU 7.2 dies of the value: of one for ICC_BPR1_EL1 it takes the low three bits
+    /// after it has seen that it is not too little, and finds a zero later on (`write_vbpr` and
+    /// `icv_gprio_mask`, `hw/intc/arm_gicv3_cpuif.c`).
     fn is_fatal_to_qemu(self, value: u64) -> bool {
         let bpr1 = Self {
             op0: 3,
@@ -85,7 +87,8 @@ impl SystemRegister {
         self == bpr1 && value & 7 == 0
     }
 
-    /// Writes to it on vCPU `index`, unless the payload can't do without what it holds, or QEMU can't.
+    /// Writes to it on vCPU `index`, unless the payload can't do without what it holds, or QEMU
+    /// can't.
     pub fn write(self, index: usize, value: u64) {
         if self.may_be_written() && !self.is_fatal_to_qemu(value) {
             execute(index, WRITE | self.encoding(), value);
@@ -99,14 +102,16 @@ struct Code([u32; 2]);
 
 static mut CODE: [Code; MAX_VCPUS] = [const { Code([RETURN; 2]) }; MAX_VCPUS];
 
-/// Executes one of the instructions above with a value in x0; gives what x0 holds then. An exception is skipped.
+/// Executes one of the instructions above with a value in x0; gives what x0 holds then. An
+/// exception is skipped.
 fn execute(index: usize, instruction: u32, x0: u64) -> u64 {
     assert!(index < MAX_VCPUS, "there is no vCPU {index}");
     exceptions::skip_all();
     let code = (&raw mut CODE).cast::<Code>();
     let mut value = x0;
-    // SAFETY: the line is this vCPU's, is memory that can be executed, and is made visible to the fetches that follow. The
-    // instruction is one of MRS, MSR and SYS with x0, which changes x0, flags and what `may_be_written` vouches for.
+    // SAFETY: the line is this vCPU's, is memory that can be executed, and is made visible to the
+    // fetches that follow. The instruction is one of MRS, MSR and SYS with x0, which changes x0,
+    // flags and what `may_be_written` vouches for.
     unsafe {
         let code = code.add(index);
         (&raw mut (*code).0).write_volatile([instruction, RETURN]);
@@ -174,7 +179,8 @@ pub fn load(address: u64, size: Size) -> u64 {
 pub fn store(address: u64, size: Size, value: u64) {
     assert!(address < DEVICES_END, "{address:#x} is no device's");
     exceptions::skip_all();
-    // SAFETY: what is stored to a device of the guest changes that device; the payload relies on none of them while it does this.
+    // SAFETY: what is stored to a device of the guest changes that device; the payload relies on
+    // none of them while it does this.
     unsafe {
         match size {
             Size::Byte => {
@@ -240,11 +246,13 @@ impl Cause {
         Self::Unmask,
     ];
 
-    /// Executes what causes it. SVC and exceptions like it return behind the instruction; those are followed by one that is skipped.
+    /// Executes what causes it. SVC and exceptions like it return behind the instruction; those are
+    /// followed by one that is skipped.
     pub fn execute(self) {
         exceptions::skip_all();
-        // SAFETY: an exception of these is taken by the payload's own vectors, which change nothing but where it goes on: behind the
-        // instruction, or behind the one that follows it, a NOP. SIMD registers are nothing to the payload.
+        // SAFETY: an exception of these is taken by the payload's own vectors, which change nothing
+        // but where it goes on: behind the instruction, or behind the one that follows it, a NOP.
+        // SIMD registers are nothing to the payload.
         unsafe {
             match self {
                 Self::Supervisor => core::arch::asm!("svc #7", "nop"),
@@ -262,7 +270,8 @@ impl Cause {
     }
 }
 
-/// The instructions between which QEMU's plugin counts: nothing happens at them (`instruction-counter/src/count.rs`).
+/// The instructions between which QEMU's plugin counts: nothing happens at them
+/// (`instruction-counter/src/count.rs`).
 pub mod mark {
     /// The last count ends, and the next one begins.
     pub fn next() {

@@ -13,8 +13,8 @@ pub struct WritableRegister {
     pub mask: u64,
 }
 
-/// Registers that the payload itself rests on, or that do something when they are written or read: they are looked at by
-/// other cases.
+/// Registers that the payload itself rests on, or that do something when they are written or read:
+/// they are looked at by other cases.
 fn is_left_out(register: Encoding) -> bool {
     match register.numbers() {
         // MDSCR_EL1, OSLAR_EL1.

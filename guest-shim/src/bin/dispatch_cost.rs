@@ -1,7 +1,7 @@
 //! Measures what the way into the hypervisor and back costs, on a machine that counts instructions.
 //!
-//! There an instruction takes a nanosecond of the machine's time (QEMU, `-icount shift=0`), so that the virtual counter
-//! counts instructions, some to a tick.
+//! There an instruction takes a nanosecond of the machine's time (QEMU, `-icount shift=0`), so that
+//! the virtual counter counts instructions, some to a tick.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -39,7 +39,8 @@ mod cost {
 
     /// Instructions of a call, less those of the loop around it.
     fn measure(conduit: Conduit, id: u32) -> u64 {
-        // The first round fills QEMU's caches, which cost no instructions, and shows that the second is alike.
+        // The first round fills QEMU's caches, which cost no instructions, and shows that the
+        // second is alike.
         let [_, calls] = [(); 2].map(|()| ticks(|| repeat_call(conduit, id, CALLS)));
         let nothing = ticks(|| repeat_nothing(CALLS));
         let nanoseconds = 1_000_000_000 / counter_frequency();
@@ -56,8 +57,9 @@ mod cost {
         Ok(())
     }
 
-    /// What a character on the console may take at most: the look for room, the character, and its way out on the
-    /// machine's UART. The guest's own few instructions are part of it, and two exits.
+    /// What a character on the console may take at most: the look for room, the character, and its
+    /// way out on the machine's UART. The guest's own few instructions are part of it, and two
+    /// exits.
     const CHARACTER_LIMIT: u64 = 350;
 
     /// A line of 64 characters.

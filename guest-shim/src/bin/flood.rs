@@ -1,4 +1,5 @@
-//! Writes numbered lines to its console without end, as fast as it is let, each with characters that a terminal obeys.
+//! Writes numbered lines to its console without end, as fast as it is let, each with characters
+//! that a terminal obeys.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

@@ -1,5 +1,5 @@
-//! Shares as much with the TEE as a guest may, in stages that somebody at its console ends with a key, and ends while it
-//! owes the TEE an answer.
+//! Shares as much with the TEE as a guest may, in stages that somebody at its console ends with a
+//! key, and ends while it owes the TEE an answer.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -22,7 +22,8 @@ mod tee_limits {
     use optee_abi::message::{Direction, Parameter, command};
     use optee_abi::result;
 
-    /// `PTA_INVOKE_TESTS_CMD_PARAMS`: adds the bytes of a buffer and puts the sum into its first byte.
+    /// `PTA_INVOKE_TESTS_CMD_PARAMS`: adds the bytes of a buffer and puts the sum into its first
+    /// byte.
     const PARAMS: u32 = 1;
     /// Pages of the large buffer: 8 MiB.
     const LARGE: u64 = 2048;
@@ -72,8 +73,9 @@ mod tee_limits {
         Ok(())
     }
 
-    /// Pseudo-TAs can't use a buffer of this size: OP-TEE has too few translation tables to map it, and halts when they run out
-    /// (`core_mmu_map_pages`, `core/mm/core_mmu.c`, 4.5.0). Trusted applications have their own.
+    /// Pseudo-TAs can't use a buffer of this size: OP-TEE has too few translation tables to map it,
+    /// and halts when they run out (`core_mmu_map_pages`, `core/mm/core_mmu.c`, 4.5.0). Trusted
+    /// applications have their own.
     fn share_large_buffers(client: &Client) -> Result<(), String> {
         let (area, cookie) = (client.arena.pages(LARGE), fresh_cookie());
         // No two of its pages follow one another.

@@ -1,7 +1,7 @@
 //! Uses the TEE without end and without tidying up: to be restarted at any moment.
 //!
-//! It enables notifications, shares buffers, opens a session, leaves a call in the middle of an RPC, another one each
-//! time, and then goes on with calls on OP-TEE's other thread.
+//! It enables notifications, shares buffers, opens a session, leaves a call in the middle of an
+//! RPC, another one each time, and then goes on with calls on OP-TEE's other thread.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
@@ -35,8 +35,8 @@ mod tee_user {
     const ELSEWHERE: [u8; 16] = *b"bulkhead's guest";
     /// The bytes it is said to have. They are none that OP-TEE would load.
     const APPLICATION_BYTES: u64 = 3 * PAGE;
-    /// How many RPCs OP-TEE 4.5.0 has before it gives up on the application: one for memory for the others, 12 commands,
-    /// one to give the memory back.
+    /// How many RPCs OP-TEE 4.5.0 has before it gives up on the application: one for memory for the
+    /// others, 12 commands, one to give the memory back.
     const RPCS: u64 = 14;
 
     /// `TEE_ERROR_ITEM_NOT_FOUND` (`tee_api_defines.h`, OP-TEE 4.5.0)
@@ -88,7 +88,8 @@ mod tee_user {
         Ok(())
     }
 
-    /// Begins a call in which OP-TEE asks for things, answers so many RPCs and leaves it at the next one.
+    /// Begins a call in which OP-TEE asks for things, answers so many RPCs and leaves it at the
+    /// next one.
     fn leave_a_call(environment: &Environment, answers: u64) -> Result<String, String> {
         let conduit = environment.tee.ok_or("there is no TEE")?;
         let page = Page::of(environment, LEFT_MESSAGE);

@@ -1,4 +1,5 @@
-//! Sets its timers to what is as far away as can be: sums of such values wrap. Afterwards the machine has to go on.
+//! Sets its timers to what is as far away as can be: sums of such values wrap. Afterwards the
+//! machine has to go on.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

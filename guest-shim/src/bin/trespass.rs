@@ -1,5 +1,5 @@
-//! Touches memory that its guest has not, at the address after `bulkhead.trespass=` on the command line. The hypervisor
-//! has to stop the guest for it, and no other.
+//! Touches memory that its guest has not, at the address after `bulkhead.trespass=` on the command
+//! line. The hypervisor has to stop the guest for it, and no other.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

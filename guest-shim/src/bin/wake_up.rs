@@ -1,4 +1,5 @@
-//! Sleeps and wakes up without end, and tells how late: what a guest has to wait for others on its CPU.
+//! Sleeps and wakes up without end, and tells how late: what a guest has to wait for others on its
+//! CPU.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

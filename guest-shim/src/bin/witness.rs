@@ -1,12 +1,12 @@
-//! Proves that it goes on: on each of its vCPUs it takes one step after the other, awake and asleep by turns, and tells the longest
-//! time between two of them.
+//! Proves that it goes on: on each of its vCPUs it takes one step after the other, awake and asleep
+//! by turns, and tells the longest time between two of them.
 //!
 //! ```text
 //! @@witness VCPU STEPS steps, at most MICROSECONDS us between two
 //! ```
 //!
-//! By its counter, that is: whether the host held up the machine meanwhile does not show there. Between two of its marks, QEMU's plugin
-//! counts what the CPU executed (`instruction-counter/`).
+//! By its counter, that is: whether the host held up the machine meanwhile does not show there.
+//! Between two of its marks, QEMU's plugin counts what the CPU executed (`instruction-counter/`).
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

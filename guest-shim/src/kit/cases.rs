@@ -47,12 +47,13 @@ fn registered() -> &'static [Case] {
     }
     let start = (&raw const cases_start).cast::<Case>();
     let end = (&raw const cases_end).cast::<Case>();
-    // SAFETY: the linker script puts the statics of `case!` and nothing else between the two symbols.
+    // SAFETY: the linker script puts the statics of `case!` and nothing else between the two
+    // symbols.
     unsafe { core::slice::from_raw_parts(start, end.offset_from_unsigned(start)) }
 }
 
-/// Runs all cases of the payload, or those that the environment names, by requirement and name, and reports them. Returns how
-/// many failed.
+/// Runs all cases of the payload, or those that the environment names, by requirement and name, and
+/// reports them. Returns how many failed.
 #[cfg(target_os = "none")]
 pub fn run(environment: &Environment) -> usize {
     let mut cases = Vec::from(registered());

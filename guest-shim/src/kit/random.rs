@@ -1,6 +1,7 @@
 //! Numbers at random that come out the same for the same seed.
 
-/// A generator of pseudo-random numbers (SplitMix64; Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
+/// A generator of pseudo-random numbers (SplitMix64; Steele, Lea and Flood, "Fast Splittable
+/// Pseudorandom Number Generators", 2014).
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
@@ -43,7 +44,8 @@ mod tests {
 
     #[test]
     fn the_sequence_is_that_of_its_authors() {
-        // The first numbers for the seed 1234567 of the reference implementation, `splitmix64.c` by Vigna.
+        // The first numbers for the seed 1234567 of the reference implementation, `splitmix64.c` by
+        // Vigna.
         let mut random = Random::new(1_234_567);
         assert_eq!(random.bits(), 6_457_827_717_110_365_317);
         assert_eq!(random.bits(), 3_203_168_211_198_807_973);

@@ -8,7 +8,8 @@ use super::page::PAGE;
 use crate::arch::memory::SpareMemory;
 use crate::runtime::environment::Environment;
 
-/// Pages of the spare memory, handed out one after the other and never taken back: each case has an arena of its own.
+/// Pages of the spare memory, handed out one after the other and never taken back: each case has an
+/// arena of its own.
 #[derive(Debug)]
 pub struct Arena {
     memory: SpareMemory,

@@ -25,7 +25,8 @@ const UNTOUCHED: u64 = 0x756e_746f_7563_6864;
 /// Where a message lies in its registered buffer, so that it is not at the start of anything.
 const OFFSET: u64 = 0x208;
 
-/// How often a call may come back for interrupts: those of other guests may come as often as they like.
+/// How often a call may come back for interrupts: those of other guests may come as often as they
+/// like.
 const INTERRUPTS_MAX: u32 = 1_000_000;
 
 /// The functions that carry a message.
@@ -90,7 +91,8 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Whether the call and the message came back with `result`, and nothing else of the message changed.
+    /// Whether the call and the message came back with `result`, and nothing else of the message
+    /// changed.
     ///
     /// # Errors
     ///
@@ -99,8 +101,8 @@ impl Reply {
         self.is_with(result, &[])
     }
 
-    /// Whether the call and the message came back with `result` and these words of parameters, and nothing else of the
-    /// message changed.
+    /// Whether the call and the message came back with `result` and these words of parameters, and
+    /// nothing else of the message changed.
     ///
     /// # Errors
     ///
@@ -120,7 +122,8 @@ impl Reply {
         Ok(())
     }
 
-    /// Whether the mediator refused the message by itself, with `result`, and left the rest of it alone.
+    /// Whether the mediator refused the message by itself, with `result`, and left the rest of it
+    /// alone.
     ///
     /// # Errors
     ///
@@ -282,7 +285,8 @@ impl Client {
         }
     }
 
-    /// Reads what became of a message whose call is over, and checks that nothing around it changed.
+    /// Reads what became of a message whose call is over, and checks that nothing around it
+    /// changed.
     ///
     /// # Errors
     ///
@@ -334,7 +338,8 @@ impl Client {
         self.converse(Flavour::RpcArgument, words, &mut Supplicant::none())
     }
 
-    /// Opens a session with the trusted application of this UUID, by this flavour; gives its number.
+    /// Opens a session with the trusted application of this UUID, by this flavour; gives its
+    /// number.
     ///
     /// # Errors
     ///
@@ -423,8 +428,8 @@ impl Client {
         Ok(result)
     }
 
-    /// A list of these pages: 511 to a page of the list, then the address of the next one (`optee_msg.h`,
-    /// `OPTEE_MSG_ATTR_NONCONTIG`). The link of the last page leads nowhere.
+    /// A list of these pages: 511 to a page of the list, then the address of the next one
+    /// (`optee_msg.h`, `OPTEE_MSG_ATTR_NONCONTIG`). The link of the last page leads nowhere.
     #[must_use]
     pub fn list(&self, pages: impl Iterator<Item = u64>) -> Area {
         let pages: alloc::vec::Vec<u64> = pages.collect();

@@ -6,7 +6,8 @@ use crate::runtime::environment::Environment;
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;
 
-/// A page of the guest that messages, lists or buffers lie in; cleared when it is not used any more.
+/// A page of the guest that messages, lists or buffers lie in; cleared when it is not used any
+/// more.
 #[derive(Debug)]
 pub struct Page {
     memory: SpareMemory,

@@ -24,8 +24,9 @@ pub const TESTS: [u8; 16] = [
     0xd9, 0x6a, 0x5b, 0x40, 0xc3, 0xe5, 0x21, 0xe3, 0x87, 0x94, 0x10, 0x02, 0xa5, 0xd5, 0xc6, 0x1b,
 ];
 
-/// Sends a message of `count` parameters with CALL_WITH_ARG and sees the call through; gives the return code and the
-/// message as it came back. The page of spare memory with number `first` and the next one are used for it.
+/// Sends a message of `count` parameters with CALL_WITH_ARG and sees the call through; gives the
+/// return code and the message as it came back. The page of spare memory with number `first` and
+/// the next one are used for it.
 ///
 /// # Errors
 ///
@@ -71,7 +72,8 @@ fn result_of(environment: &Environment, message: &Message, count: usize) -> Resu
     Ok(reply.result())
 }
 
-/// The message that opens a session with the trusted application of this UUID; it has two parameters.
+/// The message that opens a session with the trusted application of this UUID; it has two
+/// parameters.
 pub fn opening(application: [u8; 16]) -> Message {
     let meta = |bytes: [u8; 16]| {
         let (words, _) = bytes.as_chunks::<8>();
@@ -85,7 +87,8 @@ pub fn opening(application: [u8; 16]) -> Message {
             ],
         }
     };
-    // The second one is the client's identity and login, here that of nobody in particular (TEE_LOGIN_PUBLIC).
+    // The second one is the client's identity and login, here that of nobody in particular
+    // (TEE_LOGIN_PUBLIC).
     Message::new(command::OPEN_SESSION, &[meta(application), meta([0; 16])])
 }
 

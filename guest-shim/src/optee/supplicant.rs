@@ -34,7 +34,8 @@ static SENT: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 /// `TEE_ERROR_ITEM_NOT_FOUND`
 pub const ITEM_NOT_FOUND: u32 = 0xffff_0008;
 
-/// One thread of OP-TEE sends a value, another waits for it, maybe on another vCPU; gives the result.
+/// One thread of OP-TEE sends a value, another waits for it, maybe on another vCPU; gives the
+/// result.
 fn pass_on(what: u64, value: u64) -> Result<u32, String> {
     let bit = 1 << (value % 64);
     let Some(sent) = SENT.get((value / 64) as usize) else {
@@ -62,7 +63,8 @@ pub struct Supplicant {
     by_list: bool,
     /// The time that it tells, in seconds and nanoseconds.
     pub time: [u64; 2],
-    /// The bytes of every trusted application that it is asked for, if it has any, all of this word.
+    /// The bytes of every trusted application that it is asked for, if it has any, all of this
+    /// word.
     pub application: Option<(u64, u64)>,
     /// Memory for RPC arguments: its cookie and where it is.
     rooms: Vec<(u64, Area)>,
@@ -127,7 +129,8 @@ impl Supplicant {
         Ok(())
     }
 
-    /// Does what is asked for; gives a1, a2, a4 and a5 of the return. `behind` is the room behind the message.
+    /// Does what is asked for; gives a1, a2, a4 and a5 of the return. `behind` is the room behind
+    /// the message.
     ///
     /// # Errors
     ///

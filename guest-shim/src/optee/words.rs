@@ -1,5 +1,5 @@
-//! Messages as the words that they consist of, so that anything can be said and all that changes is seen
-//! (`struct optee_msg_arg`, `optee_msg.h`, OP-TEE 4.5.0).
+//! Messages as the words that they consist of, so that anything can be said and all that changes is
+//! seen (`struct optee_msg_arg`, `optee_msg.h`, OP-TEE 4.5.0).
 
 use alloc::vec::Vec;
 

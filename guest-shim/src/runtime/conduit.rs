@@ -4,8 +4,8 @@ use crate::arch::conduit;
 use crate::arch::exchange::{Exchange, GeneralRegisters};
 use smccc::Conduit;
 
-/// What a register that is no argument holds: a pattern with its number that no address looks like, and whose halves
-/// differ.
+/// What a register that is no argument holds: a pattern with its number that no address looks like,
+/// and whose halves differ.
 #[must_use]
 pub const fn pattern(register: usize) -> u64 {
     0xa5c3_0000_5a3c_0000 | (register as u64) << 32 | register as u64

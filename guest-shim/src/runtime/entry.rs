@@ -1,8 +1,9 @@
 //! From the first instruction to the first line of Rust, on the first vCPU and on the others.
 //!
-//! The image starts with the header of an arm64 Linux image (Linux, Documentation/arch/arm64/booting.rst), so that it is
-//! loaded as any guest's kernel. The first vCPU arrives with x0 = address of the device tree, the others with what
-//! CPU_ON was given; MMU and caches are off. All run on the map of [`layout`](crate::arch::layout).
+//! The image starts with the header of an arm64 Linux image (Linux,
+//! Documentation/arch/arm64/booting.rst), so that it is loaded as any guest's kernel. The first
+//! vCPU arrives with x0 = address of the device tree, the others with what CPU_ON was given; MMU
+//! and caches are off. All run on the map of [`layout`](crate::arch::layout).
 
 use core::arch::global_asm;
 use core::mem::offset_of;
@@ -16,8 +17,8 @@ use crate::runtime::{payload, vcpu};
 const SCTLR: u64 = 0x30d0_0800 | 1 << 18 | 1 << 16 | 1 << 12 | 1 << 3 | 1 << 2 | 1;
 /// MAIR_EL1: attribute 0 is Device-nGnRnE, attribute 1 Normal write-back.
 const MAIR: u64 = 0xff00;
-/// TCR_EL1 (DDI0487J.a, D19.2.139): EPD1, T0SZ = 25 (39-bit addresses, walks start at level 1), write-back, inner
-/// shareable, IPS 40 bits.
+/// TCR_EL1 (DDI0487J.a, D19.2.139): EPD1, T0SZ = 25 (39-bit addresses, walks start at level 1),
+/// write-back, inner shareable, IPS 40 bits.
 const TCR: u64 = 0b010 << 32 | 1 << 23 | 0b11 << 12 | 0b01 << 10 | 0b01 << 8 | 25;
 /// CPACR_EL1.FPEN: floating point does not trap.
 const CPACR: u64 = 0b11 << 20;

@@ -1,6 +1,7 @@
 //! What a guest is told of itself, in its device tree and on its command line.
 //!
-//! The words of the command line that concern payloads, all written by the host tool or a machine description:
+//! The words of the command line that concern payloads, all written by the host tool or a machine
+//! description:
 //!
 //! | Word | What it says |
 //! |---|---|
@@ -109,7 +110,8 @@ fn method(fdt: &Fdt<'_>, path: &str) -> Option<Conduit> {
     }
 }
 
-/// The shared peripheral interrupt of a node, by the binding of the GIC: type 0, number from 32 on, and flags.
+/// The shared peripheral interrupt of a node, by the binding of the GIC: type 0, number from 32 on,
+/// and flags.
 fn interrupt(fdt: &Fdt<'_>, path: &str) -> Option<u32> {
     let [0, number, _] = fdt
         .find_node(path)?

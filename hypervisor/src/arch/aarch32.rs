@@ -1,8 +1,10 @@
-//! What EL2 has to know of AArch32, in which a guest's programs at EL0 may run: conditions and IT blocks.
+//! What EL2 has to know of AArch32, in which a guest's programs at EL0 may run: conditions and IT
+//! blocks.
 
 use crate::arch::exception_entry::pstate;
 
-/// PSTATE.IT is split: `IT[7:2]` in bits 15 to 10, `IT[1:0]` in bits 26 and 25 (DDI0487J.a, C5.2.19).
+/// PSTATE.IT is split: `IT[7:2]` in bits 15 to 10, `IT[1:0]` in bits 26 and 25 (DDI0487J.a,
+/// C5.2.19).
 const IT_HIGH: u64 = 0b11_1111 << 10;
 const IT_LOW: u64 = 0b11 << 25;
 
@@ -14,8 +16,8 @@ const fn with_it(pstate: u64, it: u64) -> u64 {
     pstate & !(IT_HIGH | IT_LOW) | (it << 8 & IT_HIGH) | (it << 25 & IT_LOW)
 }
 
-/// PSTATE after an instruction of AArch32 was executed: the IT block goes on (DDI0487J.a, F1.3.2, `ITAdvance`), and a
-/// single step is done.
+/// PSTATE after an instruction of AArch32 was executed: the IT block goes on (DDI0487J.a, F1.3.2,
+/// `ITAdvance`), and a single step is done.
 #[must_use]
 pub const fn after_instruction(pstate: u64) -> u64 {
     let it = it(pstate);
@@ -27,8 +29,9 @@ pub const fn after_instruction(pstate: u64) -> u64 {
     with_it(pstate, next) & !pstate::SS
 }
 
-/// Whether the condition holds under which the instruction that trapped at `pstate` is executed at all. A CPU may trap one
-/// whose condition fails, which does nothing (DDI0487J.a, D19.2.37, "CV" and "COND").
+/// Whether the condition holds under which the instruction that trapped at `pstate` is executed at
+/// all. A CPU may trap one whose condition fails, which does nothing (DDI0487J.a, D19.2.37, "CV"
+/// and "COND").
 ///
 /// `condition` is COND where the syndrome has one (CV = 1), else the IT block says.
 #[must_use]
@@ -40,7 +43,8 @@ pub fn condition_holds(pstate: u64, condition: Option<u8>) -> bool {
     });
     let flag = |bit: u32| pstate >> bit & 1 == 1;
     let (n, z, c, v) = (flag(31), flag(30), flag(29), flag(28));
-    // DDI0487J.a, table F1-1: an odd condition is the opposite of the even one before it, but for 0b1111.
+    // DDI0487J.a, table F1-1: an odd condition is the opposite of the even one before it, but for
+    // 0b1111.
     let holds = match condition >> 1 {
         0b000 => z,
         0b001 => c,

@@ -1,10 +1,13 @@
-//! Reads and writes of system registers by name, for those that no crate serves, and the instructions that go with them.
+//! Reads and writes of system registers by name, for those that no crate serves, and the
+//! instructions that go with them.
 
-/// Reads a system register that has no side effect when read. The register's name is a string literal.
+/// Reads a system register that has no side effect when read. The register's name is a string
+/// literal.
 macro_rules! read {
     ($name:expr) => {{
         let value: u64;
-        // SAFETY: reading the registers named in this crate changes nothing that Rust code relies on.
+        // SAFETY: reading the registers named in this crate changes nothing that Rust code relies
+        // on.
         unsafe {
             core::arch::asm!(concat!("mrs {}, ", $name), out(reg) value, options(nostack, preserves_flags));
         }
@@ -12,7 +15,8 @@ macro_rules! read {
     }};
 }
 
-/// Writes a system register. The caller's `unsafe` vouches that the value keeps EL2's own execution intact.
+/// Writes a system register. The caller's `unsafe` vouches that the value keeps EL2's own execution
+/// intact.
 macro_rules! write {
     ($name:expr, $value:expr) => {{
         let value: u64 = $value;

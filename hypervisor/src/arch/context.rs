@@ -16,11 +16,12 @@ pub struct Context {
     pub pc: u64,
     /// The guest's PSTATE (SPSR_EL2): of EL1 or EL0, as it started or came back.
     pub(super) pstate: u64,
-    /// 1 if the guest's SMCs of SMCCC_ARCH_WORKAROUND_1 and _3 go to the firmware straight from the vector, 0 if the front
-    /// door is to see them.
+    /// 1 if the guest's SMCs of SMCCC_ARCH_WORKAROUND_1 and _3 go to the firmware straight from the
+    /// vector, 0 if the front door is to see them.
     ///
-    /// They take no arguments, give no results, and a kernel on a CPU that needs one issues it at each change of process and
-    /// around calls of user space: on cortex-a57 more often than it calls anything else.
+    /// They take no arguments, give no results, and a kernel on a CPU that needs one issues it at
+    /// each change of process and around calls of user space: on cortex-a57 more often than it
+    /// calls anything else.
     pub workarounds_pass: u64,
 }
 
@@ -73,15 +74,17 @@ impl Context {
             .expect("a context has more registers than a call")
     }
 
-    /// Makes the instruction at the PC undefined for the guest, whose EL1 registers are in this CPU.
+    /// Makes the instruction at the PC undefined for the guest, whose EL1 registers are in this
+    /// CPU.
     pub fn inject_undefined(&mut self) {
         /// ESR_EL1: class 0 (unknown reason), IL.
         const UNKNOWN_REASON: u64 = 1 << 25;
         self.inject(UNKNOWN_REASON);
     }
 
-    /// Answers the access that stage 2 stopped with a synchronous external abort, as a bus does where nothing is.
-    /// `syndrome` is ESR_EL2 of a data or instruction abort, `address` FAR_EL2. The guest's EL1 registers are in this CPU.
+    /// Answers the access that stage 2 stopped with a synchronous external abort, as a bus does
+    /// where nothing is. `syndrome` is ESR_EL2 of a data or instruction abort, `address` FAR_EL2.
+    /// The guest's EL1 registers are in this CPU.
     pub fn inject_external_abort(&mut self, syndrome: u64, address: u64) {
         // SAFETY: a register of EL1, of no meaning to EL2.
         unsafe { write!("far_el1", address) }
@@ -110,14 +113,16 @@ impl Context {
         self.pstate = exception_entry::pstate_at_el1(self.pstate, sctlr, features);
     }
 
-    /// Moves the PC behind the A64 instruction that trapped. For a single step and for BTI it has been executed.
+    /// Moves the PC behind the A64 instruction that trapped. For a single step and for BTI it has
+    /// been executed.
     #[inline]
     pub fn skip_a64(&mut self) {
         self.pc = self.pc.wrapping_add(4);
         self.pstate &= !(pstate::SS | pstate::BTYPE);
     }
 
-    /// Moves the PC behind the instruction that trapped, of which ESR_EL2 says `syndrome`, in whatever state.
+    /// Moves the PC behind the instruction that trapped, of which ESR_EL2 says `syndrome`, in
+    /// whatever state.
     pub fn skip_instruction(&mut self, syndrome: u64) {
         if self.pstate & pstate::AARCH32 == 0 {
             self.skip_a64();

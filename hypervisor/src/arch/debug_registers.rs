@@ -1,11 +1,13 @@
-//! The debug registers of a vCPU (DDI0487J.a, D19.3): what a guest reads and writes, and what of it the CPU gets.
+//! The debug registers of a vCPU (DDI0487J.a, D19.3): what a guest reads and writes, and what of it
+//! the CPU gets.
 //!
-//! All accesses trap (MDCR_EL2.TDA, TDOSA and TDRA), so a vCPU that debugs nothing costs nothing, and the CPU holds
-//! exactly what [`DebugRegisters::hardware_mdscr`], [`Pair::hardware_breakpoint`] and [`Pair::hardware_watchpoint`] say.
-//! Debug exceptions then go to the guest's EL1 without EL2 (MDCR_EL2.TDE = 0).
+//! All accesses trap (MDCR_EL2.TDA, TDOSA and TDRA), so a vCPU that debugs nothing costs nothing,
+//! and the CPU holds exactly what [`DebugRegisters::hardware_mdscr`], [`Pair::hardware_breakpoint`]
+//! and [`Pair::hardware_watchpoint`] say. Debug exceptions then go to the guest's EL1 without EL2
+//! (MDCR_EL2.TDE = 0).
 //!
-//! No external debugger is there: the debug communications channel takes one word and never empties, and the OS double
-//! lock is not implemented.
+//! No external debugger is there: the debug communications channel takes one word and never
+//! empties, and the OS double lock is not implemented.
 
 use crate::arch::syndrome::RegisterName;
 
@@ -39,8 +41,9 @@ pub enum DebugRegister {
     ClaimSet,
     /// DBGCLAIMCLR_EL1.
     ClaimClear,
-    /// OSDTRRX_EL1, OSDTRTX_EL1, OSECCR_EL1, OSDLR_EL1, DBGPRCR_EL1, MDRAR_EL1 and DBGAUTHSTATUS_EL1, which matter to an
-    /// external debugger alone: they read as zero and ignore writes.
+    /// OSDTRRX_EL1, OSDTRTX_EL1, OSECCR_EL1, OSDLR_EL1, DBGPRCR_EL1, MDRAR_EL1 and
+    /// DBGAUTHSTATUS_EL1, which matter to an external debugger alone: they read as zero and ignore
+    /// writes.
     External,
 }
 
@@ -107,8 +110,8 @@ mod mdscr {
     pub(super) const RX_FULL: u64 = 1 << 30;
     /// Bits that a guest writes at any time.
     pub(super) const WRITABLE: u64 = SS | TDCC | KDE | MDE;
-    /// Bits that it writes while the OS lock is locked, to save and restore: ERR, HDE, SC2, TDA, INTdis, TXU, RXO, and the
-    /// channel's.
+    /// Bits that it writes while the OS lock is locked, to save and restore: ERR, HDE, SC2, TDA,
+    /// INTdis, TXU, RXO, and the channel's.
     pub(super) const WRITABLE_LOCKED: u64 =
         1 << 6 | 1 << 14 | 1 << 19 | 1 << 21 | 0b11 << 22 | 1 << 26 | 1 << 27 | TX_FULL | RX_FULL;
     /// Bits that cause debug exceptions.
@@ -154,9 +157,11 @@ impl Pair {
         self.confined()
     }
 
-    /// It matches at the guest's EL1 and EL0, never at EL2 nor in the secure world: HMC is 0 and SSC says non-secure.
+    /// It matches at the guest's EL1 and EL0, never at EL2 nor in the secure world: HMC is 0 and
+    /// SSC says non-secure.
     fn confined(&self) -> Self {
-        // SSC: 0 is either state, 1 non-secure; what matches in the secure state alone never does for a guest.
+        // SSC: 0 is either state, 1 non-secure; what matches in the secure state alone never does
+        // for a guest.
         let in_reach = matches!((self.control & control::SECURITY_STATE) >> 14, 0 | 1);
         if self.control & control::ENABLED == 0 || !in_reach {
             return Self::default();
@@ -203,8 +208,8 @@ impl DebugRegisters {
         }
     }
 
-    /// What the guest reads, on a CPU with `counts` breakpoints and watchpoints. `None` for what can't be read or is not
-    /// there.
+    /// What the guest reads, on a CPU with `counts` breakpoints and watchpoints. `None` for what
+    /// can't be read or is not there.
     #[must_use]
     pub fn read(&self, register: DebugRegister, counts: PairCounts) -> Option<u64> {
         /// OSLSR_EL1.OSLM = 0b10: the OS lock is implemented.
@@ -276,7 +281,8 @@ impl DebugRegisters {
         self.watchpoints.iter_mut().take(counts.watchpoints).nth(n)
     }
 
-    /// What MDSCR_EL1 of the CPU gets: under the OS lock there are no debug exceptions (DDI0487J.a, D2.4.1).
+    /// What MDSCR_EL1 of the CPU gets: under the OS lock there are no debug exceptions (DDI0487J.a,
+    /// D2.4.1).
     #[must_use]
     pub fn hardware_mdscr(&self) -> u64 {
         let mdscr = self.control & mdscr::WRITABLE;

@@ -1,5 +1,5 @@
-//! How a CPU enters EL1 by a synchronous exception, for exceptions that EL2 injects (DDI0487J.a, D1.3.1 and the pseudocode
-//! `AArch64.TakeException`).
+//! How a CPU enters EL1 by a synchronous exception, for exceptions that EL2 injects (DDI0487J.a,
+//! D1.3.1 and the pseudocode `AArch64.TakeException`).
 
 /// PSTATE, in the layout of SPSR_EL2 (DDI0487J.a, C5.2.19).
 pub mod pstate {
@@ -27,8 +27,8 @@ pub mod pstate {
     pub const START: u64 = DAIF | EL1_WITH_SP_EL1;
 }
 
-/// Where in EL1's vector table the handler for a synchronous exception lies, if it is taken at `pstate`
-/// (DDI0487J.a, table D1-5): an offset in bytes from VBAR_EL1.
+/// Where in EL1's vector table the handler for a synchronous exception lies, if it is taken at
+/// `pstate` (DDI0487J.a, table D1-5): an offset in bytes from VBAR_EL1.
 #[must_use]
 pub const fn vector_offset(pstate: u64) -> u64 {
     const CURRENT_EL_WITH_SP_EL0: u64 = 0x000;

@@ -1,5 +1,5 @@
-//! What stands in for the machine on the host: each thread is a CPU of its own, with registers, a firmware, and guests that are
-//! functions. Tests set what it does and see what was done.
+//! What stands in for the machine on the host: each thread is a CPU of its own, with registers, a
+//! firmware, and guests that are functions. Tests set what it does and see what was done.
 
 use crate::arch::context::{Context, Exit};
 use smccc::CallRegisters;

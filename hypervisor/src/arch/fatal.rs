@@ -26,8 +26,9 @@ extern "C" fn exception_in_el2(vector: u64) -> ! {
 }
 
 global_asm!(
-    // Where the vectors branch to; x0 = offset of the vector. The first CPU to get here tells. Should that end in
-    // another exception, it powers the machine off without a word; other CPUs leave it to the first one.
+    // Where the vectors branch to; x0 = offset of the vector. The first CPU to get here tells.
+    // Should that end in another exception, it powers the machine off without a word; other CPUs
+    // leave it to the first one.
     ".pushsection .text.fatal_exception, \"ax\"",
     ".global fatal_exception",
     "fatal_exception:",

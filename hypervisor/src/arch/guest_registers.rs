@@ -1,4 +1,5 @@
-//! The EL1 state of a vCPU that only a switch to another vCPU saves, and the EL2 controls that confine a guest.
+//! The EL1 state of a vCPU that only a switch to another vCPU saves, and the EL2 controls that
+//! confine a guest.
 
 use crate::arch::access::{self, read, write};
 use crate::arch::float::FloatRegisters;
@@ -24,10 +25,12 @@ macro_rules! registers {
             ///
             /// # Safety
             ///
-            /// EL2 runs with the physical CPU's own translation regime, so that these only matter to the guest that is
-            /// entered next, which must be the one they were saved from or a fresh one.
+            /// EL2 runs with the physical CPU's own translation regime, so that these only matter
+            /// to the guest that is entered next, which must be the one they were saved from or a
+            /// fresh one.
             unsafe fn load(&self) {
-                // SAFETY: registers of EL1 and EL0, of no meaning to EL2 (E2H is 0); the caller vouches for the guest.
+                // SAFETY: registers of EL1 and EL0, of no meaning to EL2 (E2H is 0); the caller
+                // vouches for the guest.
                 unsafe { $(write!($name, self.$field);)* }
             }
         }
@@ -70,7 +73,8 @@ registers! {
 }
 
 registers! {
-    /// Pointer authentication keys (FEAT_PAuth), by encoding since the baseline assembler has no names for them.
+    /// Pointer authentication keys (FEAT_PAuth), by encoding since the baseline assembler has no
+    /// names for them.
     PointerKeys {
         ia_lo: "s3_0_c2_c1_0", ia_hi: "s3_0_c2_c1_1",
         ib_lo: "s3_0_c2_c1_2", ib_hi: "s3_0_c2_c1_3",
@@ -110,7 +114,8 @@ registers! {
 }
 
 registers! {
-    /// Active priorities of an interrupt controller that tells 64 priorities or more apart (IHI0069H, 12.4.2 and 12.4.3).
+    /// Active priorities of an interrupt controller that tells 64 priorities or more apart
+    /// (IHI0069H, 12.4.2 and 12.4.3).
     ActivePriorities64 {
         group0: "s3_4_c12_c8_1", group1: "s3_4_c12_c9_1",
     }
@@ -205,13 +210,15 @@ impl SystemRegisters {
 
     /// Loads them into this CPU, and confines EL1 to its VM.
     ///
-    /// Between a VM's stage 1 and another's stage 2 no translation may be made, not even a speculative one, which Cortex-A57
-    /// (erratum 1319367) and others keep in their TLB: until both are loaded, no table is walked.
+    /// Between a VM's stage 1 and another's stage 2 no translation may be made, not even a
+    /// speculative one, which Cortex-A57 (erratum 1319367) and others keep in their TLB: until both
+    /// are loaded, no table is walked.
     ///
     /// # Safety
     ///
-    /// The next guest to be entered on this CPU is the one these registers belong to, and the confinement is that of its
-    /// VM: the stage-2 tables are the VM's and live as long as it, and no other VM has the VMID.
+    /// The next guest to be entered on this CPU is the one these registers belong to, and the
+    /// confinement is that of its VM: the stage-2 tables are the VM's and live as long as it, and
+    /// no other VM has the VMID.
     pub unsafe fn load(&self, confinement: &Confinement) {
         let features = Features::of_this_cpu();
         // SAFETY: the caller vouches that these belong to the guest that is entered next.
@@ -245,7 +252,8 @@ impl SystemRegisters {
         self.float.load();
     }
 
-    /// When the first of the saved timers fires, as a value of the counter; `None` where both are off or masked.
+    /// When the first of the saved timers fires, as a value of the counter; `None` where both are
+    /// off or masked.
     #[must_use]
     pub fn timer_deadline(&self) -> Option<u64> {
         let General {
@@ -262,8 +270,8 @@ impl SystemRegisters {
     }
 }
 
-/// Whether guests can write TPIDR2_EL0: CPUs with FEAT_SME have it (ID_AA64PFR1_EL1.SME), unless the firmware keeps it for
-/// itself (SCR_EL3.EnTP2).
+/// Whether guests can write TPIDR2_EL0: CPUs with FEAT_SME have it (ID_AA64PFR1_EL1.SME), unless
+/// the firmware keeps it for itself (SCR_EL3.EnTP2).
 static HAS_SECOND_THREAD_POINTER: AtomicBool = AtomicBool::new(false);
 
 /// What of this CPU has registers that a guest can write whatever its ID registers say.
@@ -279,7 +287,8 @@ impl Features {
     fn of_this_cpu() -> Self {
         let pfr0 = read!("id_aa64pfr0_el1");
         Self {
-            // ID_AA64ISAR1_EL1: APA, API, GPA and GPI (DDI0487 D24.2.79); ID_AA64ISAR2_EL1: APA3 and GPA3.
+            // ID_AA64ISAR1_EL1: APA, API, GPA and GPI (DDI0487 D24.2.79); ID_AA64ISAR2_EL1: APA3
+            // and GPA3.
             pointer_authentication: read!("id_aa64isar1_el1") & 0xff00_0ff0 != 0
                 || read!("s3_0_c0_c6_2") & 0xff00 != 0,
             // ID_AA64PFR0_EL1.RAS.
@@ -291,25 +300,28 @@ impl Features {
     }
 }
 
-/// Sets what does not change from guest to guest: traps of what guests share, and the counter they may read.
+/// Sets what does not change from guest to guest: traps of what guests share, and the counter they
+/// may read.
 ///
 /// # Safety
 ///
 /// `vtcr` (VTCR_EL2) is that of the tables which guests are confined by.
 pub unsafe fn init_cpu(vtcr: u64) {
-    // CPTR_EL2 (DDI0487J.a, D19.2.34, E2H = 0): RES1 bits, TSM, TZ, TTA and TAM: SME, SVE, trace and activity monitors trap,
-    // floating point does not.
+    // CPTR_EL2 (DDI0487J.a, D19.2.34, E2H = 0): RES1 bits, TSM, TZ, TTA and TAM: SME, SVE, trace
+    // and activity monitors trap, floating point does not.
     const CPTR: u64 = 0x32ff | 1 << 8 | 1 << 20 | 1 << 30;
-    // MDCR_EL2 (D19.3.18): TDRA, TDOSA and TDA: debug registers are kept for each vCPU; TPM and TPMCR, TPMS, TTRF and TDCC:
-    // performance monitors, profiling, trace and the debugger's channel are not guests' to use. TDE stays clear: a guest
-    // takes its own debug exceptions.
+    // MDCR_EL2 (D19.3.18): TDRA, TDOSA and TDA: debug registers are kept for each vCPU; TPM and
+    // TPMCR, TPMS, TTRF and TDCC: performance monitors, profiling, trace and the debugger's channel
+    // are not guests' to use. TDE stays clear: a guest takes its own debug exceptions.
     const MDCR: u64 = 1 << 11 | 1 << 10 | 1 << 9 | 1 << 6 | 1 << 5 | 1 << 14 | 1 << 19 | 1 << 27;
-    // CNTHCTL_EL2 (DDI0487J.a, D19.12.2, E2H = 0): EL1PCTEN and EL1PCEN: guests have the counter and the EL1 physical timer.
+    // CNTHCTL_EL2 (DDI0487J.a, D19.12.2, E2H = 0): EL1PCTEN and EL1PCEN: guests have the counter
+    // and the EL1 physical timer.
     const CNTHCTL: u64 = 1 | 1 << 1;
     // MDCR_EL2.HPMN stays as it was.
     let mdcr = MDCR | read!("mdcr_el2") & 0x1f;
     let midr = read!("midr_el1");
-    // SAFETY: these trap or allow what guests do; EL2 uses none of it. The caller vouches for VTCR_EL2.
+    // SAFETY: these trap or allow what guests do; EL2 uses none of it. The caller vouches for
+    // VTCR_EL2.
     unsafe {
         write!("cptr_el2", CPTR);
         write!("mdcr_el2", mdcr);
@@ -332,9 +344,10 @@ pub unsafe fn init_cpu(vtcr: u64) {
     debug::init_cpu();
 }
 
-/// Turns off what later revisions of the architecture let EL2 allow (HCRX_EL2), and its fine-grained traps, except for those of
-/// registers that came after them, which are on while their bits are 0. The firmware may keep either for itself, and then
-/// that is so (SCR_EL3.HXEn and FGTEn).
+/// Turns off what later revisions of the architecture let EL2 allow (HCRX_EL2), and its
+/// fine-grained traps, except for those of registers that came after them, which are on while their
+/// bits are 0. The firmware may keep either for itself, and then that is so (SCR_EL3.HXEn and
+/// FGTEn).
 fn init_later_controls() {
     let has_hcrx = read!("id_aa64mmfr1_el1") >> 40 & 0xf != 0;
     if has_hcrx && probe::hcrx_is_readable() {
@@ -343,7 +356,8 @@ fn init_later_controls() {
     }
     let has_fine_grained_traps = read!("id_aa64mmfr0_el1") >> 56 & 0xf != 0;
     if has_fine_grained_traps && probe::fine_grained_traps_are_readable() {
-        // SAFETY: HFGRTR_EL2, HFGWTR_EL2, HFGITR_EL2, HDFGRTR_EL2 and HDFGWTR_EL2 trap what EL1 and EL0 do.
+        // SAFETY: HFGRTR_EL2, HFGWTR_EL2, HFGITR_EL2, HDFGRTR_EL2 and HDFGWTR_EL2 trap what EL1 and
+        // EL0 do.
         unsafe {
             write!("s3_4_c1_c1_4", 0);
             write!("s3_4_c1_c1_5", 0);
@@ -354,8 +368,8 @@ fn init_later_controls() {
     }
 }
 
-/// HCR_EL2 (DDI0487J.a, D19.2.48) of every guest, apart from what depends on CPU or guest. EnSCXT, ATA and FIEN stay clear:
-/// SCXTNUM_ELx, memory tags and error injection trap.
+/// HCR_EL2 (DDI0487J.a, D19.2.48) of every guest, apart from what depends on CPU or guest. EnSCXT,
+/// ATA and FIEN stay clear: SCXTNUM_ELx, memory tags and error injection trap.
 const HCR: u64 = hcr::VM
     | hcr::SWIO
     | hcr::FMO
@@ -379,7 +393,8 @@ mod hcr {
     pub(super) const TWI: u64 = 1 << 13;
     pub(super) const TID3: u64 = 1 << 18;
     pub(super) const TSC: u64 = 1 << 19;
-    /// Registers that are the CPU's own, such as CBAR_EL1, which tells where the machine's interrupt controller lies.
+    /// Registers that are the CPU's own, such as CBAR_EL1, which tells where the machine's
+    /// interrupt controller lies.
     pub(super) const TIDCP: u64 = 1 << 20;
     pub(super) const TACR: u64 = 1 << 21;
     pub(super) const RW: u64 = 1 << 31;

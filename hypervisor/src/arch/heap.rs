@@ -16,7 +16,8 @@ static HEAP: TalcLock<spin::Mutex<()>, Manual> = TalcLock::new(Manual);
 /// To be called once, on the first CPU, before anything is allocated.
 pub unsafe fn init() {
     let (start, end) = crate::arch::layout::image().heap;
-    // SAFETY: the linker script sets this range aside, and the caller vouches that nobody has claimed it yet.
+    // SAFETY: the linker script sets this range aside, and the caller vouches that nobody has
+    // claimed it yet.
     unsafe {
         HEAP.lock().claim(start as *mut u8, (end - start) as usize);
     }

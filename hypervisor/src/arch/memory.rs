@@ -1,7 +1,7 @@
 //! Copies from and to physical memory, which EL2 maps one to one.
 //!
-//! Memory that a guest or the secure world can write is only touched by assembly, which the compiler does not look into,
-//! and never through a Rust reference.
+//! Memory that a guest or the secure world can write is only touched by assembly, which the
+//! compiler does not look into, and never through a Rust reference.
 
 use crate::arch::access::read;
 use crate::arch::cache::clean_and_invalidate;
@@ -70,12 +70,13 @@ pub unsafe fn write(to: Pa, from: &[u8]) {
     unsafe { copy_memory(to.0, from.as_ptr() as u64, from.len() as u64) }
 }
 
-/// Copies `bytes` from one range of physical memory to another, and cleans the target to memory, where a CPU without
-/// caches or an instruction fetch sees it.
+/// Copies `bytes` from one range of physical memory to another, and cleans the target to memory,
+/// where a CPU without caches or an instruction fetch sees it.
 ///
 /// # Safety
 ///
-/// Both ranges are memory that EL2 maps, they do not overlap, and no Rust reference covers the target.
+/// Both ranges are memory that EL2 maps, they do not overlap, and no Rust reference covers the
+/// target.
 pub unsafe fn copy(to: Pa, from: Pa, bytes: u64) {
     // SAFETY: the caller vouches for both ranges.
     unsafe {
@@ -95,7 +96,8 @@ pub unsafe fn zero(start: Pa, bytes: u64) {
     let end = start.0 + bytes;
     let mut line = start.0;
     while line < end {
-        // SAFETY: the line lies in the range that the caller vouches for, as a page is a multiple of the block.
+        // SAFETY: the line lies in the range that the caller vouches for, as a page is a multiple
+        // of the block.
         unsafe {
             asm!("dc zva, {line}", "dc civac, {line}", line = in(reg) line, options(nostack, preserves_flags));
         }

@@ -14,7 +14,8 @@ pub const SCTLR_WXN: u64 = 1 << 19;
 /// MAIR_EL2: attribute 0 is Device-nGnRnE, attribute 1 Normal write-back.
 pub const MAIR: u64 = 0xff00;
 
-/// TCR_EL2 without PS (DDI0487 D24.2.137): RES1, T0SZ = 25 (39-bit addresses, walks start at level 1), write-back, inner shareable.
+/// TCR_EL2 without PS (DDI0487 D24.2.137): RES1, T0SZ = 25 (39-bit addresses, walks start at level
+/// 1), write-back, inner shareable.
 pub const TCR: u64 = 1 << 31 | 1 << 23 | 0b11 << 12 | 0b01 << 10 | 0b01 << 8 | 25;
 
 /// The level at which walks with [`TCR`] start.
@@ -33,8 +34,9 @@ const DEVICE: Attributes = COMMON
     .union(Attributes::ATTRIBUTE_INDEX_0)
     .union(Attributes::XN);
 
-/// Makes the tables that map the image less the stacks' guard pages, `memory` as data and `devices` as devices, enters
-/// them on this CPU and gives the root table for the other CPUs. Ranges are (start, bytes).
+/// Makes the tables that map the image less the stacks' guard pages, `memory` as data and `devices`
+/// as devices, enters them on this CPU and gives the root table for the other CPUs. Ranges are
+/// (start, bytes).
 ///
 /// # Errors
 ///
@@ -80,8 +82,8 @@ pub unsafe fn enter(
     let root = map.root_address().0 as u64;
     // The tables stay for as long as the machine runs.
     core::mem::forget(map);
-    // SAFETY: what runs lies in the image and its region, mapped above where it was; the stack is data of the image; the
-    // caller vouches for all other memory.
+    // SAFETY: what runs lies in the image and its region, mapped above where it was; the stack is
+    // data of the image; the caller vouches for all other memory.
     unsafe { switch_tables(root) };
     Ok(root)
 }
@@ -90,8 +92,8 @@ pub unsafe fn enter(
 ///
 /// # Safety
 ///
-/// The tables map the image, its stack and all memory in use at the addresses they have now, code executable and
-/// nothing that is writable executable.
+/// The tables map the image, its stack and all memory in use at the addresses they have now, code
+/// executable and nothing that is writable executable.
 unsafe fn switch_tables(root_table: u64) {
     // SAFETY: the caller vouches that what runs and what is reachable stays mapped as it was.
     unsafe {

@@ -15,7 +15,8 @@ pub struct Counts {
 
 /// PMCR_EL0: E (on), LC (cycles in 64 bits), with all counters reset by P and C.
 const CONTROL: u64 = 1 | 1 << 1 | 1 << 2 | 1 << 6;
-/// PMEVTYPER0_EL0 and PMCCFILTR_EL0: neither EL1 (P) nor EL0 (U), but EL2 (NSH). EL3, for M differs from P, does not count.
+/// PMEVTYPER0_EL0 and PMCCFILTR_EL0: neither EL1 (P) nor EL0 (U), but EL2 (NSH). EL3, for M differs
+/// from P, does not count.
 const EL2_ALONE: u64 = 1 << 31 | 1 << 30 | 1 << 27;
 /// INST_RETIRED, and its bit in PMCEID0_EL0.
 const INSTRUCTIONS: u64 = 0x08;
@@ -39,13 +40,15 @@ pub fn init_cpu() {
     }
 }
 
-/// Whether CPUs have a performance monitor (ID_AA64DFR0_EL1.PMUVer: 0 is none, 15 is one of another kind).
+/// Whether CPUs have a performance monitor (ID_AA64DFR0_EL1.PMUVer: 0 is none, 15 is one of another
+/// kind).
 #[must_use]
 pub fn is_present() -> bool {
     !matches!(read!("id_aa64dfr0_el1") >> 8 & 0xf, 0 | 0xf)
 }
 
-/// Whether the performance monitor, which is present, counts instructions: QEMU's does only where it runs by instructions.
+/// Whether the performance monitor, which is present, counts instructions: QEMU's does only where
+/// it runs by instructions.
 #[must_use]
 pub fn has_instructions() -> bool {
     let counters = read!("pmcr_el0") >> 11 & 0x1f;

@@ -1,5 +1,5 @@
-//! Whether this CPU lets EL2 read a register: the ID registers do not tell what the firmware keeps for itself, and an access
-//! to that is undefined.
+//! Whether this CPU lets EL2 read a register: the ID registers do not tell what the firmware keeps
+//! for itself, and an access to that is undefined.
 
 use core::arch::global_asm;
 
@@ -13,8 +13,9 @@ macro_rules! probes {
                     #[link_name = $symbol]
                     fn probe() -> u64;
                 }
-                // SAFETY: reads the register with vectors of its own, which pass over an instruction that is undefined, and
-                // then puts VBAR_EL2 back; interrupts are masked in EL2.
+                // SAFETY: reads the register with vectors of its own, which pass over an
+                // instruction that is undefined, and then puts VBAR_EL2 back; interrupts are masked
+                // in EL2.
                 unsafe { probe() == 1 }
             }
 

@@ -10,8 +10,8 @@ const ARCH_FEATURES: u32 = 0x8000_0001;
 ///
 /// # Safety
 ///
-/// What the firmware or a TEE does for this call, it does to memory that no Rust reference covers, and no CPU comes to execute
-/// at EL2 what is not EL2's.
+/// What the firmware or a TEE does for this call, it does to memory that no Rust reference covers,
+/// and no CPU comes to execute at EL2 what is not EL2's.
 #[inline]
 pub unsafe fn call(registers: [u64; 8]) -> [u64; 8] {
     // SAFETY: the caller vouches for what is done.
@@ -26,8 +26,8 @@ pub struct NotForwardable;
 ///
 /// # Errors
 ///
-/// The function is none of the firmware's own services: CPUs, power and trusted OSes are not a guest's to call. Nothing was
-/// issued.
+/// The function is none of the firmware's own services: CPUs, power and trusted OSes are not a
+/// guest's to call. Nothing was issued.
 pub fn forward(registers: &mut CallRegisters) -> Result<(), NotForwardable> {
     let function = FunctionId(registers[0] as u32);
     match function.owner() {
@@ -35,13 +35,15 @@ pub fn forward(registers: &mut CallRegisters) -> Result<(), NotForwardable> {
         Owner::StandardSecure if function.is_query() => {}
         _ => return Err(NotForwardable),
     }
-    // SAFETY: none of these functions concerns CPUs or memory of EL2: what a firmware's own services do is the firmware's to keep
-    // from the normal world's hypervisor, as from a kernel that calls them natively.
+    // SAFETY: none of these functions concerns CPUs or memory of EL2: what a firmware's own
+    // services do is the firmware's to keep from the normal world's hypervisor, as from a kernel
+    // that calls them natively.
     unsafe { smc_instruction::smc_with_all(registers) }
     Ok(())
 }
 
-/// What the firmware says about a function of the architecture's (SMCCC_ARCH_FEATURES): negative where it is not there.
+/// What the firmware says about a function of the architecture's (SMCCC_ARCH_FEATURES): negative
+/// where it is not there.
 #[must_use]
 pub fn arch_features(function: u32) -> i32 {
     // SAFETY: a question.
@@ -64,7 +66,8 @@ fn psci(function: arm_psci::FunctionId) -> u64 {
     u64::from(u32::from(function))
 }
 
-/// Starts the CPU with affinity `mpidr` at the physical address `entry`, with `context` in x0 (PSCI CPU_ON, DEN0022F.b §5.1.4).
+/// Starts the CPU with affinity `mpidr` at the physical address `entry`, with `context` in x0 (PSCI
+/// CPU_ON, DEN0022F.b §5.1.4).
 ///
 /// # Errors
 ///

@@ -13,8 +13,8 @@ use smccc::CallRegisters;
 #[inline]
 pub unsafe fn smc(registers: [u64; 8]) -> [u64; 8] {
     let mut r = registers;
-    // SAFETY: the firmware keeps x18 to x30 and SP; the caller vouches for what else it does. The default memory clobber keeps
-    // accesses in order.
+    // SAFETY: the firmware keeps x18 to x30 and SP; the caller vouches for what else it does. The
+    // default memory clobber keeps accesses in order.
     unsafe {
         asm!(
             "smc #0",

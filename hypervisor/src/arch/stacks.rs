@@ -1,5 +1,6 @@
-//! EL2's stacks, one for each CPU. Below each lies a guard page that [`crate::arch::mmu`] leaves out of EL2's map, so that a
-//! stack that grows too large ends in an exception and not in somebody's data.
+//! EL2's stacks, one for each CPU. Below each lies a guard page that [`crate::arch::mmu`] leaves
+//! out of EL2's map, so that a stack that grows too large ends in an exception and not in
+//! somebody's data.
 
 use alloc::vec::Vec;
 use spin::Once;
@@ -43,7 +44,8 @@ pub fn init(cpus: usize) -> Option<()> {
     Some(())
 }
 
-/// The address behind the stack of CPU number `cpu`, where it begins to grow; `None` where there is no such CPU.
+/// The address behind the stack of CPU number `cpu`, where it begins to grow; `None` where there is
+/// no such CPU.
 #[must_use]
 pub fn top(cpu: usize) -> Option<u64> {
     let guard = GUARDS.get()?.get(cpu)?;

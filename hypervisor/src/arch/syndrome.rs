@@ -46,8 +46,9 @@ pub struct RegisterName {
 /// A trapped load or store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DataAbort {
-    /// What is needed to emulate the access; `None` where the architecture does not tell (ISV = 0: pairs, write-back,
-    /// SIMD, cache maintenance) or where the fault came from a stage-1 table walk.
+    /// What is needed to emulate the access; `None` where the architecture does not tell (ISV = 0:
+    /// pairs, write-back, SIMD, cache maintenance) or where the fault came from a stage-1 table
+    /// walk.
     pub access: Option<MemoryAccess>,
     /// Whether it was a store.
     pub write: bool,
@@ -97,8 +98,8 @@ const fn bits(value: u64, high: u32, low: u32) -> u64 {
     value >> low & ((1 << (high - low + 1)) - 1)
 }
 
-/// The instruction and the immediate of a call from AArch64, if ESR_EL2 speaks of one. The PC is still at an SMC, and behind an
-/// HVC.
+/// The instruction and the immediate of a call from AArch64, if ESR_EL2 speaks of one. The PC is
+/// still at an SMC, and behind an HVC.
 #[must_use]
 #[inline]
 pub const fn call(esr: u64) -> Option<(Conduit, u16)> {
@@ -130,7 +131,8 @@ pub fn decode(esr: u64) -> Trap {
         0x24 => Trap::DataAbort(data_abort(esr)),
         // A granule protection fault is the machine's; the others are EL2's own, or EL1's to take.
         0x1e | 0x21 | 0x22 | 0x25 | 0x26 | 0x2f | 0x30..=0x3f => Trap::Unexpected,
-        // Accesses and instructions that EL2 traps because guests do not have them, and what later revisions add.
+        // Accesses and instructions that EL2 traps because guests do not have them, and what later
+        // revisions add.
         _ => Trap::Undefined,
     }
 }
@@ -200,7 +202,8 @@ pub const fn instruction_length(esr: u64) -> u64 {
     if bits(esr, 25, 25) == 1 { 4 } else { 2 }
 }
 
-/// Whether the exception is a trap of an instruction that AArch32 may make conditional, so that the syndrome has CV and COND.
+/// Whether the exception is a trap of an instruction that AArch32 may make conditional, so that the
+/// syndrome has CV and COND.
 #[must_use]
 pub const fn may_be_conditional(esr: u64) -> bool {
     matches!(class(esr), 0x01 | 0x03..=0x08 | 0x0c | 0x13)
@@ -216,8 +219,8 @@ pub const fn condition(esr: u64) -> Option<u8> {
     }
 }
 
-/// ESR_EL1 of a synchronous external abort, in place of the abort that ESR_EL2 tells of, which came from EL0 or from EL1: the
-/// same access, with another status code.
+/// ESR_EL1 of a synchronous external abort, in place of the abort that ESR_EL2 tells of, which came
+/// from EL0 or from EL1: the same access, with another status code.
 #[must_use]
 pub const fn external_abort(esr: u64, from_el0: bool) -> u64 {
     const LENGTH: u64 = 1 << 25;
@@ -236,7 +239,8 @@ pub const fn external_abort(esr: u64, from_el0: bool) -> u64 {
     } else {
         0
     };
-    // The class after that of an abort from a lower exception level is the same without a change of level.
+    // The class after that of an abort from a lower exception level is the same without a change of
+    // level.
     let class = class(esr) as u64 + !from_el0 as u64;
     class << 26 | esr & LENGTH | access | status
 }
@@ -297,13 +301,15 @@ fn data_abort(esr: u64) -> DataAbort {
     }
 }
 
-/// Of a syndrome (ESR_EL2): whether it is of a plain load (`false`) or store (`true`) of one register, without extension of
-/// the sign, at an address that stage 2 does not translate, and the number of the register that it goes to or comes from.
+/// Of a syndrome (ESR_EL2): whether it is of a plain load (`false`) or store (`true`) of one
+/// register, without extension of the sign, at an address that stage 2 does not translate, and the
+/// number of the register that it goes to or comes from.
 #[must_use]
 #[inline]
 pub const fn plain_device_access(syndrome: u64) -> Option<(bool, usize)> {
-    /// A data abort of a lower exception level, IL, ISV, SSE, and DFSC (DDI0487J.a, D19.2.37): a translation fault, at
-    /// level 0 to 3; no cache maintenance, no fault of a table walk. What is left out may have any value.
+    /// A data abort of a lower exception level, IL, ISV, SSE, and DFSC (DDI0487J.a, D19.2.37): a
+    /// translation fault, at level 0 to 3; no cache maintenance, no fault of a table walk. What is
+    /// left out may have any value.
     const LOOKED_AT: u64 = 0x3f << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 8 | 1 << 7 | 0b11_1100;
     const EXPECTED: u64 = 0x24 << 26 | 1 << 25 | 1 << 24 | 0b00_0100;
     const WRITE: u64 = 1 << 6;
@@ -438,7 +444,8 @@ mod tests {
 
     #[test]
     fn an_external_abort_is_of_the_same_access() {
-        // A store of X3 with ISV, translation fault level 3; an instruction fetch; a walk at level 2.
+        // A store of X3 with ISV, translation fault level 3; an instruction fetch; a walk at level
+        // 2.
         let store = 0x24 << 26 | 1 << 25 | 1 << 24 | 3 << 22 | 3 << 16 | 1 << 6 | 0b00_0111;
         assert_eq!(
             external_abort(store, true),

@@ -23,7 +23,8 @@ pub fn is_armed(control: u64) -> bool {
     control & (ENABLE | MASK) == ENABLE
 }
 
-/// Whether the guest's timer behind PPI `intid` holds its interrupt up on this CPU; `true` where it is no timer's.
+/// Whether the guest's timer behind PPI `intid` holds its interrupt up on this CPU; `true` where it
+/// is no timer's.
 #[must_use]
 pub fn is_asserted(intid: u32) -> bool {
     let control = match intid {

@@ -1,4 +1,5 @@
-//! The virtual CPU interface of this CPU (IHI0069H §12.4), with its list registers (`ICH_LR<n>_EL2`, §12.4.6).
+//! The virtual CPU interface of this CPU (IHI0069H §12.4), with its list registers
+//! (`ICH_LR<n>_EL2`, §12.4.6).
 
 use crate::arch::access::{read, write};
 
@@ -30,7 +31,8 @@ macro_rules! by_number {
         /// The value is the vGIC's for the vCPU that is loaded.
         unsafe fn write_number(n: usize, value: u64) {
             match n {
-                // SAFETY: list registers only matter to the guest; the caller vouches for the value.
+                // SAFETY: list registers only matter to the guest; the caller vouches for the
+                // value.
                 $($n => unsafe { write!(concat!("ich_lr", $n, "_el2"), value) },)*
                 _ => unreachable!("a CPU has 16 list registers at most"),
             }
@@ -58,7 +60,8 @@ pub unsafe fn set_list_register(n: usize, value: u64) {
     unsafe { write_number(n, value) }
 }
 
-/// Sets what asks for maintenance: that at most one list register is in use, or that none is pending.
+/// Sets what asks for maintenance: that at most one list register is in use, or that none is
+/// pending.
 pub fn set_maintenance(underflow: bool, none_pending: bool) {
     let mut control = read!("ich_hcr_el2") & !(UNDERFLOW_INTERRUPT | NONE_PENDING_INTERRUPT);
     if underflow {
@@ -70,7 +73,8 @@ pub fn set_maintenance(underflow: bool, none_pending: bool) {
     set_control(control);
 }
 
-/// How many interrupts the guest deactivated that were in no list register, since this was last asked.
+/// How many interrupts the guest deactivated that were in no list register, since this was last
+/// asked.
 #[inline]
 pub fn take_eoi_count() -> u32 {
     let control = read!("ich_hcr_el2");
@@ -82,7 +86,8 @@ pub fn take_eoi_count() -> u32 {
 }
 
 fn set_control(value: u64) {
-    // SAFETY: the virtual interface only matters to the guest, and the run loop handles maintenance interrupts.
+    // SAFETY: the virtual interface only matters to the guest, and the run loop handles maintenance
+    // interrupts.
     unsafe { write!("ich_hcr_el2", value) }
 }
 
@@ -101,7 +106,8 @@ pub fn init_cpu() {
     });
 }
 
-/// Whether the guest that is loaded ends interrupts in two steps (EOImode 1): only then ICC_DIR_EL1 has a meaning.
+/// Whether the guest that is loaded ends interrupts in two steps (EOImode 1): only then ICC_DIR_EL1
+/// has a meaning.
 #[must_use]
 pub fn drops_priority_only() -> bool {
     read!("ich_vmcr_el2") & DROPS_PRIORITY_ONLY != 0

@@ -1,7 +1,7 @@
 //! Entering a guest and coming back: the vectors and the registers they save.
 //!
-//! [`Context::run`] looks like a call: it loads the guest's registers and returns when an exception brings the CPU back
-//! to EL2. The vectors for exceptions of EL2 itself end in a panic.
+//! [`Context::run`] looks like a call: it loads the guest's registers and returns when an exception
+//! brings the CPU back to EL2. The vectors for exceptions of EL2 itself end in a panic.
 
 use crate::arch::context::{Context, Exit};
 use crate::arch::exception_entry::pstate;
@@ -23,14 +23,15 @@ impl Context {
     ///
     /// # Safety
     ///
-    /// This CPU's EL1 registers, HCR_EL2 and VTTBR_EL2 are those of the guest that this context belongs to, so that all
-    /// it can reach is its own.
+    /// This CPU's EL1 registers, HCR_EL2 and VTTBR_EL2 are those of the guest that this context
+    /// belongs to, so that all it can reach is its own.
     #[inline]
     pub unsafe fn run(&mut self) -> Exit {
         let exit: u64;
-        // SAFETY: `enter_guest` returns with SP as it was; it writes to the context and to the stack alone, and keeps x19 and x29,
-        // which can't be named here; all other registers are named. The caller vouches for what the guest can do meanwhile. EL2
-        // uses no floating point.
+        // SAFETY: `enter_guest` returns with SP as it was; it writes to the context and to the
+        // stack alone, and keeps x19 and x29, which can't be named here; all other registers are
+        // named. The caller vouches for what the guest can do meanwhile. EL2 uses no floating
+        // point.
         unsafe {
             asm!(
                 "bl enter_guest",
@@ -67,7 +68,8 @@ global_asm!(
     "mov x0, #\\kind",
     "b leave_guest",
     ".endm",
-    // Most exits are SMCs, and most SMCs may be workarounds: they are looked for before anything is saved.
+    // Most exits are SMCs, and most SMCs may be workarounds: they are looked for before anything is
+    // saved.
     ".macro synchronous_from_guest",
     ".balign 0x80",
     "stp x0, x1, [sp, #-16]!",
@@ -150,7 +152,8 @@ global_asm!(
     "ret",
     ".global enter_guest",
     "enter_guest:",
-    // Those that the caller keeps in registers are few: it keeps them by itself (`Context::run`), but for these.
+    // Those that the caller keeps in registers are few: it keeps them by itself (`Context::run`),
+    // but for these.
     "stp x19, x29, [sp, #-32]!",
     "str x30, [sp, #16]",
     "msr tpidr_el2, x0",

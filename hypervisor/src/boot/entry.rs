@@ -1,7 +1,8 @@
 //! From the firmware's jump to the first line of Rust, on the first CPU and on the others.
 //!
-//! The first CPU arrives at EL2 with x0 = physical address of the device tree, MMU and caches off. It runs on a constant
-//! map of 1 GiB blocks until [`crate::arch::mmu`] has made the real tables; the other CPUs start on the real ones.
+//! The first CPU arrives at EL2 with x0 = physical address of the device tree, MMU and caches off.
+//! It runs on a constant map of 1 GiB blocks until [`crate::arch::mmu`] has made the real tables;
+//! the other CPUs start on the real ones.
 
 use crate::arch::mmu::{MAIR, SCTLR_MMU_ON, SCTLR_WXN, TCR};
 use crate::arch::stacks::GuardedStack;
@@ -13,7 +14,8 @@ use core::mem::offset_of;
 #[repr(C, align(4096))]
 struct InitialTable([u64; 512]);
 
-/// Device memory in the first GiB, normal memory in the next seven: enough to run the image and read the device tree.
+/// Device memory in the first GiB, normal memory in the next seven: enough to run the image and
+/// read the device tree.
 #[unsafe(no_mangle)]
 static INITIAL_TABLE: InitialTable = {
     // Block, AF, inner shareable; AttrIndx 1 (normal) or 0 with XN (device).

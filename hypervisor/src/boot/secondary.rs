@@ -13,7 +13,8 @@ pub struct SecondaryStart {
 }
 
 impl SecondaryStart {
-    /// For CPU number `index`, with the stack that ends at `stack_top` and the tables at `root_table`.
+    /// For CPU number `index`, with the stack that ends at `stack_top` and the tables at
+    /// `root_table`.
     #[must_use]
     pub fn new(stack_top: u64, root_table: u64, index: usize) -> Self {
         Self {
@@ -23,7 +24,8 @@ impl SecondaryStart {
         }
     }
 
-    /// Starts the CPU with affinity `mpidr`, which goes on in [`start::secondary`](crate::boot::start::secondary).
+    /// Starts the CPU with affinity `mpidr`, which goes on in
+    /// [`start::secondary`](crate::boot::start::secondary).
     ///
     /// # Errors
     ///
@@ -38,8 +40,8 @@ impl SecondaryStart {
         }
         let entry = secondary_entry as *const () as u64;
         let context = core::ptr::from_ref(self) as u64;
-        // SAFETY: the structure lies in memory that EL2 maps; a CPU without MMU sees it once it is cleaned. The entry expects it
-        // in x0, and the caller vouches for what is in it.
+        // SAFETY: the structure lies in memory that EL2 maps; a CPU without MMU sees it once it is
+        // cleaned. The entry expects it in x0, and the caller vouches for what is in it.
         unsafe {
             cache::clean_and_invalidate(Pa(context), size_of::<Self>() as u64);
             smc::cpu_on(mpidr, entry, context)

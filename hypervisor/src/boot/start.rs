@@ -34,7 +34,8 @@ use arm_gic::Trigger;
 /// The most that the firmware's device tree may have, in bytes.
 const DEVICE_TREE_MAX: u64 = 1 << 20;
 
-/// The first CPU, on the constant map that `boot::entry` starts with. The counter stood at `entered` when it arrived.
+/// The first CPU, on the constant map that `boot::entry` starts with. The counter stood at
+/// `entered` when it arrived.
 pub fn primary(device_tree: u64, entered: u64) -> ! {
     timer::set_entered(entered);
     // SAFETY: the first thing that is done, once.
@@ -72,7 +73,8 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
     let root = unsafe { mmu::enter(&memory_ranges, &devices) };
     let root = root.expect("the device tree's ranges can be mapped");
 
-    // SAFETY: the device tree says that these devices are there, and `enter` mapped them; nobody drives them yet.
+    // SAFETY: the device tree says that these devices are there, and `enter` mapped them; nobody
+    // drives them yet.
     unsafe {
         if let Some(uart) = PhysicalUart::new(machine.uart) {
             terminal::init(uart, machine.log_level);
@@ -122,7 +124,8 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
                 let (name, mib, free) = (&guest.name, guest.memory >> 20, free.free_bytes() >> 20);
                 panic!("{name}: {mib} MiB of memory can't be had, {free} MiB are free")
             });
-            // SAFETY: the description was checked: modules lie in memory, which is mapped, and `free` does not hand it out.
+            // SAFETY: the description was checked: modules lie in memory, which is mapped, and
+            // `free` does not hand it out.
             let modules = unsafe { modules(&guest) };
             &*Box::leak(Box::new(Vm::new(
                 id,
@@ -234,7 +237,8 @@ fn run(machine: &Machine, this_cpu: ThisCpu) -> ! {
 /// Finds the console of a tree that can't be used otherwise, so that the reason gets out.
 fn early_console(tree: &[u8]) {
     if let Some(uart) = description::console(tree) {
-        // SAFETY: the constant map covers devices in the first GiB, where the tree says that a PL011 is.
+        // SAFETY: the constant map covers devices in the first GiB, where the tree says that a
+        // PL011 is.
         if let Some(uart) = unsafe { PhysicalUart::new(uart) } {
             terminal::init(uart, log::LevelFilter::Info);
         }

@@ -37,11 +37,11 @@ impl LineBuffer {
         }
     }
 
-    /// Adds a byte of text. Passes a piece to `out` when the line ends or the buffer is full; a carriage return before the end of
-    /// the line is dropped.
+    /// Adds a byte of text. Passes a piece to `out` when the line ends or the buffer is full; a
+    /// carriage return before the end of the line is dropped.
     ///
-    /// Other control characters come out as text, so that they do nothing to the terminal that shows it: those of ASCII as
-    /// `^[`, those of C1 and what is no UTF-8 as question marks.
+    /// Other control characters come out as text, so that they do nothing to the terminal that
+    /// shows it: those of ASCII as `^[`, those of C1 and what is no UTF-8 as question marks.
     pub fn push(&mut self, byte: u8, out: impl FnOnce(Piece<'_>)) {
         match byte {
             b' '..=b'~' | b'\t' => {
@@ -86,8 +86,8 @@ impl LineBuffer {
         }
     }
 
-    /// Adds a byte that can be shown as it is, if it is one and there is room. Returns whether it did; else
-    /// [`push`](Self::push) does.
+    /// Adds a byte that can be shown as it is, if it is one and there is room. Returns whether it
+    /// did; else [`push`](Self::push) does.
     #[inline]
     pub fn push_plain(&mut self, byte: u8) -> bool {
         let plain = matches!(byte, b' '..=b'~') && self.text.push(byte).is_ok();
@@ -97,7 +97,8 @@ impl LineBuffer {
         plain
     }
 
-    /// Adds a byte for a person whose terminal does what the guest says. Passes on pieces as [`push`](Self::push) does.
+    /// Adds a byte for a person whose terminal does what the guest says. Passes on pieces as
+    /// [`push`](Self::push) does.
     pub fn push_raw(&mut self, byte: u8, out: impl FnOnce(Piece<'_>)) {
         if byte == b'\n' {
             while self.text.last() == Some(&b'\r') {

@@ -1,9 +1,11 @@
-//! What waits to go out on the one UART: a ring of lines for each source, of which each gets its turn.
+//! What waits to go out on the one UART: a ring of lines for each source, of which each gets its
+//! turn.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-/// Bytes of lines, the oldest first. Each line ends with a line feed, and is in the ring as a whole.
+/// Bytes of lines, the oldest first. Each line ends with a line feed, and is in the ring as a
+/// whole.
 #[derive(Debug)]
 struct Ring {
     bytes: Box<[u8]>,
@@ -65,8 +67,8 @@ impl Ring {
 
 /// The rings of all sources, which are numbers from 0 on.
 ///
-/// Sources take turns, a line each, so that a line waits for no more than one of each other source and for what waits in
-/// its own ring.
+/// Sources take turns, a line each, so that a line waits for no more than one of each other source
+/// and for what waits in its own ring.
 #[derive(Debug, Default)]
 pub struct Output {
     rings: Vec<Ring>,
@@ -108,8 +110,8 @@ impl Output {
         self.rings.get(source).map_or(0, Ring::free)
     }
 
-    /// Adds a line of `source`, given in parts that end with a line feed. A line that does not fit is lost as a whole;
-    /// returns whether it fits.
+    /// Adds a line of `source`, given in parts that end with a line feed. A line that does not fit
+    /// is lost as a whole; returns whether it fits.
     pub fn push(&mut self, source: usize, parts: &[&[u8]]) -> bool {
         let Some(ring) = self.rings.get_mut(source) else {
             return false;
@@ -131,8 +133,9 @@ impl Output {
         (lost != Lost::default()).then_some(lost)
     }
 
-    /// Passes the bytes that go out next, of one line at most, to `send`: up to `limit`, as long as that says that it took one.
-    /// Says whose they are and how many were taken; `None` where nothing waits.
+    /// Passes the bytes that go out next, of one line at most, to `send`: up to `limit`, as long as
+    /// that says that it took one. Says whose they are and how many were taken; `None` where
+    /// nothing waits.
     #[inline]
     pub fn send(
         &mut self,

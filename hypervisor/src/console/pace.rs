@@ -14,8 +14,8 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// `rate` units a second, which is not 0, by a counter of `frequency` ticks a second. What was not used of the last
-    /// `allowance` ticks may be made up for.
+    /// `rate` units a second, which is not 0, by a counter of `frequency` ticks a second. What was
+    /// not used of the last `allowance` ticks may be made up for.
     #[must_use]
     pub const fn new(rate: u64, frequency: u64, allowance: u64) -> Self {
         Self {

@@ -1,8 +1,10 @@
-//! The one physical console: tagged lines of the guests, and the hypervisor's own (docs/device-tree.md has the format).
+//! The one physical console: tagged lines of the guests, and the hypervisor's own
+//! (docs/device-tree.md has the format).
 //!
-//! Lines wait in a ring for each source ([`crate::console::output`]) and go out as the UART takes them: nobody waits for it while
-//! guests run. Who adds a line to empty rings sends what the UART takes at once. The rest is for one CPU, that of the UART's interrupt,
-//! which sends more when the transmit interrupt says that there is room; or, where the UART always has room, as an emulated
+//! Lines wait in a ring for each source ([`crate::console::output`]) and go out as the UART takes
+//! them: nobody waits for it while guests run. Who adds a line to empty rings sends what the UART
+//! takes at once. The rest is for one CPU, that of the UART's interrupt, which sends more when the
+//! transmit interrupt says that there is room; or, where the UART always has room, as an emulated
 //! one may, at a pace that leaves that CPU to its guests.
 
 use crate::arch::timer;
@@ -30,7 +32,8 @@ const FIRST_GUEST: usize = 2;
 /// Bytes of the rings.
 const OWN_RING: usize = 16 << 10;
 const GUEST_RING: usize = 5 << 10;
-/// The part of a guest's ring that is for what the hypervisor says of the guest, which keeps its order with the guest's lines.
+/// The part of a guest's ring that is for what the hypervisor says of the guest, which keeps its
+/// order with the guest's lines.
 const ABOUT_GUEST: usize = 1 << 10;
 /// The longest line of a guest with its tag: a name of 31 bytes, a mark, a space and a line feed.
 const GUEST_LINE_MAX: usize = CAPACITY + 34;
@@ -39,7 +42,8 @@ const ROOM_AGAIN: usize = GUEST_RING / 2;
 /// The hypervisor's own lines are cut here, in bytes: all that is said at once.
 const OWN_TEXT_MAX: usize = 1024;
 
-/// The most bytes that go to the UART at once, which bounds how long a CPU is busy with them. A FIFO of a PL011 has less.
+/// The most bytes that go to the UART at once, which bounds how long a CPU is busy with them. A
+/// FIFO of a PL011 has less.
 const BYTES_AT_ONCE: usize = 64;
 /// Bytes a second to a UART that always has room, for all sources together.
 const BYTES_PER_SECOND: u64 = 512 << 10;
@@ -57,7 +61,8 @@ struct Console {
     pace: Pace,
     /// Ticks between two times at least.
     gap: u64,
-    /// Whether the UART has an interrupt that is taken. Before that, and where it has none, lines are waited for.
+    /// Whether the UART has an interrupt that is taken. Before that, and where it has none, lines
+    /// are waited for.
     has_interrupt: bool,
     /// Whether the transmit interrupt is enabled.
     awaits_interrupt: bool,
@@ -68,7 +73,8 @@ struct Console {
 }
 
 impl Console {
-    /// Sends what the UART takes, for the CPU of its interrupt or, where nothing was under way, for any.
+    /// Sends what the UART takes, for the CPU of its interrupt or, where nothing was under way, for
+    /// any.
     fn advance(&mut self) {
         self.uart.clear_transmit_interrupt();
         let mut left = BYTES_AT_ONCE;
@@ -114,7 +120,8 @@ impl Console {
             self.send_all();
         } else if !self.is_under_way() {
             self.advance();
-            // Without room, the interrupt comes as soon as there is; with room, at once, on the CPU that goes on with it.
+            // Without room, the interrupt comes as soon as there is; with room, at once, on the CPU
+            // that goes on with it.
             self.await_interrupt(!self.output.is_empty());
         }
     }
@@ -280,7 +287,8 @@ pub fn read() -> Option<u8> {
     CONSOLE.get()?.lock().uart.read()
 }
 
-/// Serves the transmit interrupt, if that is there. Guests may have [room again](take_guest_with_room).
+/// Serves the transmit interrupt, if that is there. Guests may have [room
+/// again](take_guest_with_room).
 pub fn serve_transmit_interrupt() {
     let Some(console) = CONSOLE.get() else { return };
     let mut console = console.lock();
@@ -296,7 +304,8 @@ pub fn resume_at() -> Option<u64> {
     (time != u64::MAX).then_some(time)
 }
 
-/// Goes on where the time has come; returns whether it has. Guests may have [room again](take_guest_with_room) then. For [`CPU`].
+/// Goes on where the time has come; returns whether it has. Guests may have [room
+/// again](take_guest_with_room) then. For [`CPU`].
 pub fn go_on() -> bool {
     if resume_at().is_none_or(|time| time > timer::now()) {
         return false;
@@ -314,8 +323,8 @@ pub fn take_guest_with_room() -> Option<usize> {
     CONSOLE.get()?.lock().has_room_again.pop()
 }
 
-/// Adds a piece of a line of guest number `guest`. Returns whether there is room for another one; if not,
-/// [`take_guest_with_room`] tells when there is.
+/// Adds a piece of a line of guest number `guest`. Returns whether there is room for another one;
+/// if not, [`take_guest_with_room`] tells when there is.
 pub fn write_piece(guest: usize, tag: &str, piece: Piece<'_>) -> bool {
     let Some(console) = CONSOLE.get() else {
         return true;
@@ -337,7 +346,8 @@ pub fn has_room(guest: usize) -> bool {
         .is_none_or(|console| console.lock().has_room(guest))
 }
 
-/// Logs what became of guest number `guest`: after what the guest wrote before, and before what it writes next.
+/// Logs what became of guest number `guest`: after what the guest wrote before, and before what it
+/// writes next.
 pub fn log_about(guest: usize, level: Level, text: fmt::Arguments<'_>) {
     if level <= log::max_level() {
         say(FIRST_GUEST + guest, prefix(level), text);
@@ -352,7 +362,8 @@ pub fn has_room_for_answer(len: usize) -> bool {
         .is_none_or(|console| console.lock().output.free(ANSWERS) >= OWN_TAG.len() + 3 + len)
 }
 
-/// Answers the person at the console with a line, which goes out from [`CPU`]'s next turn on. For [`CPU`].
+/// Answers the person at the console with a line, which goes out from [`CPU`]'s next turn on. For
+/// [`CPU`].
 pub fn answer_line(line: &[u8]) {
     let Some(console) = CONSOLE.get() else { return };
     let mut console = console.lock();
@@ -390,7 +401,8 @@ impl Log for ConsoleLog {
     fn flush(&self) {}
 }
 
-/// Says a last line after all that waits to go out, and waits until it is out, whoever has the console.
+/// Says a last line after all that waits to go out, and waits until it is out, whoever has the
+/// console.
 ///
 /// # Safety
 ///
@@ -409,7 +421,8 @@ pub unsafe fn say_last(text: fmt::Arguments<'_>) {
         }
         attempts += 1;
         if attempts == 1_000_000 {
-            // SAFETY: at worst two writers mix their bytes; the caller vouches that nothing comes of it.
+            // SAFETY: at worst two writers mix their bytes; the caller vouches that nothing comes
+            // of it.
             unsafe { console.force_unlock() };
         }
     };

@@ -127,7 +127,8 @@ fn guest(
 
 fn name(node: &DescribedNode<'_>) -> Result<String, DescriptionError> {
     let name = node.name();
-    // That it has 31 characters at most is a rule for all nodes (Devicetree Specification 0.4, §2.2.1), and checked.
+    // That it has 31 characters at most is a rule for all nodes (Devicetree Specification 0.4,
+    // §2.2.1), and checked.
     let fits = name.starts_with(|first: char| first.is_ascii_lowercase())
         && name
             .bytes()
@@ -246,7 +247,8 @@ fn ta_instances_max(node: &DescribedNode<'_>) -> Result<Option<NonZeroU32>, Desc
     Ok(NonZeroU32::new(count))
 }
 
-/// Gives each guest that has OP-TEE and names no share of its identifiers an even share of what the others leave.
+/// Gives each guest that has OP-TEE and names no share of its identifiers an even share of what the
+/// others leave.
 fn share_identifiers(
     chosen: &DescribedNode<'_>,
     guests: &mut [VmDescription],

@@ -43,8 +43,8 @@ impl<'a> DescribedNode<'a> {
             .is_some_and(|mut names| names.any(|name| name == wanted))
     }
 
-    /// Whether the node is there for the non-secure world. QEMU marks what only the secure world has with
-    /// `secure-status`.
+    /// Whether the node is there for the non-secure world. QEMU marks what only the secure world
+    /// has with `secure-status`.
     pub(super) fn is_enabled(&self) -> bool {
         let okay = match self.text("status") {
             Ok(status) => matches!(status, None | Some("okay" | "ok")),

@@ -1,7 +1,8 @@
 //! Which calls of a VM leave the hypervisor, and which get no answer.
 //!
-//! A VM may use what the hypervisor serves itself and the TEE it was given. Everything else is refused unless the VM's
-//! description says that it is forwarded to the firmware; what the description denies is refused in any case.
+//! A VM may use what the hypervisor serves itself and the TEE it was given. Everything else is
+//! refused unless the VM's description says that it is forwarded to the firmware; what the
+//! description denies is refused in any case.
 
 use heapless::Vec;
 use smccc::{ARCH_WORKAROUND_1, ARCH_WORKAROUND_3, FunctionId, Owner};
@@ -23,8 +24,8 @@ pub struct IdRange {
 pub enum PolicyError {
     /// The range ends before it starts.
     Backwards(IdRange),
-    /// The range holds identifiers that must not reach the firmware as a guest has them: this hypervisor stands in for
-    /// the firmware there, or a mediator has to check them.
+    /// The range holds identifiers that must not reach the firmware as a guest has them: this
+    /// hypervisor stands in for the firmware there, or a mediator has to check them.
     NotForwardable(IdRange),
     /// There are more than [`MAX_RANGES`] ranges.
     TooMany,
@@ -62,7 +63,8 @@ pub enum Verdict {
 pub struct CallPolicy {
     forward: Vec<IdRange, MAX_RANGES>,
     deny: Vec<IdRange, MAX_RANGES>,
-    /// Bit n: a range names identifiers of owner n. Calls of other owners need no look at the lists.
+    /// Bit n: a range names identifiers of owner n. Calls of other owners need no look at the
+    /// lists.
     ruled_owners: u64,
 }
 
@@ -99,7 +101,8 @@ impl CallPolicy {
         }
     }
 
-    /// Whether nothing is said of the workarounds that kernels issue all the time, so that they need no look.
+    /// Whether nothing is said of the workarounds that kernels issue all the time, so that they
+    /// need no look.
     #[must_use]
     pub fn passes_workarounds(&self) -> bool {
         [ARCH_WORKAROUND_1, ARCH_WORKAROUND_3]
@@ -135,7 +138,8 @@ fn owners_of(range: IdRange) -> u64 {
     owners
 }
 
-/// Whether all of a range may reach the firmware. A range within one owner has one answer for all of it.
+/// Whether all of a range may reach the firmware. A range within one owner has one answer for all
+/// of it.
 fn is_forwardable(range: IdRange) -> bool {
     let (first, last) = (FunctionId(range.first), FunctionId(range.last));
     let one_owner = range.first >> 24 == range.last >> 24;

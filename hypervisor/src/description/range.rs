@@ -2,7 +2,8 @@
 
 use addresses::Pa;
 
-/// A range of physical memory. Those that come from [`parse`](crate::description::parse) are not empty and do not wrap.
+/// A range of physical memory. Those that come from [`parse`](crate::description::parse) are not
+/// empty and do not wrap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     /// Where it starts.

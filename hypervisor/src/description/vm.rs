@@ -68,11 +68,13 @@ impl Default for ShmLimits {
 /// A guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VmDescription {
-    /// Its name: a letter, then letters, digits and `-`, all lower case, at most 31 in all; no other guest has it.
+    /// Its name: a letter, then letters, digits and `-`, all lower case, at most 31 in all; no
+    /// other guest has it.
     pub name: String,
     /// Bytes of its memory, a multiple of 2 MiB.
     pub memory: u64,
-    /// For each vCPU the physical CPU it runs on, as an index into [`Machine::cpus`](crate::description::Machine::cpus); 1 to [`MAX_VCPUS`].
+    /// For each vCPU the physical CPU it runs on, as an index into
+    /// [`Machine::cpus`](crate::description::Machine::cpus); 1 to [`MAX_VCPUS`].
     pub vcpu_cpus: Vec<usize>,
     /// Its kernel.
     pub kernel: Module,
@@ -86,7 +88,8 @@ pub struct VmDescription {
     pub conduit: Conduit,
     /// The trusted applications that it may open.
     pub ta_access: TaAccess,
-    /// How many of OP-TEE's identifiers for instances of trusted applications are its own; all guests with OP-TEE have some.
+    /// How many of OP-TEE's identifiers for instances of trusted applications are its own; all
+    /// guests with OP-TEE have some.
     pub ta_instances_max: Option<NonZeroU32>,
     /// How many calls of its TEE it may begin in a second, if not any number.
     pub tee_calls_per_second: Option<NonZeroU32>,

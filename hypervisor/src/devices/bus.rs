@@ -1,4 +1,5 @@
-//! Where a guest has devices, and what a device is to the hypervisor: it serves loads and stores of its registers.
+//! Where a guest has devices, and what a device is to the hypervisor: it serves loads and stores of
+//! its registers.
 
 use crate::devices::gicv3::kicks::Kicks;
 use addresses::Ipa;
@@ -21,7 +22,8 @@ pub struct Access {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Load {
-    /// What was read; `None` where the guest has to execute the load again, and takes its interrupts between.
+    /// What was read; `None` where the guest has to execute the load again, and takes its
+    /// interrupts between.
     pub value: Option<u64>,
     /// The vCPUs that have something new to see.
     pub kicks: Kicks,
@@ -42,7 +44,8 @@ impl Load {
     }
 }
 
-/// A device of a guest. Its accesses come from any CPU at any time; nothing in them allocates or waits.
+/// A device of a guest. Its accesses come from any CPU at any time; nothing in them allocates or
+/// waits.
 pub trait MmioDevice: Send + Sync {
     /// Whether the list registers of the vCPU that accesses it have to be collected before.
     fn follows_list_registers(&self) -> bool {
@@ -52,7 +55,8 @@ pub trait MmioDevice: Send + Sync {
     /// A load; registers that are not there read as zero.
     fn load(&self, access: Access) -> Load;
 
-    /// A store; registers that are not there ignore it. Gives the vCPUs that have something new to see.
+    /// A store; registers that are not there ignore it. Gives the vCPUs that have something new to
+    /// see.
     fn store(&self, access: Access, value: u64) -> Kicks;
 }
 

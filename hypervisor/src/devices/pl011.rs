@@ -1,9 +1,10 @@
 //! The PL011 of a VM, emulated: revision r1p5 with FIFOs of 32 bytes (DDI0183G, chapter 3).
 //!
-//! What the guest sends is gone at once, so the transmit FIFO is empty, and the end of each transmission raises the
-//! transmit interrupt as the fall of the FIFO through its trigger level does in the device. Where nobody takes what the guest
-//! sends, it is full, until somebody does. Bytes go out whether or not the
-//! UART is enabled: early consoles do not care to enable it. There is no DMA, no modem, no line and so no error on it.
+//! What the guest sends is gone at once, so the transmit FIFO is empty, and the end of each
+//! transmission raises the transmit interrupt as the fall of the FIFO through its trigger level
+//! does in the device. Where nobody takes what the guest sends, it is full, until somebody does.
+//! Bytes go out whether or not the UART is enabled: early consoles do not care to enable it. There
+//! is no DMA, no modem, no line and so no error on it.
 
 use heapless::Deque;
 
@@ -64,12 +65,13 @@ const INTERRUPT_RECEIVE_TIMEOUT: u32 = 1 << 6;
 /// All that there are.
 const INTERRUPTS: u32 = 0x7ff;
 
-/// The UART. The caller passes [`interrupt_asserted`](Self::interrupt_asserted) on to the interrupt controller after each
-/// access and each byte.
+/// The UART. The caller passes [`interrupt_asserted`](Self::interrupt_asserted) on to the interrupt
+/// controller after each access and each byte.
 #[derive(Debug)]
 pub struct VirtualPl011 {
     received: Deque<u8, FIFO_SIZE>,
-    /// UARTRIS.TXRIS, which is clear while the guest is held back; the other interrupts follow from the receive FIFO.
+    /// UARTRIS.TXRIS, which is clear while the guest is held back; the other interrupts follow from
+    /// the receive FIFO.
     transmitted: bool,
     /// Nobody takes what the guest sends.
     held_back: bool,
@@ -105,7 +107,8 @@ impl VirtualPl011 {
         }
     }
 
-    /// A read of the register at `offset`, which is zero where there is none. Reading the data register takes a byte out.
+    /// A read of the register at `offset`, which is zero where there is none. Reading the data
+    /// register takes a byte out.
     pub fn read(&mut self, offset: u64) -> u32 {
         match offset {
             DR => self.received.pop_front().map_or(0, u32::from),
@@ -124,7 +127,8 @@ impl VirtualPl011 {
         }
     }
 
-    /// A write of the register at `offset`, ignored where there is none. Gives the byte that the guest sends.
+    /// A write of the register at `offset`, ignored where there is none. Gives the byte that the
+    /// guest sends.
     pub fn write(&mut self, offset: u64, value: u32) -> Option<u8> {
         match offset {
             DR if self.held_back => self.overrun = self.overrun.saturating_add(1),
@@ -152,15 +156,15 @@ impl VirtualPl011 {
         None
     }
 
-    /// Nobody takes what the guest sends from now on: its transmit FIFO is full. What it sends all the same is lost, as on the
-    /// device.
+    /// Nobody takes what the guest sends from now on: its transmit FIFO is full. What it sends all
+    /// the same is lost, as on the device.
     pub fn hold_back(&mut self) {
         self.held_back = true;
         self.transmitted = false;
     }
 
-    /// What the guest sends is taken again: its transmit FIFO has fallen through its trigger level. Says how many bytes
-    /// were lost meanwhile.
+    /// What the guest sends is taken again: its transmit FIFO has fallen through its trigger level.
+    /// Says how many bytes were lost meanwhile.
     pub fn go_on(&mut self) -> u64 {
         if core::mem::take(&mut self.held_back) {
             self.transmitted = true;
@@ -168,7 +172,8 @@ impl VirtualPl011 {
         core::mem::take(&mut self.overrun)
     }
 
-    /// A byte for the guest. `false` where the guest does not take it now: it is full, or not enabled.
+    /// A byte for the guest. `false` where the guest does not take it now: it is full, or not
+    /// enabled.
     #[must_use]
     pub fn receive(&mut self, byte: u8) -> bool {
         self.control & CR_RECEIVES == CR_RECEIVES
@@ -190,8 +195,8 @@ impl VirtualPl011 {
         }
     }
 
-    /// Whether a byte that the guest sends is taken and changes no register: it is not the first after the transmit interrupt
-    /// was cleared.
+    /// Whether a byte that the guest sends is taken and changes no register: it is not the first
+    /// after the transmit interrupt was cleared.
     #[must_use]
     #[inline]
     pub fn sends_unnoticed(&self) -> bool {
@@ -265,7 +270,8 @@ fn identification(offset: u64) -> Option<u8> {
 mod tests {
     use super::*;
 
-    /// As Linux's driver leaves it: enabled, FIFOs on, receive and receive timeout interrupts unmasked.
+    /// As Linux's driver leaves it: enabled, FIFOs on, receive and receive timeout interrupts
+    /// unmasked.
     fn uart() -> VirtualPl011 {
         let mut uart = VirtualPl011::new();
         assert_eq!(uart.write(LCR_H, 0x70), None);

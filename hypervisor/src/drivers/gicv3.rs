@@ -18,7 +18,8 @@ const MAINTENANCE: u32 = 25;
 /// "No interrupt" and the other special INTIDs start here (IHI0069 §2.2.1).
 const FIRST_SPECIAL: u32 = 1020;
 
-/// Offset of the SGI frame in a redistributor, and of GICR_ISACTIVER0 and GICR_ICACTIVER0 in it (IHI0069 §12.11).
+/// Offset of the SGI frame in a redistributor, and of GICR_ISACTIVER0 and GICR_ICACTIVER0 in it
+/// (IHI0069 §12.11).
 const SGI_FRAME: u64 = 0x1_0000;
 const ISACTIVER0: u64 = 0x300;
 const ICACTIVER0: u64 = 0x380;
@@ -32,7 +33,8 @@ struct Gic {
     redistributors: Pa,
 }
 
-// SAFETY: the driver's pointers name device registers, which any CPU may access; the lock keeps accesses apart.
+// SAFETY: the driver's pointers name device registers, which any CPU may access; the lock keeps
+// accesses apart.
 unsafe impl Send for Gic {}
 // SAFETY: as above.
 unsafe impl Sync for Gic {}
@@ -48,7 +50,8 @@ fn gic() -> &'static Gic {
 ///
 /// # Safety
 ///
-/// A GICv3's distributor and redistributors lie at these addresses, mapped as devices, for `cpus` CPUs.
+/// A GICv3's distributor and redistributors lie at these addresses, mapped as devices, for `cpus`
+/// CPUs.
 pub unsafe fn init(distributor: Pa, redistributors: Pa, cpus: usize) {
     GIC.call_once(|| {
         let gicd = NonNull::new(distributor.0 as *mut Gicd)
@@ -104,8 +107,8 @@ pub fn init_cpu(cpu: &ThisCpu) {
     virtual_interface::init_cpu();
 }
 
-/// Keeps interrupts of the normal world from being signalled to this CPU, in EL2 as in the secure world, as long as it
-/// lives. A yielding call of the TEE then runs to its end.
+/// Keeps interrupts of the normal world from being signalled to this CPU, in EL2 as in the secure
+/// world, as long as it lives. A yielding call of the TEE then runs to its end.
 #[derive(Debug)]
 #[must_use]
 pub struct InterruptsHeldBack(());
@@ -113,8 +116,8 @@ pub struct InterruptsHeldBack(());
 impl InterruptsHeldBack {
     /// Holds them back from now on.
     pub fn begin() -> Self {
-        // The normal world's view of the mask reaches the lower half of the priorities only (IHI0069H §4.8.6), so
-        // that the secure world still gets its own interrupts.
+        // The normal world's view of the mask reaches the lower half of the priorities only
+        // (IHI0069H §4.8.6), so that the secure world still gets its own interrupts.
         GicCpuInterface::set_priority_mask(0);
         Self(())
     }
@@ -139,8 +142,9 @@ pub fn enable_spi(intid: u32, trigger: Trigger, mpidr: u64) {
     }
 }
 
-/// Acknowledges the most urgent interrupt that waits and drops its priority. All but those of the guest's timers are
-/// deactivated too, and the maintenance interrupt, which [`maintenance_done`] ends.
+/// Acknowledges the most urgent interrupt that waits and drops its priority. All but those of the
+/// guest's timers are deactivated too, and the maintenance interrupt, which [`maintenance_done`]
+/// ends.
 #[must_use]
 pub fn acknowledge() -> Option<Interrupt> {
     let id = GicCpuInterface::get_and_acknowledge_interrupt(InterruptGroup::Group1)?;
@@ -190,8 +194,8 @@ pub fn kick(mpidr: u64) {
         .expect("the kick is an SGI");
 }
 
-/// Makes PPIs count as active on this CPU, so that they do not fire until the vCPU that is loaded deactivates
-/// them. Bit n is INTID n.
+/// Makes PPIs count as active on this CPU, so that they do not fire until the vCPU that is loaded
+/// deactivates them. Bit n is INTID n.
 pub fn activate_ppis(cpu: &ThisCpu, ppis: u32) {
     write_private(cpu, ISACTIVER0, ppis);
 }

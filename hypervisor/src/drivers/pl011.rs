@@ -60,14 +60,16 @@ impl PhysicalUart {
         self.0.read_word().ok().flatten()
     }
 
-    /// Asks for an interrupt when bytes come in, and sets how much is left to be sent when the transmit interrupt comes.
+    /// Asks for an interrupt when bytes come in, and sets how much is left to be sent when the
+    /// transmit interrupt comes.
     pub fn enable_interrupts(&mut self) {
         self.0
             .set_interrupt_fifo_levels(FifoLevel::Bytes16, FifoLevel::Bytes4);
         self.set_transmit_interrupt(false);
     }
 
-    /// Sets whether an interrupt comes when the transmit FIFO falls through its trigger level (DDI0183G §2.8.2).
+    /// Sets whether an interrupt comes when the transmit FIFO falls through its trigger level
+    /// (DDI0183G §2.8.2).
     pub fn set_transmit_interrupt(&mut self, enable: bool) {
         self.0.set_interrupt_masks(if enable {
             RECEIVE | Interrupts::TXI
@@ -76,7 +78,8 @@ impl PhysicalUart {
         });
     }
 
-    /// Forgets that the transmit FIFO fell through its trigger level. To be done before it is filled anew.
+    /// Forgets that the transmit FIFO fell through its trigger level. To be done before it is
+    /// filled anew.
     pub fn clear_transmit_interrupt(&mut self) {
         self.0.clear_interrupts(Interrupts::TXI);
     }

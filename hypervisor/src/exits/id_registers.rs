@@ -1,8 +1,9 @@
-//! What the ID registers tell a guest: the CPU it runs on, less what the hypervisor does not keep for each vCPU.
+//! What the ID registers tell a guest: the CPU it runs on, less what the hypervisor does not keep
+//! for each vCPU.
 //!
-//! HCR_EL2.TID3 traps reads of op0 = 3, op1 = 0, CRn = 0, CRm = 1 to 7 (DDI0487J.a, D19.2.48). A guest sees the fields of
-//! [`REGISTERS`] and no others: what a later revision of the architecture adds is hidden until it is known to work.
-//! `docs/id-registers.md` says why each is as it is.
+//! HCR_EL2.TID3 traps reads of op0 = 3, op1 = 0, CRn = 0, CRm = 1 to 7 (DDI0487J.a, D19.2.48). A
+//! guest sees the fields of [`REGISTERS`] and no others: what a later revision of the architecture
+//! adds is hidden until it is known to work. `docs/id-registers.md` says why each is as it is.
 
 use crate::arch::syndrome::RegisterName;
 

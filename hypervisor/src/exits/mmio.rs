@@ -10,8 +10,9 @@ use crate::vm::vcpu::{Next, Vcpu};
 use addresses::{Ipa, PAGE_SIZE};
 use core::fmt;
 
-/// Serves what a guest does for each character that it writes to its UART, if `syndrome` (ESR_EL2) is of that: an A64 load of
-/// 32 bits from UARTFR, or a store to UARTDR that changes nothing but the line. Returns whether it did; else [`serve`] does.
+/// Serves what a guest does for each character that it writes to its UART, if `syndrome` (ESR_EL2)
+/// is of that: an A64 load of 32 bits from UARTFR, or a store to UARTDR that changes nothing but
+/// the line. Returns whether it did; else [`serve`] does.
 #[inline]
 pub fn serve_plain_console_access(vcpu: &mut Vcpu, syndrome: u64) -> bool {
     let Some((write, transfer)) = syndrome::plain_device_access(syndrome) else {
@@ -39,8 +40,8 @@ pub fn serve_plain_console_access(vcpu: &mut Vcpu, syndrome: u64) -> bool {
     served
 }
 
-/// Serves an access that stage 2 stopped, of which ESR_EL2 says `syndrome` and that is `abort`, of a vCPU that is loaded into
-/// this CPU.
+/// Serves an access that stage 2 stopped, of which ESR_EL2 says `syndrome` and that is `abort`, of
+/// a vCPU that is loaded into this CPU.
 pub fn serve(vcpu: &mut Vcpu, cpu: &ThisCpu, syndrome: u64, abort: DataAbort) -> Next {
     let ipa = registers::faulting_ipa_page() | registers::far() & (PAGE_SIZE - 1);
     let direction = if abort.write { "wrote to" } else { "read from" };
@@ -78,8 +79,8 @@ pub fn serve(vcpu: &mut Vcpu, cpu: &ThisCpu, syndrome: u64, abort: DataAbort) ->
     Next::Resume
 }
 
-/// What becomes of a load or store that stage 2 stopped and that no device serves: of a program's, the kernel hears as of one
-/// to an address where nothing is; a kernel's own stops the VM.
+/// What becomes of a load or store that stage 2 stopped and that no device serves: of a program's,
+/// the kernel hears as of one to an address where nothing is; a kernel's own stops the VM.
 fn refuse_access(vcpu: &mut Vcpu, reason: fmt::Arguments<'_>, syndrome: u64) -> Next {
     if exception_entry::is_el0(vcpu.context.pstate()) {
         vcpu.context

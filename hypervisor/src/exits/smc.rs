@@ -1,8 +1,9 @@
 //! The front door for SMCs and HVCs of guests.
 //!
-//! Both conduits lead to [`call`] and get the same answers. The VM's policy decides if a call is served here,
-//! forwarded to the firmware or refused; what is served goes to the service that owns the function identifier. Results
-//! go where SMCCC has them; everything else stays as the guest had it (DEN0028G, §3.1).
+//! Both conduits lead to [`call`] and get the same answers. The VM's policy decides if a call is
+//! served here, forwarded to the firmware or refused; what is served goes to the service that owns
+//! the function identifier. Results go where SMCCC has them; everything else stays as the guest had
+//! it (DEN0028G, §3.1).
 
 mod answer;
 mod architecture;
@@ -60,7 +61,8 @@ fn serve(vcpu: &mut Vcpu, function: FunctionId, conduit: Conduit) -> Next {
     }
 }
 
-/// Refuses a call that nobody serves, or that the policy denies: it is counted, and logged unless there were many.
+/// Refuses a call that nobody serves, or that the policy denies: it is counted, and logged unless
+/// there were many.
 #[cold]
 #[inline(never)]
 fn refuse(vcpu: &mut Vcpu, function: FunctionId, conduit: Conduit) -> Next {

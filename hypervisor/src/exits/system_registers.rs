@@ -26,7 +26,8 @@ pub enum TrappedRegister {
     Debug(DebugRegister),
     /// ICC_SRE_EL1: the system registers of the interrupt controller are on, and stay so.
     InterruptControllerEnable,
-    /// Something a guest's CPU has to have, but that does nothing: it reads as zero and ignores writes.
+    /// Something a guest's CPU has to have, but that does nothing: it reads as zero and ignores
+    /// writes.
     ReadsAsZero,
     /// Something a guest's CPU does not have.
     Undefined,
@@ -54,7 +55,8 @@ pub fn classify(register: RegisterName) -> TrappedRegister {
         (3, 0, 12, 12, 5) => TrappedRegister::InterruptControllerEnable,
         (3, 0, 12, 11, 5) => TrappedRegister::SendSgi,
         (3, 0, 12, 11, 6 | 7) => TrappedRegister::SendOtherSgi,
-        // ACTLR_EL1; performance monitors, which ID_AA64DFR0_EL1 hides but Linux resets in any case.
+        // ACTLR_EL1; performance monitors, which ID_AA64DFR0_EL1 hides but Linux resets in any
+        // case.
         (3, 0, 1, 0, 1) | (3, _, 9, 12..=14, _) | (3, 3, 14, 8..=15, _) => {
             TrappedRegister::ReadsAsZero
         }

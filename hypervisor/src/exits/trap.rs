@@ -1,4 +1,5 @@
-//! Synchronous exceptions of guests: calls, device accesses, system registers, and what nobody has a use for.
+//! Synchronous exceptions of guests: calls, device accesses, system registers, and what nobody has
+//! a use for.
 
 use crate::arch::exception_entry::{self, pstate};
 use crate::arch::syndrome::{self, Trap};
@@ -52,8 +53,8 @@ fn serve_other_trap(vcpu: &mut Vcpu, cpu: &ThisCpu, syndrome: u64) -> (Cause, Ne
     }
 }
 
-/// A jump to where the guest has no memory is answered as a bus would, unless it is the guest's own vector that lies there: it
-/// would jump there without end.
+/// A jump to where the guest has no memory is answered as a bus would, unless it is the guest's own
+/// vector that lies there: it would jump there without end.
 fn serve_instruction_abort(vcpu: &mut Vcpu, syndrome: u64) -> Next {
     let from_el1 = !exception_entry::is_el0(vcpu.context.pstate());
     if from_el1 && vcpu.context.is_at_vector() {

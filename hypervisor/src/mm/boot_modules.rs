@@ -2,7 +2,8 @@
 
 use addresses::Pa;
 
-/// The device tree at `address`: as many bytes as its header says, or none where it is no tree or has more than `limit`.
+/// The device tree at `address`: as many bytes as its header says, or none where it is no tree or
+/// has more than `limit`.
 ///
 /// # Safety
 ///

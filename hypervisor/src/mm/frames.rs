@@ -1,4 +1,5 @@
-//! Physical memory that nobody uses yet: sorted ranges, handed out in pages and in the 2 MiB blocks of guests' memory.
+//! Physical memory that nobody uses yet: sorted ranges, handed out in pages and in the 2 MiB blocks
+//! of guests' memory.
 
 use alloc::vec::Vec;
 
@@ -27,7 +28,8 @@ struct FreeRange {
 }
 
 impl FreeRange {
-    /// The first multiple of `align` in the range, and the bytes from there to the end of the range.
+    /// The first multiple of `align` in the range, and the bytes from there to the end of the
+    /// range.
     fn aligned(self, align: u64) -> Option<(u64, u64)> {
         let start = self.start.checked_next_multiple_of(align)?;
         let len = self.end.checked_sub(start)?;
@@ -116,11 +118,12 @@ impl Frames {
         Some(Pa(start))
     }
 
-    /// Takes memory for a guest: extents that add up to `len` bytes, a multiple of 2 MiB; each is a multiple of 2 MiB and
-    /// aligned to 2 MiB.
+    /// Takes memory for a guest: extents that add up to `len` bytes, a multiple of 2 MiB; each is a
+    /// multiple of 2 MiB and aligned to 2 MiB.
     ///
-    /// They are few, and come in an order such that, mapped one after the other from an IPA that is a multiple of 1 GiB,
-    /// as many blocks of 1 GiB as can be had show up. When there is not enough, takes nothing.
+    /// They are few, and come in an order such that, mapped one after the other from an IPA that is
+    /// a multiple of 1 GiB, as many blocks of 1 GiB as can be had show up. When there is not
+    /// enough, takes nothing.
     pub fn allocate_extents(&mut self, len: u64) -> Option<Vec<Extent>> {
         if len == 0 || !len.is_multiple_of(BLOCK_SIZE) {
             return None;
@@ -158,7 +161,8 @@ impl Frames {
             && let Some((start, len)) = self.longest(GIGABYTE)
             && len >= GIGABYTE
         {
-            // A piece that does not serve the rest ends on 1 GiB, so that what follows it is aligned as well.
+            // A piece that does not serve the rest ends on 1 GiB, so that what follows it is
+            // aligned as well.
             let len = if len >= missing {
                 missing
             } else {
@@ -177,7 +181,8 @@ impl Frames {
         (len > 0).then_some(Extent { pa: Pa(start), len })
     }
 
-    /// The start, a multiple of `align`, of `len` bytes in the smallest range that has room for them.
+    /// The start, a multiple of `align`, of `len` bytes in the smallest range that has room for
+    /// them.
     fn best_fit(&self, len: u64, align: u64) -> Option<u64> {
         let fitting = self.ranges.iter().filter_map(|range| {
             let (start, room) = range.aligned(align)?;

@@ -1,5 +1,5 @@
-//! The memory of one VM: physical extents that are its own, the stage-2 tables that grant them, and the ways EL2
-//! itself reads and writes them.
+//! The memory of one VM: physical extents that are its own, the stage-2 tables that grant them, and
+//! the ways EL2 itself reads and writes them.
 
 use crate::arch::memory;
 use crate::mm::frames::{Extent, Frames};
@@ -25,8 +25,8 @@ pub struct GuestRam {
 }
 
 impl GuestRam {
-    /// `bytes` of memory out of `free`, which is all zeros where `is_zero` is set, mapped from `base` on. `None` where memory
-    /// or tables run out.
+    /// `bytes` of memory out of `free`, which is all zeros where `is_zero` is set, mapped from
+    /// `base` on. `None` where memory or tables run out.
     ///
     /// # Safety
     ///
@@ -76,8 +76,8 @@ impl GuestRam {
         self.is_zero.swap(false, Ordering::Relaxed)
     }
 
-    /// Makes up to `most` bytes zeros, a multiple of a page, `from` bytes after the start, and says where to go on. `None`
-    /// at the end.
+    /// Makes up to `most` bytes zeros, a multiple of a page, `from` bytes after the start, and says
+    /// where to go on. `None` at the end.
     #[must_use]
     pub fn clear(&self, from: u64, most: u64) -> Option<u64> {
         let mut start = 0;
@@ -85,7 +85,8 @@ impl GuestRam {
             let offset = from - start;
             if offset < extent.len {
                 let bytes = most.min(extent.len - offset);
-                // SAFETY: the range lies in an extent, which is this VM's alone; both are whole pages (`allocate`).
+                // SAFETY: the range lies in an extent, which is this VM's alone; both are whole
+                // pages (`allocate`).
                 unsafe { memory::zero(Pa(extent.pa.0 + offset), bytes) }
                 return Some(from + bytes);
             }
@@ -102,7 +103,8 @@ impl GuestRam {
     pub fn store(&self, ipa: Ipa, bytes: &[u8]) -> Result<(), NotGuestMemory> {
         self.each_run(ipa, bytes.len(), |pa, range| {
             let source = &bytes[range];
-            // SAFETY: the target lies in this VM's extents, the source in memory of the hypervisor's.
+            // SAFETY: the target lies in this VM's extents, the source in memory of the
+            // hypervisor's.
             unsafe { memory::copy(pa, Pa(source.as_ptr() as u64), source.len() as u64) }
         })
     }
@@ -133,7 +135,8 @@ impl GuestRam {
         })
     }
 
-    /// Calls `each` with physical start and part of the range, for each contiguous part of `len` bytes from `ipa` on.
+    /// Calls `each` with physical start and part of the range, for each contiguous part of `len`
+    /// bytes from `ipa` on.
     fn each_run(
         &self,
         ipa: Ipa,

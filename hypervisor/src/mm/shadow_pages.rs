@@ -18,8 +18,8 @@ unsafe impl Send for ShadowPages {}
 unsafe impl Sync for ShadowPages {}
 
 impl ShadowPages {
-    /// `pages` pages, or `None` where the heap is full. What is in them was the hypervisor's before: only the mediator and
-    /// the secure world look at them, each at what the other wrote.
+    /// `pages` pages, or `None` where the heap is full. What is in them was the hypervisor's
+    /// before: only the mediator and the secure world look at them, each at what the other wrote.
     #[must_use]
     pub fn allocate(pages: usize) -> Option<Self> {
         Some(Self {
@@ -72,7 +72,8 @@ impl ShadowPages {
 
 impl Drop for ShadowPages {
     fn drop(&mut self) {
-        // SAFETY: allocated in `allocate` with this size; the secure world has forgotten them when the VM's TEE is gone.
+        // SAFETY: allocated in `allocate` with this size; the secure world has forgotten them when
+        // the VM's TEE is gone.
         unsafe { heap::free(self.start, self.pages * PAGE, PAGE) }
     }
 }

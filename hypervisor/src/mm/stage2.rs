@@ -1,8 +1,9 @@
 //! Stage-2 translation tables of one VM: VMSAv8-64, 4 KiB granule, 39 bits of IPA.
 //!
-//! With 39 bits a walk starts at level 1 and needs one root table, so a look-up reads three descriptors at most. Source:
-//! DDI0487J.a, chapter D8 (VMSAv8-64): "Translation process" for the walk, "Translation table descriptor formats" for the
-//! descriptors, "Stage 2 memory region type and Cacheability attributes" for MemAttr.
+//! With 39 bits a walk starts at level 1 and needs one root table, so a look-up reads three
+//! descriptors at most. Source: DDI0487J.a, chapter D8 (VMSAv8-64): "Translation process" for the
+//! walk, "Translation table descriptor formats" for the descriptors, "Stage 2 memory region type
+//! and Cacheability attributes" for MemAttr.
 
 use addresses::{Ipa, PAGE_SIZE, Pa, Run};
 use alloc::boxed::Box;
@@ -59,8 +60,8 @@ pub const VTCR_RES1: u64 = 1 << 31;
 /// 48 bits, the most that descriptors of the 4 KiB granule can say without FEAT_LPA2.
 const PS_48_BITS: u64 = 0b101;
 
-/// The value of VTCR_EL2 (DDI0487J.a, chapter D19) for these tables; `pa_range` is ID_AA64MMFR0_EL1.PARange. VMIDs have
-/// 8 bits (VS = 0).
+/// The value of VTCR_EL2 (DDI0487J.a, chapter D19) for these tables; `pa_range` is
+/// ID_AA64MMFR0_EL1.PARange. VMIDs have 8 bits (VS = 0).
 #[must_use]
 pub const fn vtcr(pa_range: u64) -> u64 {
     let pa_range = pa_range & 0xf;
@@ -93,7 +94,8 @@ pub trait TableMemory {
     /// Descriptor `index`, below [`ENTRIES`].
     fn read(&self, table: &Self::Table, index: usize) -> u64;
 
-    /// Sets descriptor `index`, below [`ENTRIES`], such that a walk that sees it also sees what was written before.
+    /// Sets descriptor `index`, below [`ENTRIES`], such that a walk that sees it also sees what was
+    /// written before.
     fn write(&mut self, table: &mut Self::Table, index: usize, descriptor: u64);
 }
 
@@ -122,8 +124,9 @@ impl From<OutOfTables> for MapError {
 
 /// The tables of one VM.
 ///
-/// Mappings are only added: an invalid descriptor is in no TLB, so no invalidation is needed (DDI0487J.a, chapter D8, "TLB maintenance"). Dropping
-/// frees the tables; before that, no CPU may use them any more, and the VM's TLB entries must be gone.
+/// Mappings are only added: an invalid descriptor is in no TLB, so no invalidation is needed
+/// (DDI0487J.a, chapter D8, "TLB maintenance"). Dropping frees the tables; before that, no CPU may
+/// use them any more, and the VM's TLB entries must be gone.
 #[derive(Debug)]
 pub struct Stage2<M: TableMemory> {
     memory: M,
@@ -173,8 +176,9 @@ impl<M: TableMemory> Stage2<M> {
         self.memory.address(&self.root.table)
     }
 
-    /// Maps `len` bytes from `ipa` on to those from `pa` on, as normal write-back inner shareable memory that the guest
-    /// reads, writes and executes, in blocks of 1 GiB and 2 MiB where both addresses allow it.
+    /// Maps `len` bytes from `ipa` on to those from `pa` on, as normal write-back inner shareable
+    /// memory that the guest reads, writes and executes, in blocks of 1 GiB and 2 MiB where both
+    /// addresses allow it.
     ///
     /// # Errors
     ///
@@ -223,7 +227,8 @@ impl<M: TableMemory> Stage2<M> {
         })
     }
 
-    /// Whether anything from `from` up to `to` is mapped by `node`, which is of `level` and covers `from`.
+    /// Whether anything from `from` up to `to` is mapped by `node`, which is of `level` and covers
+    /// `from`.
     fn maps_any(&self, node: &Node<M::Table>, level: u32, from: u64, to: u64) -> bool {
         let size = entry_size(level);
         let mut at = from;
@@ -242,7 +247,8 @@ impl<M: TableMemory> Stage2<M> {
         false
     }
 
-    /// Writes one block or page descriptor of `level`, with the tables on the way to it. There is none for `ipa` yet.
+    /// Writes one block or page descriptor of `level`, with the tables on the way to it. There is
+    /// none for `ipa` yet.
     fn set_leaf(&mut self, ipa: u64, pa: u64, level: u32) -> Result<(), OutOfTables> {
         let Self { memory, root } = self;
         let mut node = root;
@@ -291,7 +297,8 @@ const fn index(ipa: u64, level: u32) -> usize {
     (ipa / entry_size(level)) as usize % ENTRIES
 }
 
-/// The level of the largest block (or page) that `len` bytes fill, given all bits of both addresses.
+/// The level of the largest block (or page) that `len` bytes fill, given all bits of both
+/// addresses.
 fn leaf_level(address_bits: u64, len: u64) -> u32 {
     (ROOT_LEVEL..PAGE_LEVEL)
         .find(|&level| address_bits.is_multiple_of(entry_size(level)) && len >= entry_size(level))

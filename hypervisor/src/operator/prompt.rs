@@ -1,4 +1,5 @@
-//! What a person types on the machine's console: commands to the hypervisor, or input to the guest that is attached.
+//! What a person types on the machine's console: commands to the hypervisor, or input to the guest
+//! that is attached.
 
 use heapless::String;
 
@@ -130,7 +131,8 @@ impl Prompt {
         self.attached
     }
 
-    /// Takes a byte. Bytes that are no printable ASCII, and those beyond the longest command, are dropped.
+    /// Takes a byte. Bytes that are no printable ASCII, and those beyond the longest command, are
+    /// dropped.
     pub fn byte(&mut self, byte: u8) -> Input {
         if let Some(guest) = self.attached {
             if byte != DETACH {

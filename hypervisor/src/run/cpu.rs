@@ -85,7 +85,8 @@ impl Cpu {
 
     /// Looks at all vCPUs, and loads the one whose turn it is.
     fn schedule(&mut self) -> Option<usize> {
-        // A vCPU that gives way is saved before it is looked at, so that its interrupts and timer are seen.
+        // A vCPU that gives way is saved before it is looked at, so that its interrupts and timer
+        // are seen.
         let mut statuses = FixedVec::<Status, MAX_VCPUS_PER_CPU>::new();
         let leaves = |n: &usize| self.turns.is_waiting(*n) || self.vcpus[*n].must_leave();
         if let Some(loaded) = self.loaded.filter(leaves) {
@@ -115,8 +116,8 @@ impl Cpu {
     }
 }
 
-/// Does a step of what is not one vCPU's: one of them at a time, which each takes a while. Says when there is another one to do.
-/// For [`SHARED_INTERRUPTS_CPU`].
+/// Does a step of what is not one vCPU's: one of them at a time, which each takes a while. Says
+/// when there is another one to do. For [`SHARED_INTERRUPTS_CPU`].
 fn go_on_with_shared_work() -> Option<u64> {
     let machine = Machine::get();
     if machine.is_notifying() {
@@ -144,7 +145,8 @@ fn tell_guests_of_room() {
     }
 }
 
-/// Measures what is done from one entry of a vCPU to the next. There is one where the CPU has a performance monitor.
+/// Measures what is done from one entry of a vCPU to the next. There is one where the CPU has a
+/// performance monitor.
 struct Meter {
     last: Counts,
 }

@@ -1,7 +1,8 @@
 //! Which of a CPU's vCPUs runs next, and until when.
 //!
-//! vCPUs are pinned to a CPU. Where several share one they take turns: one that waits for an interrupt gives way at
-//! once, one that works gives way when its slice is over and another is ready.
+//! vCPUs are pinned to a CPU. Where several share one they take turns: one that waits for an
+//! interrupt gives way at once, one that works gives way when its slice is over and another is
+//! ready.
 
 use crate::description::vm::MAX_VCPUS_PER_CPU;
 use crate::vm::power::Status;
@@ -54,7 +55,8 @@ impl Turns {
         self.waiting >> n & 1 == 1
     }
 
-    /// Decides at time `now`, given the status of each vCPU, of which there are at most [`MAX_VCPUS_PER_CPU`].
+    /// Decides at time `now`, given the status of each vCPU, of which there are at most
+    /// [`MAX_VCPUS_PER_CPU`].
     pub fn decide(&mut self, now: u64, vcpus: &[Status]) -> Decision {
         for (n, &vcpu) in vcpus.iter().enumerate() {
             let woken = match vcpu {

@@ -8,8 +8,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use mediator::Tee;
 
-/// Asks the secure world, once at boot, what is there. `interrupt` is the one by which the TEE says that it has
-/// notifications, if the machine has one; `guests` is how many are to have a TEE.
+/// Asks the secure world, once at boot, what is there. `interrupt` is the one by which the TEE says
+/// that it has notifications, if the machine has one; `guests` is how many are to have a TEE.
 pub fn probe(interrupt: Option<u32>, guests: usize) {
     #[cfg(feature = "optee")]
     optee::probe(interrupt, guests);
@@ -17,8 +17,8 @@ pub fn probe(interrupt: Option<u32>, guests: usize) {
     let _ = (interrupt, guests);
 }
 
-/// Makes a VM's partition of the TEE that its description names. There is none where it has used up its share of what the
-/// TEE has for all VMs.
+/// Makes a VM's partition of the TEE that its description names. There is none where it has used up
+/// its share of what the TEE has for all VMs.
 ///
 /// # Errors
 ///

@@ -18,7 +18,8 @@ use spin::Once;
 /// OP-TEE, where the secure world has one that serves several guests.
 static OPTEE: Once<Optee> = Once::new();
 
-/// Major and minor number of the first OP-TEE that survives all errors of secure storage (OP-TEE's commit ea3a3b9e0).
+/// Major and minor number of the first OP-TEE that survives all errors of secure storage (OP-TEE's
+/// commit ea3a3b9e0).
 const SURVIVES_STORAGE_ERRORS: (u32, u32) = (4, 10);
 
 /// Asks the secure world, once at boot, for OP-TEE.

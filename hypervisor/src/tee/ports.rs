@@ -18,7 +18,8 @@ pub(super) struct SecureMonitor;
 impl SecureWorld for SecureMonitor {
     #[inline]
     fn smc(&self, registers: [u64; 8]) -> [u64; 8] {
-        // SAFETY: a mediator calls the TEE, to which it names shadow pages and memory of its guest: no Rust reference covers them.
+        // SAFETY: a mediator calls the TEE, to which it names shadow pages and memory of its guest:
+        // no Rust reference covers them.
         unsafe { smc::call(registers) }
     }
 }

@@ -1,8 +1,9 @@
 //! What a VM costs: how often its vCPUs left for EL2, why, and how much EL2 did about it.
 //!
-//! Each vCPU has an account that its CPU alone writes and that any CPU reads. What is counted comes from the CPU's
-//! performance monitor, which counts in EL2 alone: neither the guest nor the firmware nor a TEE. The guest's calls of the
-//! CPU's workarounds that pass at the vector are not seen here. An interrupt that came while another exit was served is part of that.
+//! Each vCPU has an account that its CPU alone writes and that any CPU reads. What is counted comes
+//! from the CPU's performance monitor, which counts in EL2 alone: neither the guest nor the
+//! firmware nor a TEE. The guest's calls of the CPU's workarounds that pass at the vector are not
+//! seen here. An interrupt that came while another exit was served is part of that.
 
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};

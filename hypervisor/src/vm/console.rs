@@ -44,7 +44,8 @@ impl VmConsole {
         }
     }
 
-    /// Another life begins with a UART after reset, which has no room where the last life has filled its part of the console.
+    /// Another life begins with a UART after reset, which has no room where the last life has
+    /// filled its part of the console.
     pub fn reset(&self) {
         let mut serial = self.serial.lock();
         let room = terminal::has_room(self.number);
@@ -69,7 +70,8 @@ impl VmConsole {
         (offset == pl011::FR).then(|| self.flags.load(Ordering::Relaxed))
     }
 
-    /// Takes a byte that is stored to the register at `offset`, if that changes nothing but the line. Tells whether it did.
+    /// Takes a byte that is stored to the register at `offset`, if that changes nothing but the
+    /// line. Tells whether it did.
     #[inline]
     pub fn store_plain(&self, offset: u64, byte: u8) -> bool {
         if offset != pl011::DR || self.attached.load(Ordering::Relaxed) {
@@ -79,7 +81,8 @@ impl VmConsole {
         serial.uart.sends_unnoticed() && serial.line.push_plain(byte)
     }
 
-    /// Writes a byte of the guest's output to the console when its line ends, or at once where a person waits for it.
+    /// Writes a byte of the guest's output to the console when its line ends, or at once where a
+    /// person waits for it.
     fn print(&self, serial: &mut Serial, byte: u8) {
         let Serial { uart, line, .. } = serial;
         if self.attached.load(Ordering::Relaxed) {
@@ -117,7 +120,8 @@ impl VmConsole {
         self.attached.store(attached, Ordering::Relaxed);
     }
 
-    /// Takes a byte that a person typed. What is too much is lost, as on a line without flow control.
+    /// Takes a byte that a person typed. What is too much is lost, as on a line without flow
+    /// control.
     pub fn type_in(&self, byte: u8) -> Kicks {
         let mut serial = self.serial.lock();
         let _ = serial.typed.push_back(byte);
@@ -125,8 +129,8 @@ impl VmConsole {
         self.changed(&mut serial)
     }
 
-    /// The UART may have changed: brings its flags, and its interrupt line to the interrupt controller, up to date, while the
-    /// UART is locked, so that two vCPUs can't mix up the order.
+    /// The UART may have changed: brings its flags, and its interrupt line to the interrupt
+    /// controller, up to date, while the UART is locked, so that two vCPUs can't mix up the order.
     fn changed(&self, serial: &mut Serial) -> Kicks {
         self.flags.store(serial.uart.flags(), Ordering::Relaxed);
         let asserted = serial.uart.interrupt_asserted();

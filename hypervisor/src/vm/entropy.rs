@@ -1,7 +1,8 @@
-//! Random numbers for guests: a generator of ChaCha with 12 rounds that is seeded once, with what the boot loader drew from
-//! the machine's own source of randomness.
+//! Random numbers for guests: a generator of ChaCha with 12 rounds that is seeded once, with what
+//! the boot loader drew from the machine's own source of randomness.
 //!
-//! It makes 256 bytes at a time, which takes some 2,800 instructions; with the 20 rounds of RFC 8439 it would be 4,400.
+//! It makes 256 bytes at a time, which takes some 2,800 instructions; with the 20 rounds of RFC
+//! 8439 it would be 4,400.
 
 use chacha20::ChaCha12Rng;
 use chacha20::rand_core::{Rng, SeedableRng};

@@ -1,4 +1,5 @@
-//! A VM's life, from start to stop. Who may do what when is decided in [`crate::vm::power`]; here it is done.
+//! A VM's life, from start to stop. Who may do what when is decided in [`crate::vm::power`]; here
+//! it is done.
 
 use crate::arch::timer;
 use crate::console::rate_limit::Pass;
@@ -15,7 +16,8 @@ use core::sync::atomic::Ordering;
 use log::Level;
 
 impl Vm {
-    /// Asks for the VM to start at boot or after a stop that is followed by a restart; the CPU of its first vCPU does it.
+    /// Asks for the VM to start at boot or after a stop that is followed by a restart; the CPU of
+    /// its first vCPU does it.
     pub fn ask_for_start(&self) {
         self.lifecycle.power.lock().ask_for_start();
         self.kick_vcpu(0);
@@ -85,7 +87,8 @@ impl Vm {
         Step::Off
     }
 
-    /// Tells that the VM was reset, and has the next life tell of its start, unless that is so often that it floods the console.
+    /// Tells that the VM was reset, and has the next life tell of its start, unless that is so
+    /// often that it floods the console.
     fn tell_of_reset(&self) {
         let pass = self.lifecycle.told_resets.lock().event(timer::now());
         self.lifecycle
@@ -103,7 +106,8 @@ impl Vm {
     ///
     /// # Errors
     ///
-    /// As the specification has them: no such vCPU, on or starting already, an entry outside of memory.
+    /// As the specification has them: no such vCPU, on or starting already, an entry outside of
+    /// memory.
     pub fn cpu_on(&self, target: usize, entry: Entry) -> Result<(), ErrorCode> {
         let starts_in_memory = self.can_start_at(entry.pc);
         let mut power = self.lifecycle.power.lock();
@@ -143,7 +147,8 @@ impl Vm {
         }
     }
 
-    /// Asks for the VM to stop; `reason` is given where it did not ask for it itself. Returns whether it was running.
+    /// Asks for the VM to stop; `reason` is given where it did not ask for it itself. Returns
+    /// whether it was running.
     pub fn stop(&self, after: After, reason: Option<fmt::Arguments<'_>>) -> bool {
         let mut power = self.lifecycle.power.lock();
         if !power.stop(after) {
@@ -165,8 +170,8 @@ impl Vm {
         self.lifecycle.stopping.load(Ordering::Acquire)
     }
 
-    /// Takes note that vCPU `index`, which is in no CPU, will not run any more in this life of the VM. With the last one
-    /// the VM has come to its end, which is for the CPU of vCPU 0.
+    /// Takes note that vCPU `index`, which is in no CPU, will not run any more in this life of the
+    /// VM. With the last one the VM has come to its end, which is for the CPU of vCPU 0.
     pub fn let_go(&self, index: usize) {
         if self.lifecycle.power.lock().let_go(index) {
             self.kick_vcpu(0);
@@ -178,8 +183,8 @@ impl Vm {
         self.is_stopping() && self.lifecycle.power.lock().ending().is_some()
     }
 
-    /// If the VM has come to its end, goes on with tearing it down until that is done or an interrupt waits. For the CPU of
-    /// the first vCPU.
+    /// If the VM has come to its end, goes on with tearing it down until that is done or an
+    /// interrupt waits. For the CPU of the first vCPU.
     pub fn tear_down(&self) -> Step {
         let Some(after) = self.lifecycle.power.lock().ending() else {
             return Step::Done;

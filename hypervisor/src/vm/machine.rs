@@ -17,7 +17,8 @@ pub struct Machine {
     pub tee_interrupt: Option<u32>,
     /// How many VMs are not off.
     running: AtomicUsize,
-    /// The number of the first VM that is still to see whether its TEE has notifications; none is left from the number of VMs on.
+    /// The number of the first VM that is still to see whether its TEE has notifications; none is
+    /// left from the number of VMs on.
     notified_next: AtomicUsize,
 }
 
@@ -47,8 +48,8 @@ impl Machine {
             .expect("Machine::set comes before any VM or second CPU runs")
     }
 
-    /// The TEE said that it has notifications, not for which VM: [`notify_next`](Self::notify_next) asks for one after the other.
-    /// For the CPU of the TEE's interrupt, as all of this.
+    /// The TEE said that it has notifications, not for which VM: [`notify_next`](Self::notify_next)
+    /// asks for one after the other. For the CPU of the TEE's interrupt, as all of this.
     pub fn tee_has_notifications(&self) {
         self.notified_next.store(0, Ordering::Relaxed);
     }

@@ -51,8 +51,8 @@ impl Partition {
         self.current.lock().clone()
     }
 
-    /// Makes the partition for a life, unless the life before left nothing in it. There is none where the description says so, or
-    /// where the VM has used up its share.
+    /// Makes the partition for a life, unless the life before left nothing in it. There is none
+    /// where the description says so, or where the VM has used up its share.
     ///
     /// # Errors
     ///
@@ -80,7 +80,8 @@ impl Partition {
         Ok(())
     }
 
-    /// Goes on with ending what the VM called `name` left in its TEE; `again` where another life follows.
+    /// Goes on with ending what the VM called `name` left in its TEE; `again` where another life
+    /// follows.
     pub fn tear_down(&self, name: &str, again: bool) -> Teardown {
         match self.get().map(|tee| tee.wind_up(again)) {
             Some(WindUp::Interrupted) => Teardown::Interrupted,

@@ -1,9 +1,10 @@
 //! The power states of a VM and its vCPUs, and who may change them into what.
 //!
-//! A VM stops in two steps: someone asks ([`Power::stop`]), then each CPU lets go of its vCPUs ([`Power::let_go`]).
-//! After the last one the CPU of vCPU 0 has the VM to itself, tears it down and says so ([`Power::torn_down`]). It starts
-//! in two steps as well: someone asks ([`Power::ask_for_start`]), the CPU of vCPU 0 fills its memory and says where it
-//! starts ([`Power::started`]).
+//! A VM stops in two steps: someone asks ([`Power::stop`]), then each CPU lets go of its vCPUs
+//! ([`Power::let_go`]). After the last one the CPU of vCPU 0 has the VM to itself, tears it down
+//! and says so ([`Power::torn_down`]). It starts in two steps as well: someone asks
+//! ([`Power::ask_for_start`]), the CPU of vCPU 0 fills its memory and says where it starts
+//! ([`Power::started`]).
 
 use alloc::vec::Vec;
 
@@ -185,7 +186,8 @@ impl Power {
         self.vcpus.iter().any(|&vcpu| vcpu != VcpuPower::Off)
     }
 
-    /// Asks for the VM to stop. Returns whether it was running; of several requests the first one counts.
+    /// Asks for the VM to stop. Returns whether it was running; of several requests the first one
+    /// counts.
     pub fn stop(&mut self, after: After) -> bool {
         let running = self.life == Life::Running;
         if running {

@@ -59,7 +59,8 @@ pub struct Vcpu {
     filling: Option<Filling>,
     /// Whether its VM has come to its end and is being torn down.
     tearing_down: bool,
-    /// Whether other vCPUs are pinned to the same CPU, and whether one of them belongs to the same VM.
+    /// Whether other vCPUs are pinned to the same CPU, and whether one of them belongs to the same
+    /// VM.
     shares_cpu: bool,
     shares_vmid: bool,
     /// Whether the CPU may hold translations of an earlier life.
@@ -87,15 +88,16 @@ impl Vcpu {
         }
     }
 
-    /// Whether the vCPU must leave the CPU it is loaded into: it is off, or its VM is about to stop.
+    /// Whether the vCPU must leave the CPU it is loaded into: it is off, or its VM is about to
+    /// stop.
     pub fn must_leave(&self) -> bool {
         !self.on || self.vm.is_stopping()
     }
 
     /// Follows what was asked of the vCPU since it was last looked at, and tells how it stands.
     ///
-    /// A loaded vCPU whose VM was asked to stop a moment ago still counts as on: whoever asked has kicked this CPU, which
-    /// saves the vCPU and looks again.
+    /// A loaded vCPU whose VM was asked to stop a moment ago still counts as on: whoever asked has
+    /// kicked this CPU, which saves the vCPU and looks again.
     pub fn look(&mut self) -> Status {
         if self.is_loaded {
             return Status::On {
@@ -129,7 +131,8 @@ impl Vcpu {
         }
     }
 
-    /// Whether its turns are for its VM as a whole, which starts or ends, so that there is nothing to load or to enter.
+    /// Whether its turns are for its VM as a whole, which starts or ends, so that there is nothing
+    /// to load or to enter.
     pub fn has_other_work(&self) -> bool {
         self.filling.is_some() || self.tearing_down
     }
@@ -181,8 +184,8 @@ impl Vcpu {
         if in_flight != 0 {
             gicv3::activate_ppis(cpu, in_flight);
         }
-        // SAFETY: as long as they are there no other vCPU is entered: a CPU has the registers of one. The VM's tables live as long
-        // as the machine, and VMIDs are numbers of VMs.
+        // SAFETY: as long as they are there no other vCPU is entered: a CPU has the registers of
+        // one. The VM's tables live as long as the machine, and VMIDs are numbers of VMs.
         unsafe {
             self.system.load(&Confinement {
                 stage2_root: self.vm.ram.root(),
@@ -223,7 +226,8 @@ impl Vcpu {
             self.sync_interrupts(cpu);
         }
         assert!(self.is_loaded, "what is entered was loaded");
-        // SAFETY: `load` put this vCPU's registers into this CPU, which has those of one vCPU at a time.
+        // SAFETY: `load` put this vCPU's registers into this CPU, which has those of one vCPU at a
+        // time.
         unsafe { self.context.run() }
     }
 
@@ -239,8 +243,8 @@ impl Vcpu {
         self.vm.gic.raise_hardware_ppi(self.index, intid, &mut lrs);
     }
 
-    /// The vCPU, which is loaded, writes general-purpose register `n` to ICC_DIR_EL1. With EOImode 0 nothing is defined to
-    /// happen (IHI0069H §12.2.10), and nothing does.
+    /// The vCPU, which is loaded, writes general-purpose register `n` to ICC_DIR_EL1. With EOImode
+    /// 0 nothing is defined to happen (IHI0069H §12.2.10), and nothing does.
     pub fn deactivate(&self, n: usize) {
         /// ICC_DIR_EL1.INTID.
         const INTID_MASK: u64 = 0xff_ffff;
@@ -256,7 +260,8 @@ impl Vcpu {
         self.debug.read(register, debug::pair_counts())
     }
 
-    /// The guest writes a debug register of the vCPU, which is loaded; `None` where there is nothing to write.
+    /// The guest writes a debug register of the vCPU, which is loaded; `None` where there is
+    /// nothing to write.
     pub fn set_debug_register(&mut self, register: DebugRegister, value: u64) -> Option<()> {
         let used_pairs = self.debug.uses_pairs();
         self.debug.write(register, value, debug::pair_counts())?;

@@ -202,8 +202,8 @@ impl Vm {
         kicks.vcpus().for_each(|index| self.kick_vcpu(index));
     }
 
-    /// Has the CPUs look at the vCPUs for which the interrupt controller has something new; `own` is the vCPU that the
-    /// caller is about to enter, which needs no telling.
+    /// Has the CPUs look at the vCPUs for which the interrupt controller has something new; `own`
+    /// is the vCPU that the caller is about to enter, which needs no telling.
     pub fn deliver(&self, kicks: Kicks, own: usize) {
         for index in kicks.vcpus().filter(|&index| index != own) {
             self.kick_vcpu(index);

@@ -1,5 +1,5 @@
-//! What the other cases do, as it is allowed: in an unsafe block of a place that vouches for it, or with what such a place gave.
-//! It compiles, so that the others can only fail for what they do.
+//! What the other cases do, as it is allowed: in an unsafe block of a place that vouches for it, or
+//! with what such a place gave. It compiles, so that the others can only fail for what they do.
 
 #![no_std]
 

@@ -1,10 +1,13 @@
-//! The trusted applications that OP-TEE runs for a guest, and how many of its identifiers they take.
+//! The trusted applications that OP-TEE runs for a guest, and how many of its identifiers they
+//! take.
 //!
-//! Each instance of a loaded trusted application has one of 64 address space identifiers, which all guests share (`g_asid`,
-//! `core/arch/arm/mm/core_mmu.c`, OP-TEE 4.5 to 4.10), until its last session is closed, or for good where it is kept alive
-//! (`TA_FLAG_INSTANCE_KEEP_ALIVE`). What is not closed when the guest ends never comes back. So each guest has a share, and
-//! what is counted here is never less than what it takes; but for a trusted application that keeps sessions with others
-//! open between two of its calls: a guest is to be given none that does so for whoever asks (`docs/configuration.md`).
+//! Each instance of a loaded trusted application has one of 64 address space identifiers, which all
+//! guests share (`g_asid`, `core/arch/arm/mm/core_mmu.c`, OP-TEE 4.5 to 4.10), until its last
+//! session is closed, or for good where it is kept alive (`TA_FLAG_INSTANCE_KEEP_ALIVE`). What is
+//! not closed when the guest ends never comes back. So each guest has a share, and what is counted
+//! here is never less than what it takes; but for a trusted application that keeps sessions with
+//! others open between two of its calls: a guest is to be given none that does so for whoever asks
+//! (`docs/configuration.md`).
 
 use alloc::vec::Vec;
 
@@ -149,9 +152,10 @@ impl Applications {
         }
     }
 
-    /// The guest wants to open a session with an application, which takes an identifier unless it is a pseudo-TA or runs.
-    /// One that runs may come to run once more: that is seen when OP-TEE has the guest load it, or, where it comes out of
-    /// secure storage, when it is too late. So there is no other try until what is too much is given back.
+    /// The guest wants to open a session with an application, which takes an identifier unless it
+    /// is a pseudo-TA or runs. One that runs may come to run once more: that is seen when OP-TEE
+    /// has the guest load it, or, where it comes out of secure storage, when it is too late. So
+    /// there is no other try until what is too much is given back.
     pub(super) fn may_open(&mut self, name: Option<Uuid>) -> Result<(), NoIdentifier> {
         self.has_identifier().or_else(|none| {
             let too_many = self.identifiers > self.identifiers_max;
@@ -162,16 +166,17 @@ impl Applications {
         })
     }
 
-    /// OP-TEE does for a call that opens a session what it does for none with a pseudo-TA: it reads files, or loads. It has
-    /// taken an identifier by then, and to keep it from files would have it give up what it has stored for the guest
-    /// (`docs/optee-versions.md`).
+    /// OP-TEE does for a call that opens a session what it does for none with a pseudo-TA: it reads
+    /// files, or loads. It has taken an identifier by then, and to keep it from files would have it
+    /// give up what it has stored for the guest (`docs/optee-versions.md`).
     pub(super) fn note_own(&mut self, charge: &mut Charge) {
         self.identifiers += u32::from(!core::mem::replace(&mut charge.own, true));
     }
 
-    /// OP-TEE has the guest load the application that the call opens. It looks for pseudo-TAs first, so that it is none
-    /// (`tee_ta_init_session`, `core/kernel/tee_ta_manager.c`, 4.5.0). It asks twice, for the size and for the bytes; `first`
-    /// tells the first time, of which nothing is kept in mind: the guest may not have it.
+    /// OP-TEE has the guest load the application that the call opens. It looks for pseudo-TAs
+    /// first, so that it is none (`tee_ta_init_session`, `core/kernel/tee_ta_manager.c`, 4.5.0). It
+    /// asks twice, for the size and for the bytes; `first` tells the first time, of which nothing
+    /// is kept in mind: the guest may not have it.
     pub(super) fn note_own_loaded(
         &mut self,
         charge: &mut Charge,
@@ -186,8 +191,8 @@ impl Applications {
         Ok(())
     }
 
-    /// OP-TEE has the guest load something else for a call: a library, or an application that an application opens. `first`
-    /// is as above.
+    /// OP-TEE has the guest load something else for a call: a library, or an application that an
+    /// application opens. `first` is as above.
     pub(super) fn note_other_loaded(
         &mut self,
         charge: &mut Charge,
@@ -221,8 +226,8 @@ impl Applications {
         self.find(name).is_some_and(|known| known.loaded)
     }
 
-    /// A session is open for which OP-TEE took what `charge` says; gives what the session holds, and whether the application is
-    /// known to be loaded.
+    /// A session is open for which OP-TEE took what `charge` says; gives what the session holds,
+    /// and whether the application is known to be loaded.
     pub(super) fn opened(&mut self, name: Option<Uuid>, charge: Charge) -> (Charge, bool) {
         let Some((record, application)) = name.and_then(|name| self.record(name)) else {
             return (charge, false);
@@ -243,8 +248,8 @@ impl Applications {
             application.identifiers = 1;
             found_kept = 1;
         }
-        // Of one that ran and for which OP-TEE read files it is not known whether it is another instance, out of secure
-        // storage, or the same one that has files.
+        // Of one that ran and for which OP-TEE read files it is not known whether it is another
+        // instance, out of secure storage, or the same one that has files.
         application.sessions += 1;
         application.identifiers += u32::from(charge.own);
         application.reads_files |= charge.own;
@@ -279,7 +284,8 @@ impl Applications {
         self.identifiers = self.identifiers.saturating_sub(charge.count());
     }
 
-    /// An application of which it is not known whether it is kept alive without a session. It is not named again.
+    /// An application of which it is not known whether it is kept alive without a session. It is
+    /// not named again.
     pub(super) fn take_unsettled(&mut self) -> Option<Uuid> {
         let unsettled = |known: &&mut Application| known.is_unsettled();
         let application = self.known.iter_mut().find(unsettled)?;

@@ -35,12 +35,13 @@ pub(super) struct Call {
     pub(super) count: usize,
     /// The same as OP-TEE gets it.
     pub(super) posted: Message,
-    /// Where the guest has its message, and whatever may follow that: room for RPCs, in two of the three ways to call.
+    /// Where the guest has its message, and whatever may follow that: room for RPCs, in two of the
+    /// three ways to call.
     pub(super) location: Location,
     /// Where the guest has room for RPCs.
     pub(super) argument: Argument,
-    /// What stands on the secure side for the buffer that the message is about, or for the temporary memory of each
-    /// parameter.
+    /// What stands on the secure side for the buffer that the message is about, or for the
+    /// temporary memory of each parameter.
     pub(super) handles: [Option<Handle>; CAPACITY],
     /// What its parameters bring back.
     pub(super) back: Back,
@@ -101,7 +102,8 @@ pub(super) enum Waiting {
     ArgumentFree,
     /// To free that memory, because it is none; OP-TEE gets an error then.
     BadArgumentFree,
-    /// To free a buffer that OP-TEE had asked for and that could not be used; OP-TEE gets an error then.
+    /// To free a buffer that OP-TEE had asked for and that could not be used; OP-TEE gets an error
+    /// then.
     RefusedFree,
 }
 
@@ -114,7 +116,8 @@ pub(super) enum Paused {
     Enter(Entry),
     /// The session that is to be closed is in use.
     CloseSession,
-    /// OP-TEE has no room to map this memory for an RPC beside what other calls have; until this time of the CPU's counter.
+    /// OP-TEE has no room to map this memory for an RPC beside what other calls have; until this
+    /// time of the CPU's counter.
     Room(Memory, u64),
     /// The guest makes more calls than it may: this one begins at this time of the CPU's counter.
     Turn(Start, u64),
@@ -194,7 +197,8 @@ impl Call {
         }
     }
 
-    /// Whether OP-TEE was at work for the call, which is parked, on the guest's behalf, when an interrupt came.
+    /// Whether OP-TEE was at work for the call, which is parked, on the guest's behalf, when an
+    /// interrupt came.
     pub(super) fn computes(&self) -> bool {
         let own = self.closing.is_some() || self.finds_out;
         self.waiting == Waiting::Interrupt && !own
@@ -263,8 +267,9 @@ impl Back {
         (u8::BITS - (self.values | self.sizes).leading_zeros()) as usize
     }
 
-    /// The same for a reply of the guest: OP-TEE takes a size for that of what there is in a buffer, so that it gets none
-    /// that is larger than the buffer. Of a reference to nothing the size says how much there would be.
+    /// The same for a reply of the guest: OP-TEE takes a size for that of what there is in a
+    /// buffer, so that it gets none that is larger than the buffer. Of a reference to nothing the
+    /// size says how much there would be.
     pub(super) fn take_within(self, message: &mut Message, reply: &Message) {
         self.take_values(message, reply);
         for index in indices(self.sizes) {

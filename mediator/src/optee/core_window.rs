@@ -1,22 +1,26 @@
 //! Room in OP-TEE's own address space.
 //!
-//! OP-TEE maps some memory of a guest for itself: what it asked the guest for, which is a block of a file or a trusted
-//! application, and the buffers of a call that it serves without a loaded application (a pseudo-TA). It places each piece
-//! in a window at the first gap that is large enough (`tee_mm_alloc`, `core/mm/tee_mm.c`), makes a translation table for
-//! each 2 MiB that it reaches, never gives one back, and halts for all guests when it needs a twelfth
-//! (`core_mmu_map_pages`, `core/mm/core_mmu.c`; `MAX_XLAT_TABLES`, `core/arch/arm/mm/core_mmu_lpae.c`; OP-TEE 4.5 to 4.10).
-//! Up to eight of the eleven are in use before, depending on where OP-TEE lies. From 4.6 on it takes them from the memory of
-//! the guest's trusted applications, and halts when that is full; so the tables of the window are made when the partition is.
+//! OP-TEE maps some memory of a guest for itself: what it asked the guest for, which is a block of
+//! a file or a trusted application, and the buffers of a call that it serves without a loaded
+//! application (a pseudo-TA). It places each piece in a window at the first gap that is large
+//! enough (`tee_mm_alloc`, `core/mm/tee_mm.c`), makes a translation table for each 2 MiB that it
+//! reaches, never gives one back, and halts for all guests when it needs a twelfth
+//! (`core_mmu_map_pages`, `core/mm/core_mmu.c`; `MAX_XLAT_TABLES`,
+//! `core/arch/arm/mm/core_mmu_lpae.c`; OP-TEE 4.5 to 4.10). Up to eight of the eleven are in use
+//! before, depending on where OP-TEE lies. From 4.6 on it takes them from the memory of the guest's
+//! trusted applications, and halts when that is full; so the tables of the window are made when the
+//! partition is.
 //!
-//! So it is not the sum of what is mapped that counts but how far up any of it may lie. That depends on the order in which
-//! pieces come and go on all of a guest's CPUs, which is not known here. Two things hold for each order, and the lower one
-//! bounds where a new piece ends:
+//! So it is not the sum of what is mapped that counts but how far up any of it may lie. That
+//! depends on the order in which pieces come and go on all of a guest's CPUs, which is not known
+//! here. Two things hold for each order, and the lower one bounds where a new piece ends:
 //!
 //! * it lies nowhere behind the piece that ends last, for behind that all is free;
-//! * where it did not fit into a gap, each gap before it is smaller than it is, and there are no more gaps than pieces.
+//! * where it did not fit into a gap, each gap before it is smaller than it is, and there are no
+//!   more gaps than pieces.
 //!
-//! Both only grow with pieces that are counted although OP-TEE has let go of them. A buffer that several calls refer to is
-//! mapped once, and stays where the first of them had it placed.
+//! Both only grow with pieces that are counted although OP-TEE has let go of them. A buffer that
+//! several calls refer to is mapped once, and stays where the first of them had it placed.
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -30,11 +34,12 @@ pub(super) const WINDOW_PAGES: u64 = END as u64;
 /// Where the window ends, in pages.
 const END: u16 = 1024;
 
-/// A piece of a file takes no more pages. For it there is always room: OP-TEE up to 4.9 does not survive to be without
-/// (`docs/optee-versions.md`).
+/// A piece of a file takes no more pages. For it there is always room: OP-TEE up to 4.9 does not
+/// survive to be without (`docs/optee-versions.md`).
 pub(super) const FILE_PAGES: u32 = 2;
 
-/// Pages at the end of the window that are kept for files: their pages, and gaps that are too small for them.
+/// Pages at the end of the window that are kept for files: their pages, and gaps that are too small
+/// for them.
 const fn kept_for_files(threads: usize) -> u16 {
     let pages = 16 * threads as u64;
     if pages < WINDOW_PAGES / 4 {
@@ -44,8 +49,8 @@ const fn kept_for_files(threads: usize) -> u16 {
     }
 }
 
-/// For each of a guest's threads OP-TEE maps the page with its message and, for a time, a page of a list; and the page of
-/// messages that all share in the beginning.
+/// For each of a guest's threads OP-TEE maps the page with its message and, for a time, a page of a
+/// list; and the page of messages that all share in the beginning.
 const fn small_pieces(threads: usize) -> u16 {
     2 * threads as u16 + 1
 }
@@ -89,7 +94,8 @@ pub(super) struct CoreWindow {
     settled: AtomicBool,
 }
 
-/// Numbers are of pages or pieces. They are so small that sums and products of them fit into 64 bits.
+/// Numbers are of pages or pieces. They are so small that sums and products of them fit into 64
+/// bits.
 #[derive(Debug)]
 struct State {
     shares: Vec<Option<Placed>>,
@@ -100,8 +106,8 @@ struct State {
     small_pieces: u16,
     /// No mapping but those for files ends farther up.
     end: u16,
-    /// The most pages, other than small pieces, that were mapped at once since no call was under way: a small piece lies
-    /// no farther up, for each of them fits into any gap.
+    /// The most pages, other than small pieces, that were mapped at once since no call was under
+    /// way: a small piece lies no farther up, for each of them fits into any gap.
     most: u32,
 }
 
@@ -119,7 +125,8 @@ impl CoreWindow {
     /// The window of a guest for which OP-TEE has `threads` threads.
     pub(super) fn new(threads: usize) -> Result<Self, NoHeap> {
         let mut shares = Vec::new();
-        // Each thread maps for its call, for a file and for a trusted application; twice as many for what else there is.
+        // Each thread maps for its call, for a file and for a trusted application; twice as many
+        // for what else there is.
         let count = threads.saturating_mul(6);
         shares.try_reserve_exact(count).map_err(|_| NoHeap)?;
         shares.resize(count, None);
@@ -142,7 +149,8 @@ impl CoreWindow {
         self.take(mapping, true)
     }
 
-    /// Sets room apart for memory that the guest provides for an RPC. `None` where it might end behind the window.
+    /// Sets room apart for memory that the guest provides for an RPC. `None` where it might end
+    /// behind the window.
     pub(super) fn take_for_rpc(&self, pages: u64) -> Option<Share> {
         let mut mapping = Mapping::default();
         mapping.add(pages);
@@ -210,8 +218,8 @@ impl CoreWindow {
         self.settled.load(Ordering::Relaxed)
     }
 
-    /// OP-TEE is done with a call, which had `share`. `alone` says, when asked, whether it has no other call of the guest: then
-    /// small pieces of later ones lie at the start again.
+    /// OP-TEE is done with a call, which had `share`. `alone` says, when asked, whether it has no
+    /// other call of the guest: then small pieces of later ones lie at the start again.
     pub(super) fn call_ends(&self, share: Option<Share>, alone: impl FnOnce() -> bool) {
         if share.is_none() && self.is_settled() {
             return;

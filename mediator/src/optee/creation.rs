@@ -30,8 +30,8 @@ use crate::ta_access::TaAccess;
 /// Buffers that a call can share besides registered ones: temporary memory and memory for RPCs.
 const OTHER_BUFFERS: usize = 16;
 
-/// How often OP-TEE may stop for an interrupt while a partition is created. It does so only where one is pending, and
-/// the port takes it.
+/// How often OP-TEE may stop for an interrupt while a partition is created. It does so only where
+/// one is pending, and the port takes it.
 const INTERRUPTS_MAX: u32 = 100_000;
 
 /// Who a partition is for.
@@ -45,7 +45,8 @@ pub struct Guest {
     pub access: TaAccess,
     /// How many lives it had before.
     pub lives: u32,
-    /// How many of OP-TEE's identifiers its earlier lives have taken for good ([`WindUp::Done`](crate::WindUp::Done)).
+    /// How many of OP-TEE's identifiers its earlier lives have taken for good
+    /// ([`WindUp::Done`](crate::WindUp::Done)).
     pub identifiers_lost: u32,
     /// Two random numbers that the guest does not know.
     pub secret: HashSecret,
@@ -81,7 +82,8 @@ pub enum CreateError {
         /// How many that is.
         lives: u32,
     },
-    /// Earlier lives of the guest have taken all of its share of OP-TEE's identifiers for instances of trusted applications.
+    /// Earlier lives of the guest have taken all of its share of OP-TEE's identifiers for instances
+    /// of trusted applications.
     IdentifiersLost {
         /// Its share.
         share: u32,
@@ -138,8 +140,8 @@ impl From<NoHeap> for CreateError {
 impl Optee {
     /// Makes OP-TEE know a guest and registers the memory for its messages.
     ///
-    /// OP-TEE initializes its partition in this call, which takes milliseconds; `ports.world` has to take interrupts that
-    /// are pending when an SMC comes back.
+    /// OP-TEE initializes its partition in this call, which takes milliseconds; `ports.world` has
+    /// to take interrupts that are pending when an SMC comes back.
     ///
     /// # Errors
     ///
@@ -213,7 +215,8 @@ impl Optee {
 }
 
 impl<P: Platform> Partition<P> {
-    /// Registers the pages for messages with OP-TEE, so that each call can name them by handle and offset.
+    /// Registers the pages for messages with OP-TEE, so that each call can name them by handle and
+    /// offset.
     fn register_messages(&self) -> Result<(), CreateError> {
         let shadow = &self.ports.shadow;
         let pages = self.optee.message_pages();
@@ -222,13 +225,15 @@ impl<P: Platform> Partition<P> {
         })
     }
 
-    /// Has OP-TEE map as many pages as it may ever map for the guest, so that it makes all translation tables for them
-    /// while it has memory for that, and then forget them. They are all the same page.
+    /// Has OP-TEE map as many pages as it may ever map for the guest, so that it makes all
+    /// translation tables for them while it has memory for that, and then forget them. They are all
+    /// the same page.
     fn reach_window(&self) -> Result<(), CreateError> {
         let shadow = &self.ports.shadow;
         let reach = Handle::for_messages(self.renewals.fetch_add(1, Ordering::Relaxed) + 1);
         self.register_own(reach, WINDOW_PAGES, |_| shadow.pa(0).0)?;
-        // To find a message in it, OP-TEE maps all of it. What the message says does not matter: it cancels nothing.
+        // To find a message in it, OP-TEE maps all of it. What the message says does not matter: it
+        // cancels nothing.
         shadow.write(0, 0, message_of(command::CANCEL, &[]).bytes(0));
         let call = self.yielding(smc::CALL_WITH_REGD_ARG, smc::split(reach.get()), 0);
         self.call_alone(call)?;
@@ -242,7 +247,8 @@ impl<P: Platform> Partition<P> {
         self.own_registered(status)
     }
 
-    /// Registers `pages` shadow pages, by their physical addresses, before the guest makes any call.
+    /// Registers `pages` shadow pages, by their physical addresses, before the guest makes any
+    /// call.
     fn register_own(
         &self,
         handle: Handle,
@@ -306,7 +312,8 @@ impl<P: Platform> Partition<P> {
         Ok(first)
     }
 
-    /// What OP-TEE said to a message of [`register_own`](Self::register_own), at the start of the shadow pages.
+    /// What OP-TEE said to a message of [`register_own`](Self::register_own), at the start of the
+    /// shadow pages.
     fn own_registered(&self, status: u32) -> Result<(), CreateError> {
         let mut reply = Message::default();
         self.ports.shadow.read(0, 0, reply.bytes_mut(0));
@@ -318,8 +325,8 @@ impl<P: Platform> Partition<P> {
         }
     }
 
-    /// Sees a yielding call through with no guest there to help. Interrupts are the port's; memory there is none; and
-    /// commands can't come, for there is no RPC argument to hold them.
+    /// Sees a yielding call through with no guest there to help. Interrupts are the port's; memory
+    /// there is none; and commands can't come, for there is no RPC argument to hold them.
     fn call_alone(&self, call: [u64; 8]) -> Result<u32, CreateError> {
         let mut registers = call;
         for _ in 0..INTERRUPTS_MAX {
@@ -332,8 +339,9 @@ impl<P: Platform> Partition<P> {
         Err(CreateError::Interrupted)
     }
 
-    /// OP-TEE frees the guest's own memory, and with it what is left of sessions, suspended threads and registered memory
-    /// (`virt_guest_destroyed`, `core/arch/arm/kernel/virtualization.c`, OP-TEE 4.5.0). Only then are the pages unpinned.
+    /// OP-TEE frees the guest's own memory, and with it what is left of sessions, suspended threads
+    /// and registered memory (`virt_guest_destroyed`, `core/arch/arm/kernel/virtualization.c`,
+    /// OP-TEE 4.5.0). Only then are the pages unpinned.
     pub(super) fn end(&self) {
         if self.destroyed.swap(true, Ordering::AcqRel) {
             return;

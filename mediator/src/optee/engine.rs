@@ -1,8 +1,8 @@
 //! The steps of a yielding call: translating, entering OP-TEE, and doing what its return asks for.
 //!
-//! A message takes one entry into OP-TEE, and two more for each parameter that is temporary memory: the memory is
-//! registered before and unregistered after. Each entry can come back for the guest to do something, and goes on when
-//! the guest returns.
+//! A message takes one entry into OP-TEE, and two more for each parameter that is temporary memory:
+//! the memory is registered before and unregistered after. Each entry can come back for the guest
+//! to do something, and goes on when the guest returns.
 
 use alloc::boxed::Box;
 use core::sync::atomic::Ordering;
@@ -144,8 +144,9 @@ impl<P: Platform> Partition<P> {
                 call.waiting = Waiting::Interrupt;
                 return Flow::ASK_TO_TAKE_INTERRUPTS;
             }
-            // A slot is free only when OP-TEE's thread is, so this comes only where another guest's calls are in the way.
-            // The guest may have no call that it could wait for, so it tries again instead.
+            // A slot is free only when OP-TEE's thread is, so this comes only where another guest's
+            // calls are in the way. The guest may have no call that it could wait for, so it tries
+            // again instead.
             Returned::Done(status::ETHREAD_LIMIT) => {
                 return self.pause(call, Paused::Enter(entry));
             }
@@ -157,8 +158,9 @@ impl<P: Platform> Partition<P> {
                 call.thread = thread;
                 match function {
                     RpcFunction::Command => self.take_request(call),
-                    // OP-TEE has its RPC argument in the slot and asks for none (get_rpc_arg, thread_optee_smc.c, 4.5.0).
-                    // Zeros are the answer that there is no memory; what it asks else has no answer.
+                    // OP-TEE has its RPC argument in the slot and asks for none (get_rpc_arg,
+                    // thread_optee_smc.c, 4.5.0). Zeros are the answer that there is no memory;
+                    // what it asks else has no answer.
                     _ => self.back_to_optee(call),
                 }
             }
@@ -166,7 +168,8 @@ impl<P: Platform> Partition<P> {
         }
     }
 
-    /// OP-TEE has gone on since it was given lists or was told that a buffer is free, other than to an interrupt.
+    /// OP-TEE has gone on since it was given lists or was told that a buffer is free, other than to
+    /// an interrupt.
     pub(super) fn went_on(&self, call: &mut Call) {
         self.pool.give_back(&mut call.lists);
         if let Some(handle) = call.forgetting.take() {
@@ -174,14 +177,16 @@ impl<P: Platform> Partition<P> {
         }
     }
 
-    /// Copies OP-TEE's reply with `count` parameters. No request of OP-TEE waits for an answer any more, so there is room.
+    /// Copies OP-TEE's reply with `count` parameters. No request of OP-TEE waits for an answer any
+    /// more, so there is room.
     pub(super) fn read_reply(&self, call: &mut Call, count: usize) {
         let (page, offset) = slot(call.index);
         let reply = call.request.bytes_mut(count);
         self.ports.shadow.read(page, offset, reply);
     }
 
-    /// Takes note of the session that the guest's message opened or closed, if it did, according to the reply.
+    /// Takes note of the session that the guest's message opened or closed, if it did, according to
+    /// the reply.
     #[inline]
     pub(super) fn note_session(&self, call: &mut Call, status: u32) {
         if call.closing.is_some() || call.message.command() == command::OPEN_SESSION {
@@ -207,7 +212,8 @@ impl<P: Platform> Partition<P> {
         }
     }
 
-    /// Takes note of which buffers OP-TEE knows, according to whether it has `done` what it was last sent.
+    /// Takes note of which buffers OP-TEE knows, according to whether it has `done` what it was
+    /// last sent.
     #[inline]
     pub(super) fn note_buffers(&self, call: &mut Call, done: bool) {
         let registers = matches!(
@@ -356,7 +362,8 @@ impl<P: Platform> Partition<P> {
         None
     }
 
-    /// OP-TEE is done with the call: it has nothing mapped for it any more, and the session may be closed.
+    /// OP-TEE is done with the call: it has nothing mapped for it any more, and the session may be
+    /// closed.
     #[inline]
     pub(super) fn optee_is_done(&self, call: &mut Call) {
         self.sessions.let_go(call.index);
@@ -388,7 +395,8 @@ impl<P: Platform> Partition<P> {
         self.slots.in_flight() <= 1
     }
 
-    /// Ends the call. Memory that the guest provided for RPCs goes back to it, unless it lets the mediator keep it.
+    /// Ends the call. Memory that the guest provided for RPCs goes back to it, unless it lets the
+    /// mediator keep it.
     pub(super) fn complete(&self, call: &mut Call) -> Flow {
         self.optee_is_done(call);
         if let Argument::Allocated(argument) =
@@ -405,8 +413,8 @@ impl<P: Platform> Partition<P> {
     }
 }
 
-/// Takes over what a message brings back, field by field, each as the message itself says: the result, the session that
-/// was opened, values that go out, and sizes of memory that goes out.
+/// Takes over what a message brings back, field by field, each as the message itself says: the
+/// result, the session that was opened, values that go out, and sizes of memory that goes out.
 fn take_results(call: &mut Call) {
     let (message, reply) = (&mut call.message, &call.request);
     message.set_result(reply.result(), reply.origin());

@@ -10,8 +10,8 @@ use super::partition::Partition;
 use crate::ports::{Platform, SecureWorld};
 use smccc::CallRegisters;
 
-/// What the mediator passes on to guests, where OP-TEE has it. The others are for the hypervisor, or not carried:
-/// reserved memory is not the guest's.
+/// What the mediator passes on to guests, where OP-TEE has it. The others are for the hypervisor,
+/// or not carried: reserved memory is not the guest's.
 const OFFERED: Capabilities = Capabilities(
     Capabilities::UNREGISTERED_SHM.0
         | Capabilities::DYNAMIC_SHM.0
@@ -21,7 +21,8 @@ const OFFERED: Capabilities = Capabilities(
         | Capabilities::RPMB_PROBE.0,
 );
 
-/// How many functions a guest can call with effect, without and with notifications: what [`smc::CALLS_COUNT`] says.
+/// How many functions a guest can call with effect, without and with notifications: what
+/// [`smc::CALLS_COUNT`] says.
 const GUEST_FUNCTIONS: u64 = 13;
 const GUEST_FUNCTIONS_WITH_NOTIFICATIONS: u64 = GUEST_FUNCTIONS + 2;
 
@@ -81,7 +82,8 @@ impl<P: Platform> Partition<P> {
         self.capabilities().contains(Capabilities::ASYNC_NOTIF)
     }
 
-    /// A driver begins with this. One that does so anew is another kernel's, which took the place of one that is gone.
+    /// A driver begins with this. One that does so anew is another kernel's, which took the place
+    /// of one that is gone.
     fn exchange_capabilities(&self, registers: &mut CallRegisters) {
         self.forget_driver();
         let offered = self.capabilities();

@@ -9,7 +9,8 @@ pub(super) enum Flow {
     Translate,
     /// OP-TEE is entered.
     Enter(Entry),
-    /// The guest is asked for this, with these values of a1 and a2. What its return means is noted in the call.
+    /// The guest is asked for this, with these values of a1 and a2. What its return means is noted
+    /// in the call.
     Ask(RpcFunction, [u64; 2]),
     /// It is over, with this in a0.
     Finished(u32),
@@ -29,7 +30,8 @@ impl Flow {
         Self::Ask(RpcFunction::ForeignInterrupt, [0, 0]);
 }
 
-/// A call of the guest that did not begin yet: the function, and the registers that say where its message is.
+/// A call of the guest that did not begin yet: the function, and the registers that say where its
+/// message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Start {
     pub(super) function: u32,

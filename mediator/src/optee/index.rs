@@ -1,8 +1,8 @@
 //! Finding an entry of a table by a number that somebody else chose.
 //!
-//! Entries are chained by a hash of their number. The hash has a secret of the partition's own, so that a guest can't choose
-//! numbers that all meet in one chain. Nothing is ever moved: each operation takes as many steps as one chain has entries, also
-//! after many entries came and went.
+//! Entries are chained by a hash of their number. The hash has a secret of the partition's own, so
+//! that a guest can't choose numbers that all meet in one chain. Nothing is ever moved: each
+//! operation takes as many steps as one chain has entries, also after many entries came and went.
 
 use alloc::vec::Vec;
 
@@ -16,7 +16,8 @@ const ENTRIES_A_CHAIN: u32 = 4;
 /// More chains would take long to set up.
 const CHAINS_MAX: u32 = 8192;
 
-/// What keeps a guest from knowing which numbers share a chain. Any two numbers that the guest does not know.
+/// What keeps a guest from knowing which numbers share a chain. Any two numbers that the guest does
+/// not know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HashSecret(pub [u64; 2]);
 
@@ -25,7 +26,8 @@ pub(super) struct Index {
     secret: HashSecret,
     /// The first entry of each chain; a power of two of them.
     heads: Vec<u32>,
-    /// For each entry of the table the next one in its chain. Grows with the table, within what was set apart.
+    /// For each entry of the table the next one in its chain. Grows with the table, within what was
+    /// set apart.
     next: Vec<u32>,
 }
 
@@ -127,7 +129,8 @@ mod tests {
         index.heads.iter().map(chain).max().unwrap()
     }
 
-    /// Numbers that all met in one place of a hash without a secret, and others that a guest may think of.
+    /// Numbers that all met in one place of a hash without a secret, and others that a guest may
+    /// think of.
     #[test]
     fn no_choice_of_numbers_makes_chains_long() {
         let golden = 0x9e37_79b9_7f4a_7c15_u64;

@@ -1,12 +1,13 @@
 //! Asynchronous notifications: values by which OP-TEE calls for a guest's attention.
 //!
-//! OP-TEE raises one interrupt of the machine without saying for which guest. Then each guest's values are fetched in its
-//! name and kept here until the guest asks for them, as it does when it gets its virtual interrupt.
+//! OP-TEE raises one interrupt of the machine without saying for which guest. Then each guest's
+//! values are fetched in its name and kept here until the guest asks for them, as it does when it
+//! gets its virtual interrupt.
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-/// Values that can be kept: those below. OP-TEE 4.5.0 has 64 of them, and one for each of its threads
-/// (`core/include/kernel/notif.h`).
+/// Values that can be kept: those below. OP-TEE 4.5.0 has 64 of them, and one for each of its
+/// threads (`core/include/kernel/notif.h`).
 pub(super) const VALUES: u32 = 1024;
 
 const WORDS: usize = VALUES as usize / 64;
@@ -43,7 +44,8 @@ impl Notifications {
         word.is_some()
     }
 
-    /// Keeps a value, if the guest wants to be notified. Says whether there is something new for it.
+    /// Keeps a value, if the guest wants to be notified. Says whether there is something new for
+    /// it.
     pub(super) fn pass_on(&self, value: u32) -> bool {
         self.is_enabled() && self.keep(value)
     }
@@ -78,8 +80,9 @@ impl Notifications {
         answer
     }
 
-    /// OP-TEE is not asked any more: values fetched from now on would be those of a guest that has come to be another. What
-    /// waits is forgotten. Returns after the fast calls that other CPUs have under way.
+    /// OP-TEE is not asked any more: values fetched from now on would be those of a guest that has
+    /// come to be another. What waits is forgotten. Returns after the fast calls that other CPUs
+    /// have under way.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         while self.asking.load(Ordering::SeqCst) != 0 {

@@ -92,6 +92,7 @@ pub(super) struct Teardown {
     pub(super) buffer: usize,
     /// Something is left that only the end of the partition ends.
     pub(super) for_good: bool,
-    /// The slot whose call has its turn next: one that never ends is not to keep others from theirs.
+    /// The slot whose call has its turn next: one that never ends is not to keep others from
+    /// theirs.
     pub(super) turn: usize,
 }

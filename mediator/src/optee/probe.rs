@@ -177,12 +177,14 @@ impl Optee {
         self.revision
     }
 
-    /// Whether its core survives errors as answers to what it asks of files (`docs/optee-versions.md`).
+    /// Whether its core survives errors as answers to what it asks of files
+    /// (`docs/optee-versions.md`).
     pub(super) fn survives_errors(&self) -> bool {
         (self.revision.major, self.revision.minor) >= (4, 10)
     }
 
-    /// Whether it keeps translation tables of guests that are gone, as no release after it is known not to.
+    /// Whether it keeps translation tables of guests that are gone, as no release after it is known
+    /// not to.
     pub(super) fn leaves_tables_behind(&self) -> bool {
         (self.revision.major, self.revision.minor) >= (4, 6)
     }
@@ -215,8 +217,8 @@ impl Optee {
         self.threads
     }
 
-    /// How many shadow pages a guest with these limits needs: for its messages, and for a list of the largest size on
-    /// each of OP-TEE's threads.
+    /// How many shadow pages a guest with these limits needs: for its messages, and for a list of
+    /// the largest size on each of OP-TEE's threads.
     #[must_use]
     pub fn shadow_pages(&self, limits: &Limits) -> usize {
         let lists = usize::try_from(limits.list_pages_max()).unwrap_or(usize::MAX);

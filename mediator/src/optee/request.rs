@@ -1,4 +1,5 @@
-//! A new yielding call: copying the guest's message, checking it, and making the one that OP-TEE gets.
+//! A new yielding call: copying the guest's message, checking it, and making the one that OP-TEE
+//! gets.
 
 use optee_abi::message::{CAPACITY, Parameter, TooManyParameters, command, size_with};
 use optee_abi::pagelist::{PAGE_SIZE, pages_spanned};
@@ -142,7 +143,8 @@ impl<P: Platform> Partition<P> {
         }
     }
 
-    /// The guest uses a session, which has to be open: OP-TEE gets no number that it did not give this guest.
+    /// The guest uses a session, which has to be open: OP-TEE gets no number that it did not give
+    /// this guest.
     fn use_session(&self, call: &mut Call) -> Flow {
         match self.sessions.hold(call.index, call.message.session()) {
             Some(Used { loaded }) => self.check_parameters(call, loaded),
@@ -157,8 +159,9 @@ impl<P: Platform> Partition<P> {
         Flow::Finished(status)
     }
 
-    /// Copies the guest's message, the one time that it is read, with room for all the parameters that it can have, and
-    /// tells how many it says it has. `None` if they are more than any command takes.
+    /// Copies the guest's message, the one time that it is read, with room for all the parameters
+    /// that it can have, and tells how many it says it has. `None` if they are more than any
+    /// command takes.
     fn copy_message(&self, call: &mut Call, location: &Location) -> Result<Option<usize>, ()> {
         let room = call.message.bytes_mut(CAPACITY);
         let copied = location.len().min(room.len());
@@ -195,8 +198,9 @@ impl<P: Platform> Partition<P> {
         }
     }
 
-    /// Checks the parameters of a message, finds what they refer to, and notes what they bring back. A trusted application
-    /// that was `loaded` has them in an address space of its own; for others OP-TEE maps them.
+    /// Checks the parameters of a message, finds what they refer to, and notes what they bring
+    /// back. A trusted application that was `loaded` has them in an address space of its own; for
+    /// others OP-TEE maps them.
     fn check_parameters(&self, call: &mut Call, loaded: bool) -> Flow {
         let mapping = match self.follow_references(call) {
             Ok(mapping) => mapping,
@@ -211,8 +215,9 @@ impl<P: Platform> Partition<P> {
         self.proceed(call)
     }
 
-    /// Makes the message that OP-TEE gets: what refers to buffers refers to them by handle, and what is temporary memory to
-    /// none yet. Gives what it takes to map them, or what is wrong with one.
+    /// Makes the message that OP-TEE gets: what refers to buffers refers to them by handle, and
+    /// what is temporary memory to none yet. Gives what it takes to map them, or what is wrong with
+    /// one.
     fn follow_references(&self, call: &mut Call) -> Result<Mapping, u32> {
         let Call {
             message, posted, ..
@@ -225,8 +230,8 @@ impl<P: Platform> Partition<P> {
             message.command(),
             command::DO_BOTTOM_HALF | command::STOP_ASYNC_NOTIF
         ) {
-            // An OP-TEE that says that all went well, and wrote nothing, does not count as success. To messages about
-            // notifications it writes nothing.
+            // An OP-TEE that says that all went well, and wrote nothing, does not count as success.
+            // To messages about notifications it writes nothing.
             posted.set_result(result::GENERIC, result::ORIGIN_COMMS);
         }
         for index in (0..CAPACITY).take(call.count) {
@@ -286,8 +291,9 @@ impl<P: Platform> Partition<P> {
 
     /// Shares what temporary memory is not shared yet, then sends the message.
     ///
-    /// Temporary memory is registered with OP-TEE for the time of the call: OP-TEE up to 4.10 takes lists of pages as
-    /// parameters but never drops its reference to them (`cleanup_shm_refs` compares attributes without masking them).
+    /// Temporary memory is registered with OP-TEE for the time of the call: OP-TEE up to 4.10 takes
+    /// lists of pages as parameters but never drops its reference to them (`cleanup_shm_refs`
+    /// compares attributes without masking them).
     pub(super) fn proceed(&self, call: &mut Call) -> Flow {
         let left = call.temporary & !call.shared;
         if left != 0 {
@@ -298,7 +304,8 @@ impl<P: Platform> Partition<P> {
         self.sent(call, call.count)
     }
 
-    /// OP-TEE knows the temporary memory of the parameter at `index` now: the message names it by its handle.
+    /// OP-TEE knows the temporary memory of the parameter at `index` now: the message names it by
+    /// its handle.
     pub(super) fn shared(&self, call: &mut Call, index: usize, handle: Handle) -> Flow {
         let Ok(Parameter::Temporary {
             direction, size, ..
@@ -330,7 +337,8 @@ impl<P: Platform> Partition<P> {
         else {
             return self.fail(call, result::BAD_PARAMETERS);
         };
-        // A reference to no bytes at some address is no null reference, and OP-TEE knows no buffer without a page.
+        // A reference to no bytes at some address is no null reference, and OP-TEE knows no buffer
+        // without a page.
         let buffer = Memory {
             list,
             address,
@@ -343,8 +351,8 @@ impl<P: Platform> Partition<P> {
         }
     }
 
-    /// The guest registers a buffer. One that it registered under the same cookie before, as a kernel that is gone may have,
-    /// is taken back first.
+    /// The guest registers a buffer. One that it registered under the same cookie before, as a
+    /// kernel that is gone may have, is taken back first.
     #[inline(never)]
     pub(super) fn register(&self, call: &mut Call) -> Flow {
         let Ok(Parameter::Temporary {

@@ -1,9 +1,10 @@
 //! Keeping the memory for messages near the front of OP-TEE's list.
 //!
-//! OP-TEE finds registered memory by walking a list, the newest first (`mobj_reg_shm_get_by_cookie`,
-//! `core/mm/mobj_dyn_shm.c`, 4.5.0). The memory for messages is registered before all else, so each buffer that a guest
-//! registers would make each of its calls a little slower. Therefore a slot whose memory has fallen far behind registers
-//! it anew under another handle before its next call, then takes the old handle back.
+//! OP-TEE finds registered memory by walking a list, the newest first
+//! (`mobj_reg_shm_get_by_cookie`, `core/mm/mobj_dyn_shm.c`, 4.5.0). The memory for messages is
+//! registered before all else, so each buffer that a guest registers would make each of its calls a
+//! little slower. Therefore a slot whose memory has fallen far behind registers it anew under
+//! another handle before its next call, then takes the old handle back.
 
 use core::sync::atomic::Ordering;
 
@@ -20,14 +21,15 @@ use super::shm::message_area::{
 };
 use crate::ports::{Platform, ShadowMemory};
 
-/// How many buffers may stand before a slot's memory. Passing one takes OP-TEE about six instructions, and renewing the
-/// memory as much as two calls.
+/// How many buffers may stand before a slot's memory. Passing one takes OP-TEE about six
+/// instructions, and renewing the memory as much as two calls.
 const BUFFERS_BEFORE: u64 = 64;
 /// With more than so many it is renewed where their number was found out.
 const WORTH_RENEWING: u64 = 32;
 
 impl<P: Platform> Partition<P> {
-    /// Does what the call's message says, after renewing the slot's memory if that has fallen behind.
+    /// Does what the call's message says, after renewing the slot's memory if that has fallen
+    /// behind.
     pub(super) fn renew_or_dispatch(&self, call: &mut Call) -> Flow {
         let registered = self.buffers.registrations();
         if registered.saturating_sub(call.known.at_most_since) <= BUFFERS_BEFORE {

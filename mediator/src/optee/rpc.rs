@@ -18,8 +18,8 @@ use crate::ports::{Cpu, Platform, ShadowMemory};
 use crate::ta_access::Uuid;
 use addresses::Ipa;
 
-/// Which parameters of [`rpc::SUPP_PLUGIN`] are the memory and, in the second word, how much of it the plugin wrote
-/// (`tee_invoke_supp_plugin_rpc`, `core/tee/tee_supp_plugin_rpc.c`, OP-TEE 4.5.0).
+/// Which parameters of [`rpc::SUPP_PLUGIN`] are the memory and, in the second word, how much of it
+/// the plugin wrote (`tee_invoke_supp_plugin_rpc`, `core/tee/tee_supp_plugin_rpc.c`, OP-TEE 4.5.0).
 const PLUGIN_MEMORY: usize = 3;
 const PLUGIN_LENGTH: usize = 2;
 
@@ -65,8 +65,8 @@ impl<P: Platform> Partition<P> {
             | rpc::RPMB_PROBE_RESET
             | rpc::RPMB_PROBE_NEXT
             | rpc::RPMB_FRAMES => self.request_to_do(call),
-            // What the values of a command mean that is not known here, nobody knows: they may be physical addresses, as
-            // those of BENCH_REG are.
+            // What the values of a command mean that is not known here, nobody knows: they may be
+            // physical addresses, as those of BENCH_REG are.
             _ => Err(result::NOT_SUPPORTED),
         };
         match translated {
@@ -75,8 +75,9 @@ impl<P: Platform> Partition<P> {
         }
     }
 
-    /// OP-TEE has the guest load a trusted application, or a library of one: takes note of it, and of whether it is the one
-    /// that the call opens. Of what is not loaded OP-TEE lets go, on all versions.
+    /// OP-TEE has the guest load a trusted application, or a library of one: takes note of it, and
+    /// of whether it is the one that the call opens. Of what is not loaded OP-TEE lets go, on all
+    /// versions.
     fn note_load(&self, call: &mut Call) -> Result<(), NoIdentifier> {
         let [first, second, _] = call.request.words(0);
         let asked = Uuid(uuid_octets(first, second));
@@ -93,8 +94,8 @@ impl<P: Platform> Partition<P> {
         })
     }
 
-    /// OP-TEE reads or writes files of the guest: for a call that opens a session, that takes an instance of a trusted
-    /// application.
+    /// OP-TEE reads or writes files of the guest: for a call that opens a session, that takes an
+    /// instance of a trusted application.
     pub(super) fn note_files(&self, call: &mut Call) {
         if call.message.command() == command::OPEN_SESSION && call.charge == Charge::default() {
             self.sessions
@@ -102,7 +103,8 @@ impl<P: Platform> Partition<P> {
         }
     }
 
-    /// Makes the guest's version of a command whose memory references stand for buffers that the guest shares.
+    /// Makes the guest's version of a command whose memory references stand for buffers that the
+    /// guest shares.
     fn request_to_do(&self, call: &mut Call) -> Result<(), u32> {
         call.command.copy_from(&call.request, call.request_count);
         for index in 0..call.request_count {
@@ -151,8 +153,8 @@ impl<P: Platform> Partition<P> {
         Ok(())
     }
 
-    /// Makes the guest's version of the command to free memory that OP-TEE had asked for. The guest may use the cookie
-    /// anew at once; the pages stay pinned until OP-TEE has gone on.
+    /// Makes the guest's version of the command to free memory that OP-TEE had asked for. The guest
+    /// may use the cookie anew at once; the pages stay pinned until OP-TEE has gone on.
     pub(super) fn request_to_free(&self, call: &mut Call) -> Result<(), u32> {
         let Ok(Parameter::Value {
             direction: Direction::Input,
@@ -215,7 +217,8 @@ impl<P: Platform> Partition<P> {
         self.deliver(call)
     }
 
-    /// The guest's memory for RPCs is none: it gets it back, where it has a cookie, and OP-TEE gets an error.
+    /// The guest's memory for RPCs is none: it gets it back, where it has a cookie, and OP-TEE gets
+    /// an error.
     fn free_argument(&self, call: &mut Call, cookie: u64) -> Flow {
         if cookie == 0 {
             return self.answer(call, result::OUT_OF_MEMORY);
@@ -224,8 +227,8 @@ impl<P: Platform> Partition<P> {
         Flow::Ask(RpcFunction::Free, smc::split(cookie))
     }
 
-    /// The guest has done what it was commanded: copies the answer once and takes over what OP-TEE's request says that
-    /// it brings back.
+    /// The guest has done what it was commanded: copies the answer once and takes over what
+    /// OP-TEE's request says that it brings back.
     pub(super) fn take_reply(&self, call: &mut Call) -> Flow {
         let location = match call.argument {
             Argument::Here(location) | Argument::Allocated(Allocated { location, .. }) => location,
@@ -289,8 +292,8 @@ impl<P: Platform> Partition<P> {
         self.take_memory(call, memory, None)
     }
 
-    /// Shares memory that the guest provides. Where OP-TEE has no room for it beside what other calls of the guest have
-    /// mapped, those get some time to end.
+    /// Shares memory that the guest provides. Where OP-TEE has no room for it beside what other
+    /// calls of the guest have mapped, those get some time to end.
     pub(super) fn take_memory(&self, call: &mut Call, memory: Memory, until: Option<u64>) -> Flow {
         match self.announce(call, Purpose::RpcAlloc, memory) {
             Ok(()) => Flow::Translate,
@@ -314,7 +317,8 @@ impl<P: Platform> Partition<P> {
         }
     }
 
-    /// Has the guest free memory that it provided and that can't be used. OP-TEE gets an error then.
+    /// Has the guest free memory that it provided and that can't be used. OP-TEE gets an error
+    /// then.
     pub(super) fn free_refused(&self, call: &mut Call) -> Flow {
         self.counters.refused.add(1);
         match self.deliver(call) {
@@ -356,7 +360,8 @@ impl<P: Platform> Partition<P> {
     }
 }
 
-/// The shadow page and the offset in it where OP-TEE has the RPC argument of a call: behind the message that it was sent.
+/// The shadow page and the offset in it where OP-TEE has the RPC argument of a call: behind the
+/// message that it was sent.
 pub(super) const fn rpc_slot(call: &Call) -> (usize, usize) {
     let (page, offset) = slot(call.index);
     (page, offset + size_with(call.sent_count))

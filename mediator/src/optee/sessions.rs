@@ -1,9 +1,10 @@
 //! The sessions that a guest has open.
 //!
-//! OP-TEE's numbers for them pass through the guest, so a guest can name any number. OP-TEE gets to see those alone that it
-//! gave this guest for sessions that are open: it lists a session before it has opened it, and up to 4.9 halts for all guests
-//! when one is used then (`tee_ta_init_session`, `core/kernel/tee_ta_manager.c`). From the first message that closes a
-//! session on, nothing else reaches it, and that message waits for the calls that use the session: OP-TEE gives the number
+//! OP-TEE's numbers for them pass through the guest, so a guest can name any number. OP-TEE gets to
+//! see those alone that it gave this guest for sessions that are open: it lists a session before it
+//! has opened it, and up to 4.9 halts for all guests when one is used then (`tee_ta_init_session`,
+//! `core/kernel/tee_ta_manager.c`). From the first message that closes a session on, nothing else
+//! reaches it, and that message waits for the calls that use the session: OP-TEE gives the number
 //! of a closed session to another one.
 
 use alloc::vec::Vec;
@@ -22,7 +23,8 @@ const SESSIONS_MAX: u32 = 2048;
 /// Places that are looked at for a session to close before interrupts get their turn.
 const LOOK_AT_ONCE: usize = 128;
 
-/// No session of OP-TEE's has this number (`new_session_id`, `core/kernel/tee_ta_manager.c`, 4.5.0).
+/// No session of OP-TEE's has this number (`new_session_id`, `core/kernel/tee_ta_manager.c`,
+/// 4.5.0).
 const NONE: u32 = 0;
 
 /// Marks the end of the list of free places.
@@ -31,7 +33,8 @@ const END: u32 = u32::MAX;
 #[derive(Debug)]
 pub(super) struct Sessions {
     table: Mutex<Table>,
-    /// The session that a call used last and whether its application is loaded ([`LOADED`]). Changes only while the table is locked.
+    /// The session that a call used last and whether its application is loaded ([`LOADED`]).
+    /// Changes only while the table is locked.
     recent: AtomicU64,
     /// For each slot, the session that its call uses, or [`NONE`].
     used: Vec<AtomicU32>,
@@ -63,7 +66,8 @@ struct Session {
     /// Tells the sessions that had this place one after the other apart.
     life: u32,
     next_free: u32,
-    /// With a trusted application that was loaded, rather than a pseudo-TA, which is a part of OP-TEE.
+    /// With a trusted application that was loaded, rather than a pseudo-TA, which is a part of
+    /// OP-TEE.
     loaded: bool,
     charge: Charge,
 }
@@ -103,7 +107,8 @@ pub(super) enum Idle {
 const LOADED: u64 = 1 << 32;
 
 impl Sessions {
-    /// None yet, for calls on so many slots, with trusted applications that have so many of OP-TEE's identifiers.
+    /// None yet, for calls on so many slots, with trusted applications that have so many of
+    /// OP-TEE's identifiers.
     pub(super) fn new(
         slots: usize,
         identifiers_max: u32,
@@ -136,10 +141,12 @@ impl Sessions {
         self.table.lock().count < SESSIONS_MAX
     }
 
-    /// Has the call of the slot at `slot` use `session`, if that is open, until the call [lets go](Self::let_go) of it.
+    /// Has the call of the slot at `slot` use `session`, if that is open, until the call [lets
+    /// go](Self::let_go) of it.
     pub(super) fn hold(&self, slot: usize, session: u32) -> Option<Used> {
         let used = self.used.get(slot)?;
-        // Before the look, so that who closes the session sees the call or the call sees that it is being closed.
+        // Before the look, so that who closes the session sees the call or the call sees that it is
+        // being closed.
         used.store(session, Ordering::SeqCst);
         let recent = self.recent.load(Ordering::SeqCst);
         if recent as u32 == session && session != NONE {

@@ -35,7 +35,8 @@ impl Refused {
 }
 
 impl<P: Platform> Partition<P> {
-    /// Counts and pins the pages of a buffer that OP-TEE is about to learn of, and gets its translation ready.
+    /// Counts and pins the pages of a buffer that OP-TEE is about to learn of, and gets its
+    /// translation ready.
     pub(super) fn announce(
         &self,
         call: &mut Call,

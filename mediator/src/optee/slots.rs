@@ -1,11 +1,13 @@
 //! The slots for yielding calls.
 //!
-//! A guest has as many calls under way as OP-TEE has threads for it. A slot is free, in the hands of the CPU that works on its
-//! call, or parked while the guest does something for the call. The guest gets a thread ID for a parked call, good for one
-//! return: the slot's number and a generation that changes each time.
+//! A guest has as many calls under way as OP-TEE has threads for it. A slot is free, in the hands
+//! of the CPU that works on its call, or parked while the guest does something for the call. The
+//! guest gets a thread ID for a parked call, good for one return: the slot's number and a
+//! generation that changes each time.
 //!
-//! There are twice as many slots: the calls of a kernel that is gone, because another one was started in its place, keep theirs
-//! until OP-TEE is done with them. They are not the new kernel's, and do not count as such.
+//! There are twice as many slots: the calls of a kernel that is gone, because another one was
+//! started in its place, keep theirs until OP-TEE is done with them. They are not the new kernel's,
+//! and do not count as such.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -103,7 +105,8 @@ impl Slots {
             let state = State::Free;
             *slot = Some(Parked { call, state });
             self.free.fetch_or(1 << index, Ordering::Release);
-            // While the slot is locked: who claims it meanwhile waits until it is no orphan's any more.
+            // While the slot is locked: who claims it meanwhile waits until it is no orphan's any
+            // more.
             if self.has_orphans() {
                 self.orphans.fetch_and(!(1 << index), Ordering::Relaxed);
             }
@@ -155,8 +158,9 @@ impl Slots {
         Some(parked.call)
     }
 
-    /// The guest's kernel is gone: no thread ID that it knows is good any more. Its parked calls are orphans where OP-TEE has
-    /// a thread for them, which are no more than there are slots for, and others are over.
+    /// The guest's kernel is gone: no thread ID that it knows is good any more. Its parked calls
+    /// are orphans where OP-TEE has a thread for them, which are no more than there are slots for,
+    /// and others are over.
     pub(super) fn orphan_parked(&self, mut is_in_optee: impl FnMut(&mut Call) -> bool) {
         for (index, slot) in self.slots.iter().enumerate() {
             let mut slot = slot.lock();

@@ -41,7 +41,8 @@ pub struct Stats {
     pub paced: u64,
     /// Sessions that the guest's access to trusted applications does not allow.
     pub opens_denied: u64,
-    /// Sessions and trusted applications for which OP-TEE has no identifier left of the guest's share.
+    /// Sessions and trusted applications for which OP-TEE has no identifier left of the guest's
+    /// share.
     pub instances_refused: u64,
     /// Calls and messages that the mediator refused, those sessions among them.
     pub refused: u64,

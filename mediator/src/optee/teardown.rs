@@ -1,10 +1,12 @@
-//! The end of a guest, before OP-TEE forgets it: its calls are seen through and its sessions are closed. The same is done with
-//! the calls of a kernel that is gone because the guest started another one in its place.
+//! The end of a guest, before OP-TEE forgets it: its calls are seen through and its sessions are
+//! closed. The same is done with the calls of a kernel that is gone because the guest started
+//! another one in its place.
 //!
-//! OP-TEE gives back the memory of a guest that goes without a word, but not what it took for it out of what all guests
-//! share: each instance of a trusted application has one of 64 address space identifiers (`virt_put_guest`,
-//! `core/arch/arm/kernel/virtualization.c`, OP-TEE 4.5 to 4.10). What can't be ended in time, or keeps running without a
-//! session (`TA_FLAG_INSTANCE_KEEP_ALIVE`), is counted, for the guest to be charged with in its next life.
+//! OP-TEE gives back the memory of a guest that goes without a word, but not what it took for it
+//! out of what all guests share: each instance of a trusted application has one of 64 address space
+//! identifiers (`virt_put_guest`, `core/arch/arm/kernel/virtualization.c`, OP-TEE 4.5 to 4.10).
+//! What can't be ended in time, or keeps running without a session (`TA_FLAG_INSTANCE_KEEP_ALIVE`),
+//! is counted, for the guest to be charged with in its next life.
 
 use alloc::boxed::Box;
 use core::sync::atomic::Ordering;
@@ -47,8 +49,8 @@ enum Step {
 }
 
 impl<P: Platform> Partition<P> {
-    /// Goes on with the end of the guest, of which no call comes any more, until there is nothing to wind up or an
-    /// interrupt has to be taken.
+    /// Goes on with the end of the guest, of which no call comes any more, until there is nothing
+    /// to wind up or an interrupt has to be taken.
     pub(super) fn go_on_winding_up(&self, again: bool) -> WindUp {
         let mut teardown = self.teardown.lock();
         let limit = SECONDS_MAX.saturating_mul(self.ports.cpu.ticks_per_second());
@@ -80,8 +82,8 @@ impl<P: Platform> Partition<P> {
             }
             let mut goes_on = matches!(started, Some(Step::Over | Step::Asks));
             let mut waits = matches!(started, Some(Step::Waits));
-            // One may wait for what another one holds, so all of them get their turns; but one that computes, for as long as
-            // it likes, only where nothing else goes on.
+            // One may wait for what another one holds, so all of them get their turns; but one that
+            // computes, for as long as it likes, only where nothing else goes on.
             for computes in [false, true] {
                 if computes && goes_on {
                     break;
@@ -109,7 +111,8 @@ impl<P: Platform> Partition<P> {
             if matches!(started, Some(Step::Over | Step::Waits)) {
                 teardown.place = 0;
             }
-            // What they wait for may have come in this round. Where nothing comes in two, nothing does.
+            // What they wait for may have come in this round. Where nothing comes in two, nothing
+            // does.
             let waited = core::mem::replace(&mut all_wait, waits && !goes_on);
             if !goes_on && (!waits || waited) {
                 if !again || teardown.for_good {
@@ -130,7 +133,8 @@ impl<P: Platform> Partition<P> {
         self.slots.in_flight() == 0 && self.sessions.count() == 0 && self.buffers.held() == (0, 0)
     }
 
-    /// Gets the partition ready for the guest's next life. OP-TEE keeps it: it takes something for good for each that it makes.
+    /// Gets the partition ready for the guest's next life. OP-TEE keeps it: it takes something for
+    /// good for each that it makes.
     fn renew(&self) {
         self.notifications.forget();
         self.forget_driver();
@@ -186,8 +190,8 @@ impl<P: Platform> Partition<P> {
         WindUp::Done { left, lost }
     }
 
-    /// Goes on with the calls of a kernel that is gone, each by a step. Says whether there is a notification for the kernel
-    /// that took its place.
+    /// Goes on with the calls of a kernel that is gone, each by a step. Says whether there is a
+    /// notification for the kernel that took its place.
     #[inline(never)]
     pub(super) fn see_orphans_through(&self) -> bool {
         let mut notified = false;
@@ -217,8 +221,8 @@ impl<P: Platform> Partition<P> {
         Some(self.send_own(call, 0))
     }
 
-    /// Opens a session with an application that was loaded and that no session is with: if it is kept alive, OP-TEE does
-    /// not have it loaded. `None` if there is none, or no thread for that.
+    /// Opens a session with an application that was loaded and that no session is with: if it is
+    /// kept alive, OP-TEE does not have it loaded. `None` if there is none, or no thread for that.
     fn find_out_what_is_kept_alive(&self) -> Option<Step> {
         // An earlier OP-TEE does not survive what it is answered.
         if !self.optee.survives_errors() {
@@ -273,8 +277,8 @@ impl<P: Platform> Partition<P> {
         }
     }
 
-    /// Whether OP-TEE might not survive an error as the answer to what a call waits for: what it asks of files, and memory
-    /// for that, up to 4.9 (`docs/optee-versions.md`).
+    /// Whether OP-TEE might not survive an error as the answer to what a call waits for: what it
+    /// asks of files, and memory for that, up to 4.9 (`docs/optee-versions.md`).
     fn must_be_answered(&self, call: &Call, waiting: Waiting) -> bool {
         let for_files = || matches!(call.request.command(), rpc::FS | rpc::SHM_ALLOC);
         let asks = match waiting {
@@ -329,7 +333,8 @@ impl<P: Platform> Partition<P> {
                         let (page, offset) = rpc_slot(&call);
                         let shadow = &self.ports.shadow;
                         shadow.read(page, offset, call.request.bytes_mut(1));
-                        // Its answer is an error, but until OP-TEE has it, and if it never does, it has an identifier.
+                        // Its answer is an error, but until OP-TEE has it, and if it never does, it
+                        // has an identifier.
                         if call.finds_out || is_about_files(call.request.command()) {
                             self.note_files(&mut call);
                         }
@@ -382,7 +387,8 @@ impl<P: Platform> Partition<P> {
     }
 }
 
-/// Whether OP-TEE asks for this only where it opens a session with a trusted application that it has to load.
+/// Whether OP-TEE asks for this only where it opens a session with a trusted application that it
+/// has to load.
 fn is_about_files(command: u32) -> bool {
     matches!(command, rpc::LOAD_TA | rpc::SHM_ALLOC | rpc::RPMB | rpc::FS)
 }

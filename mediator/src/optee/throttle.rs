@@ -1,7 +1,8 @@
 //! How many calls a guest may make in a second.
 //!
-//! A call beyond the limit is not refused but waits its turn: it has its slot, and the guest is sent back to take
-//! interrupts until then. To refuse it would break more than it saves (`docs/decisions/call-rate.md`).
+//! A call beyond the limit is not refused but waits its turn: it has its slot, and the guest is
+//! sent back to take interrupts until then. To refuse it would break more than it saves
+//! (`docs/decisions/call-rate.md`).
 
 use core::num::NonZeroU32;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 /// This part of a second's calls may come at once.
 const BURST_PART: u64 = 10;
 
-/// The turns of a guest's calls (a virtual-scheduling leaky bucket; ITU-T I.371, the generic cell rate algorithm).
+/// The turns of a guest's calls (a virtual-scheduling leaky bucket; ITU-T I.371, the generic cell
+/// rate algorithm).
 #[derive(Debug)]
 pub(super) struct Throttle {
     /// Ticks from one call to the next, and how many a call may be ahead of its turn.

@@ -5,7 +5,8 @@ use core::mem::offset_of;
 use static_assertions::const_assert_eq;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// `struct optee_msg_param`: the attributes and the three words that all members of its union consist of.
+/// `struct optee_msg_param`: the attributes and the three words that all members of its union
+/// consist of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub(super) struct RawParameter {
@@ -72,8 +73,8 @@ pub enum Parameter {
     Temporary {
         /// Which way it goes.
         direction: Direction,
-        /// Whether `address` is that of a list of pages, with the offset into the first page in its low bits
-        /// (`OPTEE_MSG_ATTR_NONCONTIG`).
+        /// Whether `address` is that of a list of pages, with the offset into the first page in its
+        /// low bits (`OPTEE_MSG_ATTR_NONCONTIG`).
         list: bool,
         /// Where the memory or its list starts; 0 is a null reference.
         address: u64,
@@ -113,7 +114,8 @@ impl core::error::Error for UnknownAttributes {}
 const TYPE_MASK: u64 = 0xff;
 const META: u64 = 1 << 8;
 const NONCONTIG: u64 = 1 << 9;
-/// `OPTEE_MSG_ATTR_CACHE_MASK << OPTEE_MSG_ATTR_CACHE_SHIFT`: a hint for temporary memory that OP-TEE ignores.
+/// `OPTEE_MSG_ATTR_CACHE_MASK << OPTEE_MSG_ATTR_CACHE_SHIFT`: a hint for temporary memory that
+/// OP-TEE ignores.
 const CACHE: u64 = 7 << 16;
 const REGISTERED: u64 = 4;
 const TEMPORARY: u64 = 8;

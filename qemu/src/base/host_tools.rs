@@ -40,7 +40,8 @@ pub const PACKAGES: &[Tool] = &[
     },
 ];
 
-/// What building TF-A needs: the cross compiler for the firmware, the host's own compiler for TF-A's image tool.
+/// What building TF-A needs: the cross compiler for the firmware, the host's own compiler for
+/// TF-A's image tool.
 pub const FIRMWARE: &[Tool] = &[
     Tool {
         file: "aarch64-linux-gnu-gcc",
@@ -69,8 +70,8 @@ pub const FIRMWARE: &[Tool] = &[
     },
 ];
 
-/// What building OP-TEE needs: the cross compiler, the Python modules that its scripts use, and the compiler of device trees for the
-/// one that OP-TEE's own tests have in the image.
+/// What building OP-TEE needs: the cross compiler, the Python modules that its scripts use, and the
+/// compiler of device trees for the one that OP-TEE's own tests have in the image.
 pub const OPTEE: &[Tool] = &[
     Tool {
         file: "aarch64-linux-gnu-gcc",
@@ -114,14 +115,16 @@ pub const WORKLOADS: &[Tool] = &[
     },
 ];
 
-/// Debian's Python: another one that stands first in `PATH` does not see the modules that Debian's packages bring.
+/// Debian's Python: another one that stands first in `PATH` does not see the modules that Debian's
+/// packages bring.
 pub const PYTHON: &str = "/usr/bin/python3";
 
 /// Seconds to wait while another apt works, such as a fresh machine's own.
 const LOCK_TIMEOUT: &str = "DPkg::Lock::Timeout=300";
 
-/// Runs a program with its status on our output and its own output with its errors. A package's scripts must not have
-/// their output on the descriptor that apt gives dpkg for the status: they can't write to it.
+/// Runs a program with its status on our output and its own output with its errors. A package's
+/// scripts must not have their output on the descriptor that apt gives dpkg for the status: they
+/// can't write to it.
 const STATUS_APART: &str = r#"exec "$0" "$@" 3>&1 1>&2"#;
 
 /// The keys that sign Debian's archive.
@@ -227,8 +230,8 @@ fn install(packages: &[&str], apt_get: &OsStr, progress: &Progress) -> Result<()
     Ok(())
 }
 
-/// How far apt is, from a line that it writes to its status descriptor
-/// (apt, `README.progress-reporting`): `dlstatus:ITEM:PERCENT:TEXT` or `pmstatus:PACKAGE:PERCENT:TEXT`.
+/// How far apt is, from a line that it writes to its status descriptor (apt,
+/// `README.progress-reporting`): `dlstatus:ITEM:PERCENT:TEXT` or `pmstatus:PACKAGE:PERCENT:TEXT`.
 pub(crate) fn apt_percent(line: &str) -> Option<u64> {
     let mut fields = line.split(':');
     if !matches!(fields.next(), Some("dlstatus" | "pmstatus")) {

@@ -16,8 +16,8 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// A wish that the signals SIGINT, SIGTERM and SIGHUP make while [`Interrupt::watch`] is watched. At all other
-    /// times they end the tool at once, and so does the second one.
+    /// A wish that the signals SIGINT, SIGTERM and SIGHUP make while [`Interrupt::watch`] is
+    /// watched. At all other times they end the tool at once, and so does the second one.
     pub fn from_signals() -> io::Result<Self> {
         let interrupt = Self::default();
         interrupt.at_once.store(true, Ordering::SeqCst);

@@ -1,7 +1,7 @@
 //! Where what all machines have lies in physical memory (docs/device-tree.md, "Physical memory").
 
-/// Memory is given out in blocks of 2 MiB: what one entry of a level-2 translation table covers with a 4 KiB granule
-/// (DDI0487, D8.2.8).
+/// Memory is given out in blocks of 2 MiB: what one entry of a level-2 translation table covers
+/// with a 4 KiB granule (DDI0487, D8.2.8).
 pub const BLOCK: u64 = 2 << 20;
 /// Where memory begins, with the device tree in the first block.
 pub const MEMORY_BASE: u64 = 0x4000_0000;

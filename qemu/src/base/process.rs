@@ -16,7 +16,8 @@ const TAIL_LINES: usize = 30;
 ///
 /// # Errors
 ///
-/// The program can't be started or fails: the error holds the end of what it wrote to standard error.
+/// The program can't be started or fails: the error holds the end of what it wrote to standard
+/// error.
 pub fn output(command: &mut Command) -> Result<String> {
     let mut text = String::new();
     run(command, |line| {
@@ -30,8 +31,8 @@ pub fn output(command: &mut Command) -> Result<String> {
 ///
 /// # Errors
 ///
-/// The program can't be started or fails: the error holds the end of what it wrote to standard error, or to
-/// standard output if it wrote nothing else.
+/// The program can't be started or fails: the error holds the end of what it wrote to standard
+/// error, or to standard output if it wrote nothing else.
 pub fn run(command: &mut Command, mut line: impl FnMut(&str)) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let mut child = command

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Time between two plain lines of one step: often enough to see that it lives, seldom enough for a log.
+/// Time between two plain lines of one step: often enough to see that it lives, seldom enough for a
+/// log.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Where progress goes. Clones write to the same place.
@@ -80,8 +81,8 @@ impl Progress {
     }
 }
 
-/// One step of the work. A step that is dropped without [`Step::done`] has failed: its bar goes, and the error
-/// that follows says why.
+/// One step of the work. A step that is dropped without [`Step::done`] has failed: its bar goes,
+/// and the error that follows says why.
 #[derive(Debug)]
 pub struct Step {
     progress: Progress,

@@ -77,7 +77,8 @@ pub(super) fn guest_command(text: &str) -> Result<GuestCommand, String> {
     }
 }
 
-/// `DIR` may have a `=` in it: what stands before the first one is a guest only if it can be a guest's name.
+/// `DIR` may have a `=` in it: what stands before the first one is a guest only if it can be a
+/// guest's name.
 pub(super) fn overlay(text: &str) -> Result<Overlay, String> {
     let (guest, folder) = match text.split_once('=') {
         Some((guest, folder)) if is_name(guest) => (Some(guest.to_owned()), folder),

@@ -1,4 +1,5 @@
-//! What calls cost: the same guest without a hypervisor, on the floor and on the hypervisor (docs/performance.md).
+//! What calls cost: the same guest without a hypervisor, on the floor and on the hypervisor
+//! (docs/performance.md).
 
 mod cases;
 mod direct;

@@ -1,5 +1,5 @@
-//! The conformance kit: boots the payloads of `guest-shim/` on six machines and collects what their cases found
-//! (docs/testing.md, "The conformance kit").
+//! The conformance kit: boots the payloads of `guest-shim/` on six machines and collects what their
+//! cases found (docs/testing.md, "The conformance kit").
 
 mod console;
 #[cfg(test)]
@@ -28,7 +28,8 @@ const NEWEST_CPU: &str = "max";
 const TEE_ABI: &str = "conformance-tee.toml";
 /// The same with Debian's older OP-TEE.
 const TEE_ABI_DEBIAN: &str = "conformance-tee-debian.toml";
-/// A hypervisor without mediators; a guest that runs all cases, beside others that restart and misbehave.
+/// A hypervisor without mediators; a guest that runs all cases, beside others that restart and
+/// misbehave.
 const ALONE: &str = "conformance-alone.toml";
 /// One guest on one CPU, whose instructions are counted.
 const COST: &str = "conformance-cost.toml";

@@ -1,4 +1,5 @@
-//! DRM playback: protected streams, played in every guest with a TEE at the same time (docs/drm.md).
+//! DRM playback: protected streams, played in every guest with a TEE at the same time
+//! (docs/drm.md).
 
 mod console;
 mod report;
@@ -33,7 +34,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// What is played, and where.
 #[derive(Clone, Debug)]
 pub struct DrmOptions {
-    /// The machine. Its guests with a TEE play instead of doing their jobs; the others do as described.
+    /// The machine. Its guests with a TEE play instead of doing their jobs; the others do as
+    /// described.
     pub machine: MachineOptions,
     /// Count instructions: one is one nanosecond of the machine's time.
     pub icount: bool,
@@ -67,12 +69,13 @@ impl DrmOptions {
     }
 }
 
-/// Builds the player and the trusted application and puts them into `folder`, to go on top of a guest's file system: `drm-playback`
-/// is then a command of the guest.
+/// Builds the player and the trusted application and puts them into `folder`, to go on top of a
+/// guest's file system: `drm-playback` is then a command of the guest.
 ///
 /// # Errors
 ///
-/// The host lacks a tool, Debian's parts can't be had, something can't be built, or the folder can't be written.
+/// The host lacks a tool, Debian's parts can't be had, something can't be built, or the folder
+/// can't be written.
 pub fn overlay(folder: &Path, progress: &Progress) -> Result<()> {
     workloads::overlay(&[PROGRAM], folder, progress)?;
     workloads::drm_ta(folder, progress)
@@ -107,7 +110,8 @@ pub fn run(options: &DrmOptions, progress: &Progress) -> Result<DrmReport, RunEr
     Ok(DrmReport::new(&report, players?))
 }
 
-/// Follows the players to the end, and has the hypervisor say what it counted where they ask for it.
+/// Follows the players to the end, and has the hypervisor say what it counted where they ask for
+/// it.
 fn listen(
     mut operator: Operator,
     guests: &[String],

@@ -1,5 +1,5 @@
-//! The guest fuzz: a guest does at random what a guest can do, again and again, beside a witness with a vCPU on each of its CPUs
-//! (docs/testing.md, "The guest fuzz").
+//! The guest fuzz: a guest does at random what a guest can do, again and again, beside a witness
+//! with a vCPU on each of its CPUs (docs/testing.md, "The guest fuzz").
 
 mod console;
 mod report;
@@ -146,7 +146,8 @@ fn machine_failure(report: &Report) -> Option<String> {
         .then(|| format!("OP-TEE gave up: {}", panic.unwrap_or("without a word")))
 }
 
-/// The most instructions that a CPU executed between two marks of the witness, as the plugin wrote them.
+/// The most instructions that a CPU executed between two marks of the witness, as the plugin wrote
+/// them.
 fn most_instructions(counts: &Path) -> Option<u64> {
     let log = fs::read_to_string(counts).ok()?;
     // The last line may be cut off.

@@ -49,8 +49,8 @@ impl MachineOptions {
         }
     }
 
-    /// The guests with a TEE that run a job, and so can run something else. `purpose` is what they are to do, for a refusal
-    /// where there is none.
+    /// The guests with a TEE that run a job, and so can run something else. `purpose` is what they
+    /// are to do, for a refusal where there is none.
     pub(crate) fn guests_with_a_tee(&self, purpose: &str) -> Result<Vec<String>, ConfigError> {
         let description = Description::load(&self.config, &Overrides::default())?;
         let guests: Vec<String> = description

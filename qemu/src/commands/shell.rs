@@ -80,8 +80,8 @@ impl fmt::Display for Ended {
     }
 }
 
-/// Boots the machine with a shell in the guest, to which `input` and `output` lead. Ends when the guest is off, or with
-/// Control-] in `input`. A terminal passes every key on meanwhile.
+/// Boots the machine with a shell in the guest, to which `input` and `output` lead. Ends when the
+/// guest is off, or with Control-] in `input`. A terminal passes every key on meanwhile.
 pub fn run(
     options: &ShellOptions,
     progress: &Progress,
@@ -218,7 +218,8 @@ fn ready(input: BorrowedFd<'_>) -> Result<bool> {
     }
 }
 
-/// A terminal that passes every key on, until this is dropped. What it shows is still brought into lines.
+/// A terminal that passes every key on, until this is dropped. What it shows is still brought into
+/// lines.
 struct Raw<'a> {
     terminal: BorrowedFd<'a>,
     before: Termios,

@@ -1,4 +1,5 @@
-//! The whole default suite of xtest (optee_test 4.5.0: regression and pkcs11) in every guest with a TEE, at the same time.
+//! The whole default suite of xtest (optee_test 4.5.0: regression and pkcs11) in every guest with a
+//! TEE, at the same time.
 
 mod console;
 mod report;
@@ -33,7 +34,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// How the suite is run.
 #[derive(Clone, Debug)]
 pub struct XtestOptions {
-    /// The machine. Its guests with a TEE run xtest instead of their jobs; the others do as described.
+    /// The machine. Its guests with a TEE run xtest instead of their jobs; the others do as
+    /// described.
     pub machine: MachineOptions,
     /// The folder for the reports `xtest.json` and `xtest.xml`.
     pub reports: PathBuf,

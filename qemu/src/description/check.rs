@@ -16,7 +16,8 @@ use crate::base::counted::counted;
 use crate::base::memory_map::BLOCK;
 use crate::description::kernel_image::KernelImage;
 
-/// CPUs that OP-TEE has room for, as Debian builds it and as it is built from source (`CFG_TEE_CORE_NB_CORE`).
+/// CPUs that OP-TEE has room for, as Debian builds it and as it is built from source
+/// (`CFG_TEE_CORE_NB_CORE`).
 const CPUS_MAX: u32 = 4;
 /// The longest name of a device-tree node (Devicetree Specification 0.4, section 2.2.1).
 const NAME_MAX: usize = 31;
@@ -32,7 +33,8 @@ const MACHINE_MEMORY_MIN: Size = Size::mib(1024);
 const DEFAULT_CPU: &str = "cortex-a57";
 const DEFAULT_CPUS: u32 = 2;
 const DEFAULT_MEMORY: Size = Size::mib(3072);
-/// What a guest with OP-TEE does unless it is told otherwise: sessions, TAs, shared memory and storage.
+/// What a guest with OP-TEE does unless it is told otherwise: sessions, TAs, shared memory and
+/// storage.
 const DEFAULT_TEE_JOB: &str = "xtest 1001 1004 1008 4001 6001";
 /// What a guest without a TEE does unless it is told otherwise: prove that it has none.
 const DEFAULT_NO_TEE_JOB: &str = "test ! -e /dev/tee0";
@@ -264,8 +266,9 @@ fn guest(
     })
 }
 
-/// For each vCPU its physical CPU. Several vCPUs may share one: the hypervisor gives them slices of its time. But a
-/// guest with more vCPUs than the machine has CPUs is a mistake, as it can only lose by it.
+/// For each vCPU its physical CPU. Several vCPUs may share one: the hypervisor gives them slices of
+/// its time. But a guest with more vCPUs than the machine has CPUs is a mistake, as it can only
+/// lose by it.
 fn vcpus(
     refuse: Refusals<'_>,
     machine: &Machine,
@@ -331,7 +334,8 @@ fn vcpus(
 fn command_line(refuse: Refusals<'_>, table: &GuestTable) -> Result<String, ConfigError> {
     let mut line = match &table.command_line {
         Some(line) => line.clone(),
-        // A kernel that panics resets its machine at once, so that the panic is seen and not waited for.
+        // A kernel that panics resets its machine at once, so that the panic is seen and not waited
+        // for.
         None => format!("console=ttyAMA0 panic=-1 bulkhead.name={}", table.name),
     };
     if let Some(extra) = &table.command_line_extra {
@@ -437,7 +441,8 @@ fn check_command(refuse: Refusals<'_>, place: String, command: &str) -> Result<(
     Ok(())
 }
 
-/// Refuses images that can't be started in so much memory. What is `None` is Debian's and checked once it is there.
+/// Refuses images that can't be started in so much memory. What is `None` is Debian's and checked
+/// once it is there.
 pub(crate) fn check_images(
     refuse: Refusals<'_>,
     guest: &str,

@@ -1,4 +1,5 @@
-//! The header of a Linux kernel image for arm64 (Linux, `Documentation/arch/arm64/booting.rst`, "Call the kernel image").
+//! The header of a Linux kernel image for arm64 (Linux, `Documentation/arch/arm64/booting.rst`,
+//! "Call the kernel image").
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -84,8 +85,9 @@ impl KernelImage {
         })
     }
 
-    /// The bytes from the start of a 2 MiB block that the kernel needs before it knows of any other memory: its image
-    /// and what comes after it, such as the BSS. A multiple of 2 MiB; `u64::MAX` when the header is nonsense.
+    /// The bytes from the start of a 2 MiB block that the kernel needs before it knows of any other
+    /// memory: its image and what comes after it, such as the BSS. A multiple of 2 MiB; `u64::MAX`
+    /// when the header is nonsense.
     pub fn footprint(self) -> u64 {
         self.image_size
             .max(self.file_size)

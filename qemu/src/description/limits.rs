@@ -22,8 +22,8 @@ pub struct Limits {
     pub ta_instances_max: Option<NonZeroU32>,
 }
 
-/// What one shared buffer, and all of them, may have where a description says nothing: the hypervisor's limits
-/// (`Limits::default`, `mediator/src/optee/limits.rs`).
+/// What one shared buffer, and all of them, may have where a description says nothing: the
+/// hypervisor's limits (`Limits::default`, `mediator/src/optee/limits.rs`).
 const SHM_BUFFER_DEFAULT: Size = Size::mib(64);
 const SHM_TOTAL_DEFAULT: Size = Size::mib(256);
 /// What the hypervisor takes (`shm_limits`, `hypervisor/src/description/guest.rs`).

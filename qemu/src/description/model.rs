@@ -51,13 +51,14 @@ pub struct Machine {
 pub enum Optee {
     /// The package of the release of Debian that the guests' parts come from, with virtualization.
     Debian,
-    /// Built from the newer source package that `qemu/optee-source.json` names, for as many guests as the description gives a
-    /// TEE.
+    /// Built from the newer source package that `qemu/optee-source.json` names, for as many guests
+    /// as the description gives a TEE.
     Source {
         /// The user's own options of the build, `CFG_NAME=VALUE` each.
         flags: Vec<String>,
     },
-    /// A folder of the user's with `tee-header_v2.bin`, `tee-pager_v2.bin` and `tee-pageable_v2.bin`.
+    /// A folder of the user's with `tee-header_v2.bin`, `tee-pager_v2.bin` and
+    /// `tee-pageable_v2.bin`.
     Folder(PathBuf),
 }
 
@@ -99,7 +100,8 @@ pub enum Work {
     Job(String),
     /// Whatever the user's own initramfs does: a success when the guest powers itself off.
     OwnInitramfs,
-    /// Run this payload of `guest-shim/` instead of a kernel: a success when the guest powers itself off.
+    /// Run this payload of `guest-shim/` instead of a kernel: a success when the guest powers
+    /// itself off.
     Payload(String),
 }
 

@@ -106,8 +106,8 @@ pub(super) fn check_room(
     }
 }
 
-/// Refuses shares of OP-TEE's identifiers that are more than there are, or leave none for a guest that names no share
-/// (`share_identifiers`, `hypervisor/src/description/guest.rs`).
+/// Refuses shares of OP-TEE's identifiers that are more than there are, or leave none for a guest
+/// that names no share (`share_identifiers`, `hypervisor/src/description/guest.rs`).
 pub(super) fn check_identifiers(
     refuse: Refusals<'_>,
     description: &Description,

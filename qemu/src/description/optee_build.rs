@@ -7,16 +7,17 @@ pub(crate) const OPTEE_IMAGES: [&str; 3] = [
     "tee-pageable_v2.bin",
 ];
 
-/// The fewest guests that an OP-TEE is built for: as many as Debian's package is, so that most machines have the same one. Also
-/// a machine whose guests have no TEE boots with one.
+/// The fewest guests that an OP-TEE is built for: as many as Debian's package is, so that most
+/// machines have the same one. Also a machine whose guests have no TEE boots with one.
 pub const GUESTS_MIN: usize = 2;
 
-/// The most guests that an OP-TEE is built for. A sixth of its memory is not enough to load two TAs of which one calls
-/// the other (xtest 1008 gets OUT_OF_MEMORY); a fifth is.
+/// The most guests that an OP-TEE is built for. A sixth of its memory is not enough to load two TAs
+/// of which one calls the other (xtest 1008 gets OUT_OF_MEMORY); a fifth is.
 pub const GUESTS_MAX: usize = 5;
 
-/// How OP-TEE is built whatever the user says (OP-TEE 4.10, `mk/config.mk` and `core/arch/arm/plat-vexpress/conf.mk`):
-/// what this machine, its other parts and its guests rest on.
+/// How OP-TEE is built whatever the user says (OP-TEE 4.10, `mk/config.mk` and
+/// `core/arch/arm/plat-vexpress/conf.mk`): what this machine, its other parts and its guests rest
+/// on.
 const FIXED: &[&str] = &[
     "CROSS_COMPILE=aarch64-linux-gnu-",
     "CROSS_COMPILE64=aarch64-linux-gnu-",
@@ -36,13 +37,15 @@ const GUEST_COUNT: &str = "CFG_VIRT_GUEST_COUNT";
 const DEFAULTS: &[&str] = &[
     // As Debian builds it: each session opened and closed is a line of the log.
     "CFG_TEE_CORE_LOG_LEVEL=3",
-    // Without its assertions, some of which a guest can make fail, by which OP-TEE would halt for all (docs/optee-versions.md).
+    // Without its assertions, some of which a guest can make fail, by which OP-TEE would halt for
+    // all (docs/optee-versions.md).
     "CFG_TEE_CORE_DEBUG=n",
     // With the CPU's instructions for AES and SHA, which Debian's build leaves out.
     "CFG_CRYPTO_WITH_CE=y",
 ];
 
-/// Options of a build of this version for so many guests, as make takes them, with the user's own `flags`, `CFG_NAME=VALUE` each.
+/// Options of a build of this version for so many guests, as make takes them, with the user's own
+/// `flags`, `CFG_NAME=VALUE` each.
 #[must_use]
 pub(crate) fn options(version: &str, guests: usize, flags: &[String]) -> Vec<String> {
     let defaults = DEFAULTS

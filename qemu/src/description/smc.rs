@@ -8,8 +8,8 @@ use super::{ConfigError, Refusals};
 /// The most ranges of a list; the hypervisor has room for no more.
 const RANGES_MAX: usize = 16;
 
-/// Function identifiers (SMCCC, DEN0028, section 2.5) from `first` to `last`, both included. Written as
-/// `"0x8400ff01"` or `"0xc2000000-0xc200ffff"`.
+/// Function identifiers (SMCCC, DEN0028, section 2.5) from `first` to `last`, both included.
+/// Written as `"0x8400ff01"` or `"0xc2000000-0xc200ffff"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdRange {
     /// The first identifier.

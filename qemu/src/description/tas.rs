@@ -51,7 +51,8 @@ impl<'de> Deserialize<'de> for Uuid {
     }
 }
 
-/// Which trusted applications a guest may open, those that are part of the TEE among them. Without a list, all.
+/// Which trusted applications a guest may open, those that are part of the TEE among them. Without
+/// a list, all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TaAccess {

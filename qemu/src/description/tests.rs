@@ -41,7 +41,8 @@ fn parse(text: &str) -> Result<Description, ConfigError> {
     Folder::new().parse(text)
 }
 
-/// Asserts that `result` is a refusal of `place` whose problem has `problem` in it, and that it says what to do.
+/// Asserts that `result` is a refusal of `place` whose problem has `problem` in it, and that it
+/// says what to do.
 #[track_caller]
 fn refused(result: Result<Description, ConfigError>, place: &str, problem: &str) {
     let error = result.unwrap_err();

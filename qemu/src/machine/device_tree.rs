@@ -1,4 +1,5 @@
-//! The machine's device tree with the guests' nodes in it (docs/device-tree.md, "The machine's device tree").
+//! The machine's device tree with the guests' nodes in it (docs/device-tree.md, "The machine's
+//! device tree").
 
 use std::path::Path;
 
@@ -11,7 +12,8 @@ use crate::base::memory_map::DEVICE_TREE_MAX;
 use crate::description::{Description, Guest};
 use crate::machine::placement::{GuestFiles, Module, Placement};
 
-/// What the firmware adds at boot must fit beside the tree: PSCI and the CPUs' enable methods, and some to spare.
+/// What the firmware adds at boot must fit beside the tree: PSCI and the CPUs' enable methods, and
+/// some to spare.
 const FIRMWARE_ROOM: u64 = 64 << 10;
 
 /// Why no tree can be made.
@@ -142,7 +144,8 @@ fn module(module: &Module, kind: &str) -> DeviceTreeNode {
     node
 }
 
-/// A node whose name is known to be well-formed: the description's names are checked, the others stand here.
+/// A node whose name is known to be well-formed: the description's names are checked, the others
+/// stand here.
 fn node(name: &str) -> DeviceTreeNode {
     DeviceTreeNode::new_unchecked(name)
 }

@@ -20,7 +20,8 @@ use crate::machine::placement::Placement;
 /// The program.
 pub const QEMU: &str = "qemu-system-aarch64";
 
-/// Starts a program that the kernel kills when the thread that started it ends (util-linux, which Debian always has).
+/// Starts a program that the kernel kills when the thread that started it ends (util-linux, which
+/// Debian always has).
 const SETPRIV: &str = "setpriv";
 
 /// What a machine starts from.
@@ -65,8 +66,8 @@ fn machine_arguments(machine: &Machine, dump: Option<&Path>) -> Vec<OsString> {
     arguments
 }
 
-/// QEMU's argument for a CPU model. Computing a pointer's signature by the architected algorithm, QARMA, takes QEMU so long
-/// that a kernel boots at a fraction of its speed; `max` has another one.
+/// QEMU's argument for a CPU model. Computing a pointer's signature by the architected algorithm,
+/// QARMA, takes QEMU so long that a kernel boots at a fraction of its speed; `max` has another one.
 fn cpu(model: &str) -> String {
     match model {
         "max" => "max,pauth-impdef=on".to_owned(),
@@ -98,7 +99,8 @@ pub fn arguments(machine: &Machine, boot: Boot<'_>) -> Vec<OsString> {
     arguments
 }
 
-/// A path as the value of one of QEMU's options, in which a comma ends the value unless it is doubled.
+/// A path as the value of one of QEMU's options, in which a comma ends the value unless it is
+/// doubled.
 pub(crate) fn option_path(path: &Path) -> OsString {
     use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
     let mut bytes = Vec::new();
@@ -127,10 +129,12 @@ pub enum MachineError {
     Unknown(#[from] anyhow::Error),
 }
 
-/// The device tree of the machine, as QEMU makes it. `scratch` names a file that may be overwritten.
+/// The device tree of the machine, as QEMU makes it. `scratch` names a file that may be
+/// overwritten.
 ///
-/// Its seeds are not random where the machine counts instructions, so that runs repeat: OP-TEE places itself by its seed,
-/// and what its calls cost depends on the place by some hundred instructions.
+/// Its seeds are not random where the machine counts instructions, so that runs repeat: OP-TEE
+/// places itself by its seed, and what its calls cost depends on the place by some hundred
+/// instructions.
 ///
 /// # Errors
 ///
@@ -206,7 +210,8 @@ pub struct Qemu {
 }
 
 impl Qemu {
-    /// Starts QEMU; what it says of itself goes to `errors`. Returns what goes into UART0 and what comes out, too.
+    /// Starts QEMU; what it says of itself goes to `errors`. Returns what goes into UART0 and what
+    /// comes out, too.
     ///
     /// The calling thread must live as long as the run: when it ends, so does QEMU.
     pub fn start(arguments: &[OsString], errors: File) -> Result<(Self, ChildStdin, ChildStdout)> {

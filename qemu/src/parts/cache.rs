@@ -1,8 +1,8 @@
 //! Where downloads and what is made of them are kept between runs.
 //!
-//! An *entry* is a folder named by its kind and a key, with files and a record of their sizes and hashes. It is made
-//! under a temporary name and renamed when complete, so that an entry is whole or absent. The record is checked at
-//! each use: an entry that was cut or changed is made again.
+//! An *entry* is a folder named by its kind and a key, with files and a record of their sizes and
+//! hashes. It is made under a temporary name and renamed when complete, so that an entry is whole
+//! or absent. The record is checked at each use: an entry that was cut or changed is made again.
 //!
 //! ```text
 //! lock             held by the one run that changes the cache; says which
@@ -26,7 +26,8 @@ use crate::base::progress::Progress;
 
 pub(crate) use hash::{sha256_of_bytes, sha256_of_file};
 
-/// How programs say that the disk is full: strerror(3) for ENOSPC, and apt, which looks before it writes.
+/// How programs say that the disk is full: strerror(3) for ENOSPC, and apt, which looks before it
+/// writes.
 const NO_SPACE: &[&str] = &[
     "No space left on device",
     "You don't have enough free space",
@@ -78,7 +79,8 @@ impl Cache {
         &self.root
     }
 
-    /// Takes the cache for this run alone, to do `purpose`. Waits, and says for whom, while another run has it.
+    /// Takes the cache for this run alone, to do `purpose`. Waits, and says for whom, while another
+    /// run has it.
     ///
     /// # Errors
     ///
@@ -107,7 +109,8 @@ impl Cache {
             }
             Err(TryLockError::Error(error)) => return Err(error).with_context(context),
         }
-        // Cut after writing, so that a run that looks at the wrong moment finds a name all the same.
+        // Cut after writing, so that a run that looks at the wrong moment finds a name all the
+        // same.
         let holder = format!("process {}: {purpose}\n", std::process::id());
         file.seek(SeekFrom::Start(0))
             .and_then(|_| file.write_all(holder.as_bytes()))
@@ -194,7 +197,8 @@ impl LockedCache<'_> {
         Ok(None)
     }
 
-    /// The folder of an entry, which `make` fills in a folder that it is given if there is no sound one.
+    /// The folder of an entry, which `make` fills in a folder that it is given if there is no sound
+    /// one.
     ///
     /// # Errors
     ///

@@ -1,6 +1,7 @@
 //! TF-A, built from Debian's source package with OP-TEE's images in it.
 //!
-//! The hypervisor is not part of the firmware: QEMU puts it into memory, so that a change of it needs no new firmware.
+//! The hypervisor is not part of the firmware: QEMU puts it into memory, so that a change of it
+//! needs no new firmware.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,7 +25,8 @@ const BIOS: &str = "qemu_fw.bios";
 /// OP-TEE's images as TF-A's makefile calls them, in the order of [`OPTEE_IMAGES`].
 const OPTEE_VARIABLES: [&str; 3] = ["BL32", "BL32_EXTRA1", "BL32_EXTRA2"];
 
-/// How TF-A is built (TF-A 2.12, `docs/plat/qemu.rst` and `docs/getting_started/build-options.rst`).
+/// How TF-A is built (TF-A 2.12, `docs/plat/qemu.rst` and
+/// `docs/getting_started/build-options.rst`).
 const OPTIONS: &[&str] = &[
     "CROSS_COMPILE=aarch64-linux-gnu-",
     "PLAT=qemu",
@@ -36,13 +38,13 @@ const OPTIONS: &[&str] = &[
     "DEBUG=0",
     // The same inputs give the same image.
     "BUILD_MESSAGE_TIMESTAMP=\"reproducible\"",
-    // The image tool needs OpenSSL for certificates alone, which this image has none of, and leaves it out when it is
-    // linked statically.
+    // The image tool needs OpenSSL for certificates alone, which this image has none of, and leaves
+    // it out when it is linked statically.
     "STATIC=1",
     // Otherwise the version is taken from the git checkout that the build happens to lie in.
     "BUILD_STRING=debian",
-    // With SVE for the normal world TF-A takes floating point away from the secure world, which OP-TEE uses. Guests see
-    // neither SVE nor SME.
+    // With SVE for the normal world TF-A takes floating point away from the secure world, which
+    // OP-TEE uses. Guests see neither SVE nor SME.
     "ENABLE_SVE_FOR_NS=0",
     "ENABLE_SME_FOR_NS=0",
     // x0 is the device tree's address, as Linux expects it, instead of the CPU's number.
@@ -58,8 +60,9 @@ pub struct FirmwareRequest {
     pub optee: OpteeImages,
 }
 
-/// OP-TEE as its build leaves it for a loader, in version 2 of the format (OP-TEE 4.5, `scripts/gen_tee_bin.py`; TF-A
-/// 2.12, `lib/optee/optee_utils.c`): the header says where the other two go.
+/// OP-TEE as its build leaves it for a loader, in version 2 of the format (OP-TEE 4.5,
+/// `scripts/gen_tee_bin.py`; TF-A 2.12, `lib/optee/optee_utils.c`): the header says where the other
+/// two go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpteeImages {
     /// `tee-header_v2.bin`.
@@ -88,8 +91,8 @@ impl OpteeImages {
     }
 }
 
-/// Builds the firmware, or finds it in the cache: an image for QEMU's `-bios`. It enters at [`BL33_BASE`] what QEMU
-/// loaded there.
+/// Builds the firmware, or finds it in the cache: an image for QEMU's `-bios`. It enters at
+/// [`BL33_BASE`] what QEMU loaded there.
 ///
 /// # Errors
 ///

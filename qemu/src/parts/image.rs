@@ -58,7 +58,8 @@ const HYPERVISOR: Place = Place {
     size: HYPERVISOR_SIZE,
 };
 
-/// Builds the hypervisor of this checkout with these mediators and returns the path of its ELF file.
+/// Builds the hypervisor of this checkout with these mediators and returns the path of its ELF
+/// file.
 pub fn build(mediators: &[Mediator], progress: &Progress) -> Result<PathBuf> {
     let step = progress.step("Building the hypervisor");
     let features: Vec<_> = mediators.iter().map(|mediator| mediator.name()).collect();

@@ -1,4 +1,5 @@
-//! Composition of a guest's first file system: Debian's part, the user's folders on top, and the job.
+//! Composition of a guest's first file system: Debian's part, the user's folders on top, and the
+//! job.
 
 pub mod archive;
 mod base;
@@ -21,17 +22,18 @@ use tree::Tree;
 /// Linux looks for a further archive at multiples of this (Linux, `init/initramfs.c`), in bytes.
 const ARCHIVE_ALIGNMENT: u64 = 4;
 
-/// Writes a guest's initramfs to the file `out`: the archive `base` as it is, followed by one with the files of the
-/// overlay folders, of which a later one wins, and of the job. Without a job, the archive's own first process decides what
-/// the guest does.
+/// Writes a guest's initramfs to the file `out`: the archive `base` as it is, followed by one with
+/// the files of the overlay folders, of which a later one wins, and of the job. Without a job, the
+/// archive's own first process decides what the guest does.
 ///
-/// Linux unpacks the second over the first. An overlay's folder that the base reaches through a symbolic link, such
-/// as `bin`, goes where the link points; this takes a `base` that is not compressed.
+/// Linux unpacks the second over the first. An overlay's folder that the base reaches through a
+/// symbolic link, such as `bin`, goes where the link points; this takes a `base` that is not
+/// compressed.
 ///
 /// # Errors
 ///
-/// A file can't be read or written, an overlay holds something that is neither file, folder nor link, or the job's
-/// token is unfit.
+/// A file can't be read or written, an overlay holds something that is neither file, folder nor
+/// link, or the job's token is unfit.
 pub fn guest_initramfs(
     out: &Path,
     base: &Path,

@@ -1,8 +1,8 @@
 //! OP-TEE, built from Debian's source package for as many guests as a machine has.
 //!
-//! Debian's binary package has room for two guests. How much each guest can use shrinks with their number: OP-TEE
-//! divides the secure memory that is left to it evenly when it is built (OP-TEE 4.10,
-//! `core/arch/arm/kernel/virtualization.c`, `get_ta_ram_size`).
+//! Debian's binary package has room for two guests. How much each guest can use shrinks with their
+//! number: OP-TEE divides the secure memory that is left to it evenly when it is built (OP-TEE
+//! 4.10, `core/arch/arm/kernel/virtualization.c`, `get_ta_ram_size`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,8 +24,8 @@ pub struct OpteeRequest {
     pub source: PathBuf,
     /// OP-TEE's own version, such as `4.10.0`.
     pub version: String,
-    /// Debian's package of the kit for building TAs. It holds the key that Debian's TAs are signed with, so that this
-    /// OP-TEE loads them.
+    /// Debian's package of the kit for building TAs. It holds the key that Debian's TAs are signed
+    /// with, so that this OP-TEE loads them.
     pub ta_kit: PathBuf,
     /// How many guests it is to have room for.
     pub guests: usize,

@@ -1,7 +1,8 @@
 //! Debian's parts of a machine: kernel, OP-TEE, its client programs and TF-A's source.
 //!
-//! Names are resolved once, through a private apt root that checks signatures; which versions were found is recorded in
-//! the cache's `versions.json`. As long as the record and the packages are there, nothing asks the network.
+//! Names are resolved once, through a private apt root that checks signatures; which versions were
+//! found is recorded in the cache's `versions.json`. As long as the record and the packages are
+//! there, nothing asks the network.
 
 mod apt;
 mod deb;
@@ -72,7 +73,8 @@ pub struct DebianParts {
     pub kernel_image: PathBuf,
     /// What `uname -r` says under that kernel.
     pub kernel_release: String,
-    /// A cpio archive, not compressed: the guest programs, the kernel's TEE modules and the first process.
+    /// A cpio archive, not compressed: the guest programs, the kernel's TEE modules and the first
+    /// process.
     pub base_initramfs: PathBuf,
     /// The folder with `tee-header_v2.bin`, `tee-pager_v2.bin` and `tee-pageable_v2.bin`.
     pub optee_dir: PathBuf,
@@ -126,13 +128,13 @@ fn wanted(kernel: &str) -> Vec<&str> {
         .collect()
 }
 
-/// Gets Debian's parts: from the cache if they are there, else from the mirror that the machine's apt uses or
-/// `DEBIAN_MIRROR` names.
+/// Gets Debian's parts: from the cache if they are there, else from the mirror that the machine's
+/// apt uses or `DEBIAN_MIRROR` names.
 ///
 /// # Errors
 ///
-/// The host lacks a tool, the mirror fails, a package is not what the signed list says, or the disk fails. The cache
-/// then has what was complete before and nothing else.
+/// The host lacks a tool, the mirror fails, a package is not what the signed list says, or the disk
+/// fails. The cache then has what was complete before and nothing else.
 pub fn debian_parts(cache: &Cache, progress: &Progress) -> Result<DebianParts> {
     let locked = cache.lock("getting Debian's parts", progress)?;
     let resolved = match cached(&locked)? {
@@ -354,7 +356,8 @@ fn deb_of(locked: &LockedCache<'_>, package: &PackageVersion) -> Result<PathBuf>
         .join(&package.deb()?.name))
 }
 
-/// The version that the makers of a program gave it: without Debian's epoch, repacking mark and revision.
+/// The version that the makers of a program gave it: without Debian's epoch, repacking mark and
+/// revision.
 fn upstream(version: &str) -> &str {
     let version = version.split_once(':').map_or(version, |(_, rest)| rest);
     let version = version

@@ -16,7 +16,8 @@ const PAYLOAD: Place = Place {
     size: 16 << 20,
 };
 
-/// Builds a payload of this checkout, and puts the image that the hypervisor loads as a kernel into `folder`.
+/// Builds a payload of this checkout, and puts the image that the hypervisor loads as a kernel into
+/// `folder`.
 pub fn image(name: &str, folder: &RunFolder, progress: &Progress) -> Result<PathBuf> {
     let step = progress.step(&format!("Building the payload {name}"));
     let elf = build_bare_metal("guest-shim", name, &[])?;

@@ -19,14 +19,16 @@ pub(crate) fn description(package: &Path) -> Result<PathBuf> {
         .with_context(|| format!("{} holds no Debian source package", package.display()))
 }
 
-/// Unpacks the source package in the folder `package`, with Debian's patches applied, into a new folder in `workshop`.
+/// Unpacks the source package in the folder `package`, with Debian's patches applied, into a new
+/// folder in `workshop`.
 pub(crate) fn unpack(package: &Path, workshop: &Path) -> Result<PathBuf> {
     ensure!(
         !workshop.to_string_lossy().contains(char::is_whitespace),
         "make can't work in {}, which has a space in its name. Set BULKHEAD_CACHE to another folder",
         workshop.display()
     );
-    // apt has checked the files against the signed list; the developer's own signature needs a further keyring.
+    // apt has checked the files against the signed list; the developer's own signature needs a
+    // further keyring.
     process::run(
         tool("dpkg-source", workshop)
             .args(["--no-check", "--extract"])
@@ -47,8 +49,8 @@ pub(crate) fn make(folder: &Path) -> Command {
     make
 }
 
-/// A program in a clean environment: a make that started this process passes its variables on, and the makefiles of
-/// others would take them for their own.
+/// A program in a clean environment: a make that started this process passes its variables on, and
+/// the makefiles of others would take them for their own.
 fn tool(program: &str, folder: &Path) -> Command {
     let mut command = Command::new(program);
     command

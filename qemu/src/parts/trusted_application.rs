@@ -15,7 +15,8 @@ const BOOTSTRAP: u32 = 1;
 const ALGORITHM: u32 = 0x7041_4930;
 /// Bytes of a hash.
 const HASH_SIZE: u16 = 32;
-/// What keeps an older version from replacing a newer one in OP-TEE's own database of applications, which is not used here.
+/// What keeps an older version from replacing a newer one in OP-TEE's own database of applications,
+/// which is not used here.
 const VERSION: u32 = 0;
 
 /// What OP-TEE loads: the program, with a signature that this key (RSA, PKCS #1 in PEM) makes.

@@ -22,7 +22,8 @@ pub struct Versions {
 /// Which OP-TEE a machine has.
 #[derive(Clone, Debug, Serialize)]
 pub struct OpteeVersion {
-    /// Where it comes from, as in a description: `debian`, `source`, or `folder` for one of the user's own.
+    /// Where it comes from, as in a description: `debian`, `source`, or `folder` for one of the
+    /// user's own.
     pub from: &'static str,
     /// Its version, such as `4.5.0`; `None` for one of the user's own.
     pub version: Option<String>,

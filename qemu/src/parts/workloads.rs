@@ -43,11 +43,13 @@ pub fn overlay(programs: &[&str], folder: &Path, progress: &Progress) -> Result<
     Ok(())
 }
 
-/// Builds the trusted application for DRM playback, signs it, and puts it into `folder`, to go on top of a guest's file system.
+/// Builds the trusted application for DRM playback, signs it, and puts it into `folder`, to go on
+/// top of a guest's file system.
 ///
 /// # Errors
 ///
-/// The host lacks a tool, Debian's parts can't be had, the application can't be built, or the folder can't be written.
+/// The host lacks a tool, Debian's parts can't be had, the application can't be built, or the
+/// folder can't be written.
 pub(crate) fn drm_ta(folder: &Path, progress: &Progress) -> Result<()> {
     host_tools::ensure(host_tools::WORKLOADS, progress)?;
     let cache = Cache::from_environment()?;

@@ -1,5 +1,5 @@
-//! Splits what comes out of the machine's one UART into the consoles of its guests, the hypervisor and the firmware
-//! (docs/device-tree.md, "The console").
+//! Splits what comes out of the machine's one UART into the consoles of its guests, the hypervisor
+//! and the firmware (docs/device-tree.md, "The console").
 
 /// The tag of the hypervisor's own lines.
 pub const HYPERVISOR_TAG: &str = "bulkhead";

@@ -18,7 +18,8 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// Opens an empty log in `folder` for each console that comes out of UART0, of the guests of these names.
+    /// Opens an empty log in `folder` for each console that comes out of UART0, of the guests of
+    /// these names.
     pub fn open<'a>(folder: &RunFolder, guests: impl IntoIterator<Item = &'a str>) -> Result<Self> {
         let open = |path: &Path| {
             File::create(path).with_context(|| format!("{} can't be written", path.display()))
@@ -33,7 +34,8 @@ impl Logs {
         })
     }
 
-    /// Writes a line to the log that it belongs to. Unbuffered: a log must be whole whenever one looks.
+    /// Writes a line to the log that it belongs to. Unbuffered: a log must be whole whenever one
+    /// looks.
     pub fn write(&mut self, line: &Line) -> io::Result<()> {
         let file = match line.source {
             Source::Firmware => &mut self.firmware,

@@ -1,11 +1,13 @@
-//! The lines by which a guest's first process (`qemu/guest/init`) tells the host tool how its job goes.
+//! The lines by which a guest's first process (`qemu/guest/init`) tells the host tool how its job
+//! goes.
 //!
 //! ```text
 //! @@TOKEN start kernel=RELEASE optee=REVISION
 //! @@TOKEN exit=STATUS seconds=S.SS kernel=RELEASE optee=REVISION [failed=WHERE: WHY]
 //! ```
 //!
-//! The token is random, made for one run and one guest, so that nothing a job prints is taken for such a line.
+//! The token is random, made for one run and one guest, so that nothing a job prints is taken for
+//! such a line.
 
 use std::fs::File;
 use std::io::{self, Read as _};

@@ -1,5 +1,5 @@
-//! A person's place at the machine's console, for programs: what the machine says comes in, what is typed goes out
-//! (docs/device-tree.md, "The console").
+//! A person's place at the machine's console, for programs: what the machine says comes in, what is
+//! typed goes out (docs/device-tree.md, "The console").
 
 use std::io::Write as _;
 use std::process::ChildStdin;
@@ -19,7 +19,8 @@ pub const DETACH: u8 = 0x1d;
 pub enum Heard {
     /// A whole line.
     Line(Said),
-    /// The UART's bytes as they came. What they say comes again, as lines, as soon as these are whole.
+    /// The UART's bytes as they came. What they say comes again, as lines, as soon as these are
+    /// whole.
     Uart(Vec<u8>),
 }
 
@@ -107,7 +108,8 @@ impl Operator {
         }
     }
 
-    /// Types a command at the hypervisor's prompt and waits for a line of its answer that `accept` takes.
+    /// Types a command at the hypervisor's prompt and waits for a line of its answer that `accept`
+    /// takes.
     ///
     /// # Errors
     ///

@@ -15,7 +15,8 @@ pub struct GuestTrace {
     pub name: String,
     /// The token of its job; `None` if it has an initramfs of the user's own, and so no job.
     pub token: Option<String>,
-    /// When the job started; for a guest without a job, when the hypervisor started it. Since QEMU's start.
+    /// When the job started; for a guest without a job, when the hypervisor started it. Since
+    /// QEMU's start.
     pub started: Option<Duration>,
     /// When the job ended; for a guest without a job, when it powered off. Since QEMU's start.
     pub ended: Option<Duration>,
@@ -78,8 +79,8 @@ pub enum Event {
 }
 
 impl Trace {
-    /// Before anything was seen, of guests given as name and token, of which those named in `may_restart` may be reset
-    /// or stopped and start again.
+    /// Before anything was seen, of guests given as name and token, of which those named in
+    /// `may_restart` may be reset or stopped and start again.
     pub fn new(
         guests: impl IntoIterator<Item = (String, Option<String>)>,
         may_restart: &[String],

@@ -49,7 +49,8 @@ pub struct GuestReport {
     pub passed: bool,
     /// The exit status of its job; null if there is none, or it did not end.
     pub exit_status: Option<i32>,
-    /// What its job took by the host's clock; for a guest without a job, from its start until it powered off.
+    /// What its job took by the host's clock; for a guest without a job, from its start until it
+    /// powered off.
     pub seconds: Option<f64>,
     /// What its job took by the guest's own clock.
     pub guest_seconds: Option<f64>,

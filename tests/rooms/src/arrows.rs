@@ -35,7 +35,8 @@ pub fn arrows(sources: &Sources) -> Vec<Arrow> {
             let Some(place) = Resolver::new(sources).resolve(id, path) else {
                 continue;
             };
-            // A single word that is a module is something else of the same name: nothing is done with a module alone.
+            // A single word that is a module is something else of the same name: nothing is done
+            // with a module alone.
             if path.len() == 1 && place.is_module {
                 continue;
             }

@@ -15,7 +15,8 @@ pub struct Package {
     pub library: String,
     /// Its folder, relative to where the table's paths start.
     pub folder: PathBuf,
-    /// The names of all packages that it depends on, for tests and builds, too, with the line of its manifest.
+    /// The names of all packages that it depends on, for tests and builds, too, with the line of
+    /// its manifest.
     pub dependencies: Vec<(String, usize)>,
 }
 

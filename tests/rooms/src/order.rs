@@ -26,7 +26,8 @@ pub enum Wrong {
     Unknown,
 }
 
-/// Rooms that are above all others unless the order says otherwise: the roots of the library and of programs.
+/// Rooms that are above all others unless the order says otherwise: the roots of the library and of
+/// programs.
 const ROOTS: [&str; 3] = ["lib", "main", "bin"];
 
 impl Order {
@@ -116,7 +117,8 @@ impl std::fmt::Display for Order {
     }
 }
 
-/// The room of a file, whose path is relative to its package: `src/vm.rs` and all in `src/vm/` are in `vm`.
+/// The room of a file, whose path is relative to its package: `src/vm.rs` and all in `src/vm/` are
+/// in `vm`.
 #[must_use]
 pub fn room(file: &Path) -> String {
     let below = file.strip_prefix("src").unwrap_or(file);

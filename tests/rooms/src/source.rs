@@ -51,7 +51,8 @@ pub struct Module {
 }
 
 impl Sources {
-    /// Reads the package in `folder`, whose library is called `name`: `src/lib.rs`, `src/main.rs` and what is in `src/bin`.
+    /// Reads the package in `folder`, whose library is called `name`: `src/lib.rs`, `src/main.rs`
+    /// and what is in `src/bin`.
     ///
     /// # Errors
     ///

@@ -12,25 +12,29 @@ use crate::counter::{measure, measure_runs};
 const TEST_PSEUDO_TA: [u8; 16] = uuid(0xd96a_5b40_c3e5_21e3_8794_1002_a5d5_c61b);
 /// `PTA_INVOKE_TESTS_CMD_PARAMS`: of one value to read and write, adds its halves.
 const ADD: u32 = 1;
-/// The pseudo-TA that lists devices, which is in every OP-TEE (OP-TEE 4.5, `lib/libutee/include/pta_device.h`).
+/// The pseudo-TA that lists devices, which is in every OP-TEE (OP-TEE 4.5,
+/// `lib/libutee/include/pta_device.h`).
 const DEVICES: [u8; 16] = uuid(0x7011_a688_ddde_4053_a5a9_7b3c_4ddf_13b8);
 /// `PTA_CMD_GET_DEVICES`: writes the UUIDs of a few pseudo-TAs into a buffer.
 const LIST: u32 = 0;
-/// xtest's TA `subkey1`, which succeeds with every command and does nothing (optee_test 4.5, `ta/subkey1/ta_entry.c`).
+/// xtest's TA `subkey1`, which succeeds with every command and does nothing (optee_test 4.5,
+/// `ta/subkey1/ta_entry.c`).
 pub(crate) const IDLE_TA: [u8; 16] = uuid(0x5c20_6987_16a3_59cc_ab0f_64b9_cfc9_e758);
 /// Any command of [`IDLE_TA`].
 pub(crate) const NOTHING: u32 = 0;
 /// xtest's TA `sims`, which is a single file (optee_test 4.5, `ta/sims/include/ta_sims.h`).
 pub(crate) const ONE_FILE_TA: [u8; 16] = uuid(0xe6a3_3ed4_562b_463a_bb7e_ff5e_15a4_93c8);
-/// xtest's TA `os_test`, with which two libraries are loaded, a file each (optee_test 4.5, `ta/os_test/include/ta_os_test.h`).
+/// xtest's TA `os_test`, with which two libraries are loaded, a file each (optee_test 4.5,
+/// `ta/os_test/include/ta_os_test.h`).
 const TA_WITH_LIBRARIES: [u8; 16] = uuid(0x5b9e_0e40_2636_11e1_ad9e_0002_a5d5_c51b);
 
-/// What the guest's start leaves to be done in the background, such as the kernel's first random numbers out of OP-TEE, is done
-/// after so long. QEMU skips the time when it counts instructions.
+/// What the guest's start leaves to be done in the background, such as the kernel's first random
+/// numbers out of OP-TEE, is done after so long. QEMU skips the time when it counts instructions.
 pub(crate) const SETTLING: Duration = Duration::from_secs(5);
 
-/// Runs of sessions with TAs that tee-supplicant loads, of which the shortest counts. What that takes the guest's kernel differs by
-/// some 100,000 instructions from one to the next: pages for the TA that are fresh or not, pages given back in batches, ticks.
+/// Runs of sessions with TAs that tee-supplicant loads, of which the shortest counts. What that
+/// takes the guest's kernel differs by some 100,000 instructions from one to the next: pages for
+/// the TA that are fresh or not, pages given back in batches, ticks.
 const LOADED_TA_RUNS: u32 = 64;
 
 /// Buffers that are registered while the cost of a call is measured with many.
@@ -106,7 +110,8 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// What libteec does for a temporary buffer: memory of its own, shared for one call, and copies in and out.
+    /// What libteec does for a temporary buffer: memory of its own, shared for one call, and copies
+    /// in and out.
     pub(crate) fn invoke_temporary(&self, buffer: &mut [u8], bounce: &mut [u8]) -> Result<()> {
         bounce.copy_from_slice(buffer);
         let shared = self.tee.register(bounce)?;

@@ -15,15 +15,17 @@ fn frequency() -> u64 {
 
 fn now() -> u64 {
     let value: u64;
-    // SAFETY: CNTVCT_EL0 is readable at EL0 under Linux; the barrier keeps it where it stands. Neither changes memory.
+    // SAFETY: CNTVCT_EL0 is readable at EL0 under Linux; the barrier keeps it where it stands.
+    // Neither changes memory.
     unsafe { asm!("isb", "mrs {}, cntvct_el0", out(reg) value, options(nostack)) };
     value
 }
 
-/// What one of `rounds` rounds of `work` takes in nanoseconds: the mean of the shortest of [`RUNS`] runs, after one that does not
-/// count. Where QEMU counts instructions, this is their number.
+/// What one of `rounds` rounds of `work` takes in nanoseconds: the mean of the shortest of [`RUNS`]
+/// runs, after one that does not count. Where QEMU counts instructions, this is their number.
 ///
-/// The counter has a coarser grain than an instruction (16 ns at QEMU's 62.5 MHz), so that short work wants many rounds.
+/// The counter has a coarser grain than an instruction (16 ns at QEMU's 62.5 MHz), so that short
+/// work wants many rounds.
 pub fn measure(rounds: u32, work: impl FnMut() -> Result<()>) -> Result<u64> {
     measure_runs(RUNS, rounds, work)
 }
@@ -42,13 +44,13 @@ pub fn measure_runs(runs: u32, rounds: u32, mut work: impl FnMut() -> Result<()>
     Ok(nanoseconds(shortest) / u64::from(rounds))
 }
 
-/// Does `work` between two marks, for whoever counts instructions from outside (`instruction-counter/src/count.rs` has the same
-/// ones). To the CPU they are nothing.
+/// Does `work` between two marks, for whoever counts instructions from outside
+/// (`instruction-counter/src/count.rs` has the same ones). To the CPU they are nothing.
 pub fn marked(work: impl FnOnce() -> Result<()>) -> Result<()> {
     const BEGIN: u32 = 0xb471;
     const END: u32 = 0xe4d1;
-    // SAFETY: a move to the zero register changes nothing. The compiler takes it to read and write memory, so that the work stays
-    // behind it.
+    // SAFETY: a move to the zero register changes nothing. The compiler takes it to read and write
+    // memory, so that the work stays behind it.
     unsafe { asm!("movz xzr, #{}", const BEGIN, options(nostack, preserves_flags)) };
     let done = work();
     // SAFETY: as above; the work stays before it.

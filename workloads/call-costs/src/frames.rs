@@ -1,5 +1,5 @@
-//! Frames of video through the trusted application for DRM playback: one call for each, `cenc`, all of the frame protected but its
-//! first bytes.
+//! Frames of video through the trusted application for DRM playback: one call for each, `cenc`, all
+//! of the frame protected but its first bytes.
 
 use std::collections::BTreeMap;
 use std::io::{Error, Result};
@@ -65,8 +65,8 @@ fn frame(length: usize) -> (Vec<u8>, Vec<u8>) {
     (clear, protected)
 }
 
-/// Sessions of which the cheapest counts, case by case: OP-TEE puts the application at a random place each time, and it depends on
-/// the place how many tables the buffers' pages take.
+/// Sessions of which the cheapest counts, case by case: OP-TEE puts the application at a random
+/// place each time, and it depends on the place how many tables the buffers' pages take.
 const SESSIONS: usize = 12;
 
 /// What a frame costs.
@@ -117,7 +117,8 @@ pub fn marked_one_by_one() -> Result<()> {
     stream.player.forget(&KEY_ID).map_err(Error::other)
 }
 
-/// Hands work to `measure` that is a frame in buffers that stay registered, one for what is protected and one for what is clear.
+/// Hands work to `measure` that is a frame in buffers that stay registered, one for what is
+/// protected and one for what is clear.
 fn reused(
     tee: &Tee,
     stream: &mut Stream<'_>,
@@ -139,7 +140,8 @@ fn reused(
     same(&output.pages, &clear)
 }
 
-/// The same where each frame comes in a buffer that is registered for it and is decrypted where it is.
+/// The same where each frame comes in a buffer that is registered for it and is decrypted where it
+/// is.
 fn registered(
     tee: &Tee,
     stream: &mut Stream<'_>,

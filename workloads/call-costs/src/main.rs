@@ -1,4 +1,5 @@
-//! Measures what calls to OP-TEE cost, from the client's `ioctl` and back, and prints a line for each case:
+//! Measures what calls to OP-TEE cost, from the client's `ioctl` and back, and prints a line for
+//! each case:
 //!
 //! ```text
 //! figure NAME NANOSECONDS

@@ -4,15 +4,17 @@ use core::ops::Range;
 
 use crate::Block;
 
-/// Has a cipher with its key, a sample that is protected, and a place for the clear one, which is as long. All ranges and offsets
-/// are bytes from the start of both; none goes beyond the sample.
+/// Has a cipher with its key, a sample that is protected, and a place for the clear one, which is
+/// as long. All ranges and offsets are bytes from the start of both; none goes beyond the sample.
 ///
-/// The two places may be the same. Each byte is asked for before something else is put in its place.
+/// The two places may be the same. Each byte is asked for before something else is put in its
+/// place.
 pub trait Engine {
     /// Why a step failed.
     type Error;
 
-    /// Starts a stream (`cenc`) or a chain (`cbcs`) with this counter block or initialization vector.
+    /// Starts a stream (`cenc`) or a chain (`cbcs`) with this counter block or initialization
+    /// vector.
     fn start(&mut self, iv: &Block) -> Result<(), Self::Error>;
 
     /// Copies clear bytes.

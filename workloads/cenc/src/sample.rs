@@ -13,8 +13,8 @@ pub enum Scheme {
     Cbcs(Pattern),
 }
 
-/// Which blocks of a subsample are encrypted: so many, then so many not, and again from the start (ISO/IEC 23001-7:2016, section
-/// 9.6). A block that the subsample's end cuts is clear.
+/// Which blocks of a subsample are encrypted: so many, then so many not, and again from the start
+/// (ISO/IEC 23001-7:2016, section 9.6). A block that the subsample's end cuts is clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pattern {
     crypt: u8,
@@ -82,8 +82,8 @@ impl<T> Sample<T>
 where
     T: Iterator<Item = Subsample> + Clone,
 {
-    /// A sample of `length` bytes. `iv` is the first counter block or the chains' initialization vector. An empty table says
-    /// that the whole sample is protected.
+    /// A sample of `length` bytes. `iv` is the first counter block or the chains' initialization
+    /// vector. An empty table says that the whole sample is protected.
     ///
     /// # Errors
     ///
@@ -139,8 +139,8 @@ where
         whole.into_iter().chain(table)
     }
 
-    /// Has `engine` decrypt the sample. `scratch` is memory for blocks that lie apart; the larger it is, the fewer calls the
-    /// engine gets.
+    /// Has `engine` decrypt the sample. `scratch` is memory for blocks that lie apart; the larger
+    /// it is, the fewer calls the engine gets.
     ///
     /// # Errors
     ///
@@ -210,8 +210,8 @@ impl Stream {
         })
     }
 
-    /// The counter is the lower half of the block and has no carry into the upper half (ISO/IEC 23001-7:2016, section 9.3),
-    /// unlike that of a cipher in CTR mode, which is the whole block.
+    /// The counter is the lower half of the block and has no carry into the upper half (ISO/IEC
+    /// 23001-7:2016, section 9.3), unlike that of a cipher in CTR mode, which is the whole block.
     fn decrypt<E: Engine>(&mut self, engine: &mut E, range: Range<usize>) -> Result<(), E::Error> {
         let mut rest = range;
         while !rest.is_empty() {
@@ -265,7 +265,8 @@ impl Iterator for Runs {
     }
 }
 
-/// Decrypts the blocks of `runs`, which lie apart, together: a call of a cipher costs more than copies of blocks do.
+/// Decrypts the blocks of `runs`, which lie apart, together: a call of a cipher costs more than
+/// copies of blocks do.
 fn decrypt_runs<E: Engine>(
     engine: &mut E,
     mut runs: Runs,
@@ -276,7 +277,8 @@ fn decrypt_runs<E: Engine>(
         return runs.try_for_each(|run| engine.decrypt(run));
     }
     while runs.blocks > 0 {
-        // Only the last run of all may be shorter than the others, so that what is filled is one piece.
+        // Only the last run of all may be shorter than the others, so that what is filled is one
+        // piece.
         let mut filled = 0usize;
         let places = scratch.chunks_exact_mut(longest);
         for (place, run) in places.zip(runs.clone()) {

@@ -1,4 +1,5 @@
-//! Samples against software: published vectors, what the standard says about counters, chains and patterns, and any table.
+//! Samples against software: published vectors, what the standard says about counters, chains and
+//! patterns, and any table.
 
 use std::convert::Infallible;
 use std::ops::Range;
@@ -27,7 +28,8 @@ enum Step {
     Write(usize, usize),
 }
 
-/// A cipher as a TEE has it: in CTR mode, the counter is the whole block; in CBC mode, whole blocks alone are taken.
+/// A cipher as a TEE has it: in CTR mode, the counter is the whole block; in CBC mode, whole blocks
+/// alone are taken.
 struct Software {
     cipher: Aes128,
     is_stream: bool,

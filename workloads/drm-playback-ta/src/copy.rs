@@ -1,7 +1,9 @@
-//! Copies between memory that overlaps or that someone else writes to at the same time, where references can't be.
+//! Copies between memory that overlaps or that someone else writes to at the same time, where
+//! references can't be.
 //!
-//! The functions of the kit's C library take six instructions a byte unless both sides lie at the same distance from a multiple of
-//! eight, which slices of video hardly ever do. This takes less than one.
+//! The functions of the kit's C library take six instructions a byte unless both sides lie at the
+//! same distance from a multiple of eight, which slices of video hardly ever do. This takes less
+//! than one.
 
 use core::ptr;
 
@@ -10,7 +12,8 @@ type Piece = [u64; 8];
 /// What is copied at once of the rest.
 type Block = [u64; 2];
 
-/// Copies from the first byte to the last. Where the memory overlaps, what comes out is known only if both starts are the same.
+/// Copies from the first byte to the last. Where the memory overlaps, what comes out is known only
+/// if both starts are the same.
 ///
 /// # Safety
 ///

@@ -1,5 +1,5 @@
-//! The application's own key pair, and the content keys in secure storage. `drm_protocol::WrappedKey` says how a content key is
-//! wrapped.
+//! The application's own key pair, and the content keys in secure storage.
+//! `drm_protocol::WrappedKey` says how a content key is wrapped.
 
 use core::mem;
 
@@ -141,7 +141,8 @@ fn wrapping_key(issuer: &[u8; PUBLIC_KEY_SIZE]) -> Result<Zeroizing<[u8; WRAPPIN
     Ok(key)
 }
 
-/// Keeps a content key as an object that ciphers can use and no one can read, the application included.
+/// Keeps a content key as an object that ciphers can use and no one can read, the application
+/// included.
 fn store(id: &KeyId, content_key: &[u8; CONTENT_KEY_SIZE]) -> Result<()> {
     let mut key = TransientObject::allocate(TransientObjectType::Aes, CONTENT_KEY_SIZE * 8)?;
     key.populate(&[secret_value(content_key)])?;

@@ -1,5 +1,5 @@
-//! A trusted application for DRM playback. Content keys come in wrapped, are unwrapped here and stay here; what goes out are
-//! samples. `drm_protocol` describes the commands.
+//! A trusted application for DRM playback. Content keys come in wrapped, are unwrapped here and
+//! stay here; what goes out are samples. `drm_protocol` describes the commands.
 
 #![no_std]
 #![no_main]

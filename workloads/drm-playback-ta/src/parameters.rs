@@ -1,7 +1,8 @@
 //! The parameters of a call, and the memory that they name.
 //!
-//! A player can change shared memory while it is looked at, so there are no references to it: what decides something is copied
-//! first, and samples go through pointers alone. `optee_utee`'s own parameters only copy, which a sample is too large for.
+//! A player can change shared memory while it is looked at, so there are no references to it: what
+//! decides something is copied first, and samples go through pointers alone. `optee_utee`'s own
+//! parameters only copy, which a sample is too large for.
 
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -19,7 +20,8 @@ pub struct Parameters<'a> {
 impl<'a> FromRawParameters<'a> for Parameters<'a> {
     /// # Safety
     ///
-    /// Both are of one call: OP-TEE has checked that memory of a parameter is the application's or shared with the caller.
+    /// Both are of one call: OP-TEE has checked that memory of a parameter is the application's or
+    /// shared with the caller.
     unsafe fn from_raw(types: RawParamTypes, raw: &'a mut RawParams) -> Result<Self> {
         Ok(Self { types, raw })
     }
@@ -109,7 +111,8 @@ impl Memory<'_> {
             .checked_add(into.len())
             .and_then(|end| self.part(&(offset..end)));
         if let Some(from) = from {
-            // SAFETY: `from` is within memory that OP-TEE has mapped for this call, and `into` is apart from it.
+            // SAFETY: `from` is within memory that OP-TEE has mapped for this call, and `into` is
+            // apart from it.
             unsafe { copy(from, into.as_mut_ptr(), into.len()) };
         }
         from.is_some()
@@ -121,7 +124,8 @@ impl Memory<'_> {
             .checked_add(from.len())
             .and_then(|end| self.part(&(offset..end)));
         if let Some(into) = into {
-            // SAFETY: as above; a parameter that is only read is mapped so, and writing to it faults.
+            // SAFETY: as above; a parameter that is only read is mapped so, and writing to it
+            // faults.
             unsafe { copy(from.as_ptr(), into, from.len()) };
         }
         into.is_some()

@@ -112,7 +112,8 @@ impl SharedSample<'_> {
     ///
     /// # Safety
     ///
-    /// Both are the starts of memory of this call, or of a slice that nothing else uses, with at least `length` bytes.
+    /// Both are the starts of memory of this call, or of a slice that nothing else uses, with at
+    /// least `length` bytes.
     unsafe fn update(&self, from: *const u8, into: *mut u8, length: usize) -> Result<()> {
         let mut written = length;
         // SAFETY: the cipher is one, as it was allocated; the rest is the caller's claim.

@@ -76,7 +76,8 @@ impl Title {
         TITLES.iter().find(|title| title.name == name)
     }
 
-    /// Bytes of each frame of a second: the IDR frame first, and then what the bit rate leaves to the others, a third more or less.
+    /// Bytes of each frame of a second: the IDR frame first, and then what the bit rate leaves to
+    /// the others, a third more or less.
     #[must_use]
     pub fn sizes(&self) -> Vec<u32> {
         let second = self.bit_rate / 8;
@@ -162,7 +163,8 @@ fn table(size: u32, slices: u32, scheme: Scheme, sequence: &mut Sequence) -> Vec
             };
             let header = sequence.between(20, 90).min(bytes);
             let protected = match scheme {
-                // Whole blocks, as ISO/IEC 23001-7:2016, section 10.1, asks for; the header takes the rest.
+                // Whole blocks, as ISO/IEC 23001-7:2016, section 10.1, asks for; the header takes
+                // the rest.
                 Scheme::Cenc => (bytes - header) / 16 * 16,
                 Scheme::Cbcs(_) => bytes - header,
             };

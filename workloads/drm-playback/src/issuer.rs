@@ -17,7 +17,8 @@ pub struct Chance {
     pub nonce: [u8; WRAPPING_NONCE_SIZE],
 }
 
-/// Wraps a content key for the trusted application that has this public key. `None` if no application can have it.
+/// Wraps a content key for the trusted application that has this public key. `None` if no
+/// application can have it.
 #[must_use]
 pub fn wrap(
     application: &[u8; PUBLIC_KEY_SIZE],

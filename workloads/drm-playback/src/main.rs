@@ -1,4 +1,5 @@
-//! Plays protected streams through the trusted application, or tries out what it does and what it refuses.
+//! Plays protected streams through the trusted application, or tries out what it does and what it
+//! refuses.
 //!
 //! ```text
 //! drm-playback play SECONDS [TITLE[+per-frame]]...
@@ -16,9 +17,10 @@
 //! drm trial failed NAME: WHY
 //! ```
 //!
-//! A RUN is a title with what is said about its buffers. Around the frames that come in at the stream's rate, and no others, stand
-//! `begin` and `end`, with a pause in which the host tool can look at the hypervisor's counters. The exit status is 0 only when every
-//! frame came out right and no call failed.
+//! A RUN is a title with what is said about its buffers. Around the frames that come in at the
+//! stream's rate, and no others, stand `begin` and `end`, with a pause in which the host tool can
+//! look at the hypervisor's counters. The exit status is 0 only when every frame came out right and
+//! no call failed.
 
 use std::error::Error;
 use std::fmt::Write as _;

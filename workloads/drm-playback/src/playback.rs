@@ -22,7 +22,8 @@ pub enum Buffers {
 /// What came of a stream.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// What each frame took: from the call for it, registration included where that is asked for, until it was there.
+    /// What each frame took: from the call for it, registration included where that is asked for,
+    /// until it was there.
     pub latencies: Vec<Duration>,
     /// Frames that came out other than they should.
     pub wrong: u32,

@@ -156,8 +156,8 @@ impl<'a> Player<'a> {
         self.call_with_bytes(Command::OpenStream, key, Parameter::values(number, pattern))
     }
 
-    /// Has a sample decrypted from one place to another. The lengths are those of what [`write_info`] wrote, of the sample, and of the
-    /// place for the clear one.
+    /// Has a sample decrypted from one place to another. The lengths are those of what
+    /// [`write_info`] wrote, of the sample, and of the place for the clear one.
     pub fn decrypt(
         &self,
         info: (&impl AsRef<SharedBuffer>, usize),

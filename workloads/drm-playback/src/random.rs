@@ -1,4 +1,5 @@
-//! Random numbers: from the kernel where they must be, else a sequence that comes out the same each time.
+//! Random numbers: from the kernel where they must be, else a sequence that comes out the same each
+//! time.
 
 use std::fs::File;
 use std::io::{self, Read as _};

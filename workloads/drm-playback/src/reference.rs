@@ -1,5 +1,5 @@
-//! Protecting samples in software: what the trusted application's work is checked against. Written for its plainness, and apart from
-//! the crate `cenc`, which the application uses.
+//! Protecting samples in software: what the trusted application's work is checked against. Written
+//! for its plainness, and apart from the crate `cenc`, which the application uses.
 
 use aes::Aes128;
 use aes::cipher::{BlockCipherEncrypt as _, KeyInit as _};
@@ -20,7 +20,8 @@ impl Reference {
         block.into()
     }
 
-    /// Encrypts a sample where it is. The table describes all of it; one without entries says that all of it is protected.
+    /// Encrypts a sample where it is. The table describes all of it; one without entries says that
+    /// all of it is protected.
     pub fn protect(&self, scheme: Scheme, iv: Block, table: &[Subsample], sample: &mut [u8]) {
         let whole = [Subsample {
             clear: 0,

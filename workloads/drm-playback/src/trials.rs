@@ -1,5 +1,5 @@
-//! Trials of the trusted application on the real TEE: what it decrypts is what software says, and what it refuses it refuses with the
-//! right error and without output.
+//! Trials of the trusted application on the real TEE: what it decrypts is what software says, and
+//! what it refuses it refuses with the right error and without output.
 
 mod attempt;
 mod refusals;

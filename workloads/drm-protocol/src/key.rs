@@ -1,15 +1,16 @@
 //! How a content key comes to the trusted application.
 //!
-//! The application has a key pair of X25519 (RFC 7748), made at random and kept in secure storage. Who issues a content key makes a
-//! pair for that one key, and both sides derive the same wrapping key from their own secret and the other's public key:
+//! The application has a key pair of X25519 (RFC 7748), made at random and kept in secure storage.
+//! Who issues a content key makes a pair for that one key, and both sides derive the same wrapping
+//! key from their own secret and the other's public key:
 //!
 //! ```text
 //! Z            = X25519(own secret, other's public key)
 //! wrapping key = SHA-256(00 00 00 01 ‖ Z ‖ WRAPPING_LABEL ‖ issuer's public key ‖ application's public key)
 //! ```
 //!
-//! which is the one-step key derivation of NIST SP 800-56C revision 2, section 4.1. The content key is encrypted with AES-256-GCM under the
-//! wrapping key; the key's ID is authenticated with it.
+//! which is the one-step key derivation of NIST SP 800-56C revision 2, section 4.1. The content key
+//! is encrypted with AES-256-GCM under the wrapping key; the key's ID is authenticated with it.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -25,7 +26,8 @@ pub const PUBLIC_KEY_SIZE: usize = 32;
 pub const WRAPPING_NONCE_SIZE: usize = 12;
 /// Bytes of the tag that authenticates a wrapped key.
 pub const TAG_SIZE: usize = 16;
-/// Goes into the derivation, so that no other use of the same key pair gives the same wrapping keys.
+/// Goes into the derivation, so that no other use of the same key pair gives the same wrapping
+/// keys.
 pub const WRAPPING_LABEL: &[u8] = b"bulkhead drm content key 1";
 
 /// A content key on its way.

@@ -1,4 +1,5 @@
-//! What a player and the trusted application for DRM playback say to each other. All numbers are little-endian.
+//! What a player and the trusted application for DRM playback say to each other. All numbers are
+//! little-endian.
 //!
 //! A stream is a session. Its life:
 //!
@@ -12,9 +13,11 @@
 //! | [`Command::ForgetKey`] | in: 16 bytes of key ID | removes a content key from secure storage |
 //! | [`Command::Nothing`] | any | does nothing, for measurements |
 //!
-//! The scheme is [`SCHEME_CENC`] with a pattern of 0, or [`SCHEME_CBCS`] with a pattern of `crypt << 8 | skip` blocks.
+//! The scheme is [`SCHEME_CENC`] with a pattern of 0, or [`SCHEME_CBCS`] with a pattern of `crypt
+//! << 8 | skip` blocks.
 //!
-//! The results are those of the GlobalPlatform TEE Internal Core API 1.3.1, table 3-12. After an error nothing has been written:
+//! The results are those of the GlobalPlatform TEE Internal Core API 1.3.1, table 3-12. After an
+//! error nothing has been written:
 //!
 //! | Result | When |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! What goes with a sample: which key and which initialization vector, and the table of its subsamples.
+//! What goes with a sample: which key and which initialization vector, and the table of its
+//! subsamples.
 
 use cenc::{BLOCK, Block, Pattern, Scheme, Subsample};
 use zerocopy::little_endian::U32;
@@ -17,8 +18,8 @@ pub const SUBSAMPLES_MAX: usize = 1024;
 pub const SAMPLE_INFO_MAX: usize =
     size_of::<SampleHeader>() + SUBSAMPLES_MAX * size_of::<SubsampleEntry>();
 
-/// Stands before the table. The table's length is what is left of the buffer; a table without entries says that the whole sample
-/// is protected.
+/// Stands before the table. The table's length is what is left of the buffer; a table without
+/// entries says that the whole sample is protected.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
 )]

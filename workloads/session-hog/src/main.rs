@@ -1,4 +1,5 @@
-//! Takes sessions with a trusted application of which OP-TEE makes an instance for each, with an address space of its own.
+//! Takes sessions with a trusted application of which OP-TEE makes an instance for each, with an
+//! address space of its own.
 //!
 //! | Arguments | What it does |
 //! |---|---|
@@ -82,7 +83,8 @@ fn occupy(count: usize) -> Result<()> {
             println!("hog: the call ended with {ended:?}");
         });
         thread::sleep(BEGINS);
-        // SAFETY: it takes no pointer; what was not written is lost, which is what a guest that resets does.
+        // SAFETY: it takes no pointer; what was not written is lost, which is what a guest that
+        // resets does.
         unsafe { libc::reboot(libc::RB_AUTOBOOT) };
         Err(Error::last_os_error())
     })

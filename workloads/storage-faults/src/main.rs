@@ -1,5 +1,5 @@
-//! Gives OP-TEE every wrong answer that a supplicant can give while objects are stored. It is the guest's supplicant itself, with
-//! files in memory; there must be no other.
+//! Gives OP-TEE every wrong answer that a supplicant can give while objects are stored. It is the
+//! guest's supplicant itself, with files in memory; there must be no other.
 //!
 //! | Arguments | What it does |
 //! |---|---|
@@ -27,7 +27,8 @@ use files::{Fault, INDEX, Operation, Plan, Shared};
 use objects::{Object, Objects, STORAGE_2};
 use tee_client::{Supplicant, Tee};
 
-/// How often OP-TEE may meet what it remembers of files that are no more, before it does well with new ones.
+/// How often OP-TEE may meet what it remembers of files that are no more, before it does well with
+/// new ones.
 const ATTEMPTS: u32 = 4;
 /// Bytes of an object that is more than one block.
 const BLOCKS: usize = 5000;
@@ -118,8 +119,8 @@ impl Machine {
         Err(last)
     }
 
-    /// Does a step with answers as planned, then looks at everything once more. Returns the requests that the step made, and
-    /// whether the plan was carried out.
+    /// Does a step with answers as planned, then looks at everything once more. Returns the
+    /// requests that the step made, and whether the plan was carried out.
     fn go(
         &self,
         step: Step,

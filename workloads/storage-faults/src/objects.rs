@@ -1,5 +1,5 @@
-//! Objects in secure storage, through xtest's trusted application for them (optee_test 4.5, `ta/storage/include/ta_storage.h`
-//! and `ta/storage/storage.c`).
+//! Objects in secure storage, through xtest's trusted application for them (optee_test 4.5,
+//! `ta/storage/include/ta_storage.h` and `ta/storage/storage.c`).
 
 use std::io::Result;
 
@@ -176,8 +176,8 @@ impl<'a> Objects<'a> {
         self.enumerate_even(false)
     }
 
-    /// The same, and goes on `even` if it failed at its start. No OP-TEE up to 4.10 survives that (`ree_fs_readdir_rpc`,
-    /// `core/tee/tee_ree_fs.c`, is given NULL).
+    /// The same, and goes on `even` if it failed at its start. No OP-TEE up to 4.10 survives that
+    /// (`ree_fs_readdir_rpc`, `core/tee/tee_ree_fs.c`, is given NULL).
     pub fn enumerate_even(&mut self, even: bool) -> Result<()> {
         let none = Parameter::NONE;
         let new = [Parameter::value_output(), none, none, none];

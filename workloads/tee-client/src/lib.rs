@@ -1,6 +1,8 @@
-//! Linux's interface to a TEE, for programs that measure what it costs, and to the TEE's wishes of the normal world.
+//! Linux's interface to a TEE, for programs that measure what it costs, and to the TEE's wishes of
+//! the normal world.
 //!
-//! Not through libteec, whose own work would be measured, too, and which registers memory of its own for some calls.
+//! Not through libteec, whose own work would be measured, too, and which registers memory of its
+//! own for some calls.
 
 mod memory;
 mod supplicant;

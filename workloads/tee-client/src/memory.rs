@@ -16,7 +16,8 @@ pub struct Pages {
 impl Pages {
     /// So many bytes, each written once so that the kernel has given the page.
     pub fn new(length: usize) -> Result<Self> {
-        // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other memory.
+        // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other
+        // memory.
         let start = unsafe {
             libc::mmap(
                 ptr::null_mut(),
@@ -30,8 +31,9 @@ impl Pages {
         if start == libc::MAP_FAILED {
             return Err(Error::last_os_error());
         }
-        // Linux would make large buffers of huge pages where it has memory enough, and of small ones where it has not.
-        // SAFETY: it is the mapping made above; the advice changes what backs it and not what is in it.
+        // Linux would make large buffers of huge pages where it has memory enough, and of small
+        // ones where it has not. SAFETY: it is the mapping made above; the advice changes what
+        // backs it and not what is in it.
         let advised = unsafe { libc::madvise(start, length, libc::MADV_NOHUGEPAGE) };
         if advised != 0 {
             return Err(Error::last_os_error());
@@ -47,8 +49,8 @@ impl Pages {
     /// A byte that more than one thread changes, or one and the TEE. `None` if it is not inside.
     pub fn atomic(&mut self, offset: usize) -> Option<&AtomicU8> {
         (offset < self.length).then(|| {
-            // SAFETY: the byte is inside the mapping, which lives as long as self, and self is borrowed mutably: nothing looks at
-            // it but through this.
+            // SAFETY: the byte is inside the mapping, which lives as long as self, and self is
+            // borrowed mutably: nothing looks at it but through this.
             unsafe { AtomicU8::from_ptr(self.start.as_ptr().add(offset)) }
         })
     }
@@ -72,7 +74,8 @@ impl DerefMut for Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        // SAFETY: the mapping is this value's own, and no borrow of it is left. It can't fail for a whole mapping.
+        // SAFETY: the mapping is this value's own, and no borrow of it is left. It can't fail for a
+        // whole mapping.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
     }
 }

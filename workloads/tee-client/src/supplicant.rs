@@ -1,4 +1,5 @@
-//! What a supplicant is asked for and answers (Linux 6.12, `include/uapi/linux/tee.h` and `drivers/tee/optee/supp.c`).
+//! What a supplicant is asked for and answers (Linux 6.12, `include/uapi/linux/tee.h` and
+//! `drivers/tee/optee/supp.c`).
 
 use std::collections::HashMap;
 use std::io::{Error, ErrorKind, Result};
@@ -12,10 +13,12 @@ const SEND: libc::c_ulong = request(READ, 7, size_of::<BufferData>());
 
 /// Parameters of a request, after the one with its number.
 const PARAMETERS: usize = 4;
-/// `TEE_IOCTL_PARAM_ATTR_META`: with this parameter first, requests have numbers and may be answered in any order.
+/// `TEE_IOCTL_PARAM_ATTR_META`: with this parameter first, requests have numbers and may be
+/// answered in any order.
 const META: u64 = 0x100;
 
-/// `struct tee_iocl_supp_recv_arg`, and `struct tee_iocl_supp_send_arg` with the result in the function's place.
+/// `struct tee_iocl_supp_recv_arg`, and `struct tee_iocl_supp_send_arg` with the result in the
+/// function's place.
 #[repr(C)]
 struct Exchange {
     function_or_result: u32,
@@ -76,7 +79,8 @@ impl Supplicant {
         })
     }
 
-    /// Answers a request with a result, which is 0 for success, and with its parameters as they are now.
+    /// Answers a request with a result, which is 0 for success, and with its parameters as they are
+    /// now.
     pub fn answer(&self, request: &Request, result: u32) -> Result<()> {
         let mut exchange = Exchange {
             function_or_result: result,

@@ -1,4 +1,5 @@
-//! The device and its calls (Linux 6.12, `include/uapi/linux/tee.h`), as far as they are needed here.
+//! The device and its calls (Linux 6.12, `include/uapi/linux/tee.h`), as far as they are needed
+//! here.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Result};
@@ -110,7 +111,8 @@ impl Parameter {
         }
     }
 
-    /// So many bytes from a shared buffer's start, for the TA to read. The kernel refuses more than there are.
+    /// So many bytes from a shared buffer's start, for the TA to read. The kernel refuses more than
+    /// there are.
     pub fn input(buffer: &SharedBuffer, length: usize) -> Self {
         Self::memory(MEMREF_INPUT, buffer, length)
     }
@@ -215,7 +217,8 @@ impl AsRef<Self> for SharedBuffer {
     }
 }
 
-/// What the TEE said to a call: a result and who it comes from (GlobalPlatform TEE Client API 1.0, sections 4.4.2 and 4.4.3).
+/// What the TEE said to a call: a result and who it comes from (GlobalPlatform TEE Client API 1.0,
+/// sections 4.4.2 and 4.4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// `TEEC_SUCCESS` is 0.
@@ -242,8 +245,9 @@ impl Tee {
         request: libc::c_ulong,
         argument: &mut T,
     ) -> Result<libc::c_int> {
-        // SAFETY: each request of this module has the size of its argument in it, and each caller passes that type; the
-        // kernel writes no more than that, and to buffers that the argument points to and the caller keeps.
+        // SAFETY: each request of this module has the size of its argument in it, and each caller
+        // passes that type; the kernel writes no more than that, and to buffers that the argument
+        // points to and the caller keeps.
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), request, ptr::from_mut(argument)) };
         if result < 0 {
             Err(Error::last_os_error())

@@ -15,8 +15,8 @@ use crate::other_vcpu::on_other_vcpu;
 /// A call: identifier and arguments.
 pub type Call = (u32, &'static [u64]);
 
-/// Calls that must have the same answer at any time, on any vCPU, by any conduit and in every guest, whatever policy it
-/// has and whether or not it has a TEE.
+/// Calls that must have the same answer at any time, on any vCPU, by any conduit and in every
+/// guest, whatever policy it has and whether or not it has a TEE.
 pub const ALWAYS_THE_SAME: &[Call] = &[
     (0x8000_0000, &[]),
     (0x8000_0001, &[0x8000_0000]),
@@ -66,8 +66,8 @@ fn answers() -> u64 {
     hash
 }
 
-/// Prints a digest of what the guest is answered and a random number, which the host tool compares with those of other
-/// guests.
+/// Prints a digest of what the guest is answered and a random number, which the host tool compares
+/// with those of other guests.
 pub fn print_answers(environment: &Environment) {
     guest_shim::println!("@@guest {}", environment.name);
     guest_shim::println!("@@answers {:016x}", answers());

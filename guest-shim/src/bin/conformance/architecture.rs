@@ -106,8 +106,8 @@ fn soc_id_does_what_its_feature_says(_: &Environment) -> Outcome {
     Ok(())
 }
 
-/// Asks for a workaround and calls it; it returns nothing. Where it is not required it must not be invoked (§7.6), so
-/// what such a call does is open, but it may do no more than others.
+/// Asks for a workaround and calls it; it returns nothing. Where it is not required it must not be
+/// invoked (§7.6), so what such a call does is open, but it may do no more than others.
 fn workaround(id: u32, answers: &[i64]) -> Outcome {
     let feature = features(id);
     check!(

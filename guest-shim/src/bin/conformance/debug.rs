@@ -174,7 +174,8 @@ fn breakpoints_beyond_the_id_register_s_are_undefined(_: &Environment) -> Outcom
 
 case!(4, breakpoints_are_the_vcpu_s_own);
 fn breakpoints_are_the_vcpu_s_own(environment: &Environment) -> Outcome {
-    // Other guests run this at the same time, on the same CPUs, with programs at the same addresses.
+    // Other guests run this at the same time, on the same CPUs, with programs at the same
+    // addresses.
     let program = [NOP_CODE, NOP_CODE, SVC_CODE];
     for _ in 0..10 {
         check_eq!(

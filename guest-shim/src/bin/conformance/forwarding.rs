@@ -155,8 +155,8 @@ fn what_is_not_listed_is_refused_however_often_it_is_tried(_: &Environment) -> O
 
 case!(8, other_standard_services_are_refused);
 fn other_standard_services_are_refused(_: &Environment) -> Outcome {
-    // SDEI (DEN0054), management mode (DEN0060), firmware update (DEN0118), errata (DEN0100), PCI configuration
-    // (DEN0115) and live activation, as the firmware might have them.
+    // SDEI (DEN0054), management mode (DEN0060), firmware update (DEN0118), errata (DEN0100), PCI
+    // configuration (DEN0115) and live activation, as the firmware might have them.
     for number in [
         0x20, 0x2a, 0x40, 0x41, 0xf0, 0xf4, 0x130, 0x131, 0x170, 0x1b0, 0x300,
     ] {

@@ -1,4 +1,5 @@
-//! Checks what a hypervisor owes its guests when they issue SMCs and HVCs (docs/testing.md, "The conformance kit").
+//! Checks what a hypervisor owes its guests when they issue SMCs and HVCs (docs/testing.md, "The
+//! conformance kit").
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

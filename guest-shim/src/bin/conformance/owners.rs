@@ -1,4 +1,5 @@
-//! Every owner number of SMCCC (DEN0028G, §6.1), in each form, by both conduits: what is nobody's is refused.
+//! Every owner number of SMCCC (DEN0028G, §6.1), in each form, by both conduits: what is nobody's
+//! is refused.
 
 use core::ops::RangeInclusive;
 
@@ -15,7 +16,8 @@ const UNUSED: [u32; 4] = [0x7ffd, 0xa5a5, 0xfefe, 0xfffe];
 /// General queries: call count, UID, revision (§6.2).
 const QUERIES: [u32; 3] = [0xff00, 0xff01, 0xff03];
 
-/// Calls of these owners with these numbers, in each of the forms, are refused and change no register but x0.
+/// Calls of these owners with these numbers, in each of the forms, are refused and change no
+/// register but x0.
 fn refused(owners: RangeInclusive<u32>, numbers: &[u32], forms: &[u32]) -> Outcome {
     for conduit in Conduit::ALL {
         for owner in owners.clone() {

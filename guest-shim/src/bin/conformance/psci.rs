@@ -166,7 +166,8 @@ fn affinity_info_refuses_levels_that_are_not_there(_: &Environment) -> Outcome {
             "AFFINITY_INFO at level {level}"
         );
     }
-    // Levels 1 to 3 need not be supported (§5.1.6); where they are, vCPU 0, which is on, is among them.
+    // Levels 1 to 3 need not be supported (§5.1.6); where they are, vCPU 0, which is on, is among
+    // them.
     for level in 1..=3 {
         let result = smc(id::AFFINITY_INFO, &[0, level]).result();
         check!(
@@ -279,7 +280,8 @@ fn cpu_suspend_refuses_reserved_bits(_: &Environment) -> Outcome {
 
 case!(3, migrate_info_type_is_that_of_a_tee_that_is_everywhere);
 fn migrate_info_type_is_that_of_a_tee_that_is_everywhere(_: &Environment) -> Outcome {
-    // 2: not there, or needs no migration; a hypervisor without the function says the same (§5.1.8).
+    // 2: not there, or needs no migration; a hypervisor without the function says the same
+    // (§5.1.8).
     let result = smc(id::MIGRATE_INFO_TYPE, &[]).result();
     let expected = match features(id::MIGRATE_INFO_TYPE) {
         status::SUCCESS => 2,

@@ -1,4 +1,5 @@
-//! PSCI 1.1: what a hypervisor may leave out. PSCI_FEATURES and the call itself must then say the same.
+//! PSCI 1.1: what a hypervisor may leave out. PSCI_FEATURES and the call itself must then say the
+//! same.
 
 use alloc::format;
 
@@ -106,7 +107,8 @@ fn system_reset2_refuses_types_that_are_not_there(_: &Environment) -> Outcome {
             "PSCI_FEATURES({form:#x}) is {}",
             features(form)
         );
-        // Architectural types other than a warm reset are reserved, vendor-specific ones the vendor's (§5.1.11).
+        // Architectural types other than a warm reset are reserved, vendor-specific ones the
+        // vendor's (§5.1.11).
         for kind in [1, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff] {
             let exchange = smc(form, &[kind, 0]);
             let expected = if offered {

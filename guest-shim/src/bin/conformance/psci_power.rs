@@ -97,7 +97,8 @@ fn a_vcpu_can_turn_off_and_on_again(environment: &Environment) -> Outcome {
 
 case!(9, two_vcpus_run_at_the_same_time);
 fn two_vcpus_run_at_the_same_time(environment: &Environment) -> Outcome {
-    // They hand a ball to and fro, which neither could do alone; the hypervisor had to start the other CPU for that.
+    // They hand a ball to and fro, which neither could do alone; the hypervisor had to start the
+    // other CPU for that.
     const THROWS: u32 = 200;
     let ball = Arc::new(AtomicU32::new(0));
     let other = Arc::clone(&ball);
@@ -193,8 +194,8 @@ fn cpu_suspend_with_an_interrupt_pending_returns(environment: &Environment) -> O
 
 case!(3, cpu_suspend_to_power_down_comes_back);
 fn cpu_suspend_to_power_down_comes_back(environment: &Environment) -> Outcome {
-    // It comes back as from standby, with SUCCESS, or at the entry as from CPU_ON (§5.4.5); there, nothing is left to do
-    // and the vCPU turns itself off.
+    // It comes back as from standby, with SUCCESS, or at the entry as from CPU_ON (§5.4.5); there,
+    // nothing is left to do and the vCPU turns itself off.
     let Some(context) = prepare_secondary(1) else {
         return Err("vCPU 1 has no stack".into());
     };

@@ -79,7 +79,8 @@ fn memory_starts_empty(environment: &Environment) -> Outcome {
 
 case!(4, memory_is_written_by_nobody_else);
 fn memory_is_written_by_nobody_else(environment: &Environment) -> Outcome {
-    // All guests do this at the same addresses, each with a mark of its own, at about the same time.
+    // All guests do this at the same addresses, each with a mark of its own, at about the same
+    // time.
     let spare = SpareMemory::of(environment.memory);
     let (start, end) = spare.bounds();
     let mark = own_mark(environment);

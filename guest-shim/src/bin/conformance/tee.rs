@@ -14,7 +14,8 @@ use crate::other_vcpu::on_other_vcpu;
 /// `OPTEE_OS_UUID` of OP-TEE itself (`OPTEE_MSG_OS_OPTEE_UUID_0` to `_3`).
 const OS_UUID: [u64; 4] = [0x4861_78e0, 0xe7f8_11e3, 0xbc5e_0002, 0xa5d5_c51b];
 
-/// Calls the TEE by the conduit of its node. A guest without one must be refused; then there is nothing to judge.
+/// Calls the TEE by the conduit of its node. A guest without one must be refused; then there is
+/// nothing to judge.
 pub fn call_tee(
     environment: &Environment,
     id: u32,

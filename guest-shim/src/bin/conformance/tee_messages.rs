@@ -1,4 +1,5 @@
-//! Yielding calls to OP-TEE: real messages, and messages that must be refused (`optee_msg.h`, OP-TEE 4.5.0).
+//! Yielding calls to OP-TEE: real messages, and messages that must be refused (`optee_msg.h`,
+//! OP-TEE 4.5.0).
 
 use guest_shim::case;
 use guest_shim::optee::{PAGE, Page, close_session, converse, open_session, register, unregister};

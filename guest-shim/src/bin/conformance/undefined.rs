@@ -1,4 +1,5 @@
-//! What a CPU of the guest's does not have is undefined, in whatever state it is tried, and ends no guest.
+//! What a CPU of the guest's does not have is undefined, in whatever state it is tried, and ends no
+//! guest.
 
 use guest_shim::arch::exceptions::catch;
 use guest_shim::arch::user::{self, State};
@@ -31,8 +32,9 @@ fn has_aarch32() -> bool {
     field(registers::id_aa64pfr0(), 0) == 2
 }
 
-/// How a program at EL0 that executes `instruction` first and a supervisor call then may end: by the call, because the
-/// instruction did something; by an undefined instruction; or by a trap that EL1 itself has asked for.
+/// How a program at EL0 that executes `instruction` first and a supervisor call then may end: by
+/// the call, because the instruction did something; by an undefined instruction; or by a trap that
+/// EL1 itself has asked for.
 fn ends_in_el1(name: &str, left: user::Left, vector: u64, svc: u64) -> Outcome {
     check_eq!(left.vector, vector, "the vector after {name}");
     match (left.class(), left.offset) {
@@ -258,7 +260,8 @@ fn a_t32_instruction_of_two_bytes_is_passed_over(environment: &Environment) -> O
 
 case!(4, a_program_that_touches_nothing_gets_an_abort);
 fn a_program_that_touches_nothing_gets_an_abort(_: &Environment) -> Outcome {
-    /// A data abort and an instruction abort from EL0, and their status: synchronous external abort.
+    /// A data abort and an instruction abort from EL0, and their status: synchronous external
+    /// abort.
     const DATA_ABORT: u64 = 0x24;
     const INSTRUCTION_ABORT: u64 = 0x20;
     const EXTERNAL: u64 = 0x10;

@@ -12,7 +12,8 @@ use guest_shim::{check, check_eq};
 use super::residue::own_mark;
 use crate::other_vcpu::on_other_vcpu;
 
-/// The least number of registers that a CPU lets EL1 write, besides those that the payload rests on.
+/// The least number of registers that a CPU lets EL1 write, besides those that the payload rests
+/// on.
 const REGISTERS_MIN: usize = 30;
 
 /// Writes the mark to all of them; gives what each holds then.

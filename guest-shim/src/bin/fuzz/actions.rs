@@ -100,8 +100,8 @@ const REDISTRIBUTORS: u64 = 0x080a_0000;
 const FRAME: u64 = 0x1_0000;
 const UART: u64 = 0x0900_0000;
 
-/// Calls that may leave the payload without a vCPU or a life: CPU_SUSPEND, CPU_OFF, SYSTEM_OFF, SYSTEM_RESET, CPU_DEFAULT_SUSPEND,
-/// SYSTEM_SUSPEND, SYSTEM_RESET2, and CPU_FREEZE.
+/// Calls that may leave the payload without a vCPU or a life: CPU_SUSPEND, CPU_OFF, SYSTEM_OFF,
+/// SYSTEM_RESET, CPU_DEFAULT_SUSPEND, SYSTEM_SUSPEND, SYSTEM_RESET2, and CPU_FREEZE.
 const ENDS: [u32; 8] = [
     id::CPU_SUSPEND,
     id::CPU_OFF,
@@ -113,8 +113,8 @@ const ENDS: [u32; 8] = [
     id::CPU_FREEZE,
 ];
 
-/// System registers that are there, as op0, op1, CRn, CRm, op2: those of the CPU interface, of timers, debug, the performance monitors and
-/// translation, ID registers among them.
+/// System registers that are there, as op0, op1, CRn, CRm, op2: those of the CPU interface, of
+/// timers, debug, the performance monitors and translation, ID registers among them.
 const KNOWN: [(u8, u8, u8, u8, u8); 62] = [
     (3, 0, 4, 6, 0),   // ICC_PMR_EL1
     (3, 0, 12, 8, 0),  // ICC_IAR0_EL1
@@ -285,7 +285,8 @@ impl Player {
         let random = &mut self.random;
         let wide = random.pick(&[0, 0x4000_0000_u32]);
         let target = random.below(self.vcpus as u64 + 2);
-        // Another vCPU that is on is not started again; one that is off would start without its stack.
+        // Another vCPU that is on is not started again; one that is off would start without its
+        // stack.
         let (function, arguments) = match random.below(8) {
             0 => (id::AFFINITY_INFO, [target, random.below(4), 0]),
             1 => (id::CPU_ON, [self.vcpu as u64, number, number]),
@@ -383,7 +384,8 @@ impl Player {
         }
     }
 
-    /// Has the virtual timer fire within a millisecond, whatever became of the interrupt controller.
+    /// Has the virtual timer fire within a millisecond, whatever became of the interrupt
+    /// controller.
     fn wake_soon(&mut self) {
         gic::init();
         gic::init_vcpu(self.vcpu);

@@ -1,12 +1,14 @@
-//! Does at random what a guest can do, on all its vCPUs, until it dies of it or is stopped: then somebody at the console restarts it.
+//! Does at random what a guest can do, on all its vCPUs, until it dies of it or is stopped: then
+//! somebody at the console restarts it.
 //!
 //! ```text
 //! @@seed SEED
 //! @@did smc=COUNT hvc=COUNT tee=COUNT …
 //! ```
 //!
-//! The counts are of this life, and come again and again. The seed is drawn from the hypervisor, unless `bulkhead.seed=SEED` on the
-//! command line says which it is: with one vCPU, the same seed does the same.
+//! The counts are of this life, and come again and again. The seed is drawn from the hypervisor,
+//! unless `bulkhead.seed=SEED` on the command line says which it is: with one vCPU, the same seed
+//! does the same.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

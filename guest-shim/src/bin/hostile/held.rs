@@ -16,7 +16,8 @@ use optee_abi::{result, rpc};
 pub const NOBODY: [u8; 16] = *b"nobody-has-this!";
 pub const NOBODY_ELSE: [u8; 16] = *b"nobody-has-that!";
 
-/// The pseudo-TA that asks the guest for its time (`STATS_UUID`, `pta_stats.h`): d96a5b40-e2c7-b1af-8794-1002a5d5c61b.
+/// The pseudo-TA that asks the guest for its time (`STATS_UUID`, `pta_stats.h`):
+/// d96a5b40-e2c7-b1af-8794-1002a5d5c61b.
 pub const STATS: [u8; 16] = [
     0xd9, 0x6a, 0x5b, 0x40, 0xe2, 0xc7, 0xb1, 0xaf, 0x87, 0x94, 0x10, 0x02, 0xa5, 0xd5, 0xc6, 0x1b,
 ];
@@ -78,8 +79,8 @@ impl<'a> Held<'a> {
         Ok(())
     }
 
-    /// Answers the command as one that has nothing: what is to be freed is freed, a notification is sent or came, all else is not
-    /// there.
+    /// Answers the command as one that has nothing: what is to be freed is freed, a notification is
+    /// sent or came, all else is not there.
     pub fn deny(&mut self) -> Outcome {
         let Some(words) = self.command()? else {
             return Err(String::from("the call is over"));

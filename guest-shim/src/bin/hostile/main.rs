@@ -1,8 +1,9 @@
-//! Attacks OP-TEE through the mediator: sessions that are not this guest's to name, memory that would use up OP-TEE's translation
-//! tables, and a kernel that starts anew with its predecessor's calls and buffers left. Each case says what an attacker must get.
+//! Attacks OP-TEE through the mediator: sessions that are not this guest's to name, memory that
+//! would use up OP-TEE's translation tables, and a kernel that starts anew with its predecessor's
+//! calls and buffers left. Each case says what an attacker must get.
 //!
-//! What the cases can't see, because it would happen to others, `tests/hostile.rs` looks at: another guest's xtest, and that the
-//! secure world does not panic.
+//! What the cases can't see, because it would happen to others, `tests/hostile.rs` looks at:
+//! another guest's xtest, and that the secure world does not panic.
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

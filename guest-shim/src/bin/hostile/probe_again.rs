@@ -1,4 +1,5 @@
-//! A kernel that starts anew inside a guest, as with kexec: its driver probes again, and meets what its predecessor left.
+//! A kernel that starts anew inside a guest, as with kexec: its driver probes again, and meets what
+//! its predecessor left.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -54,8 +55,8 @@ fn begins(client: &Client, session: u32) -> Result<Held<'_>, String> {
     Err(last)
 }
 
-/// What Linux's driver does when it probes: it empties the cache, then turns it on (Linux 6.12, `drivers/tee/optee/smc_abi.c`,
-/// `optee_probe`).
+/// What Linux's driver does when it probes: it empties the cache, then turns it on (Linux 6.12,
+/// `drivers/tee/optee/smc_abi.c`, `optee_probe`).
 fn probe(environment: &Environment) -> Result<Client, String> {
     let client = Client::new(environment)?;
     let mut asked = 0;
@@ -89,7 +90,8 @@ fn remove(client: &Client) -> Outcome {
 case!(4, a_new_kernel_has_all_threads_for_itself);
 fn a_new_kernel_has_all_threads_for_itself(environment: &Environment) -> Outcome {
     let old = probe(environment)?;
-    // All but the first one wait in OP-TEE until no other uses this pseudo-TA: that is a command for the guest, too.
+    // All but the first one wait in OP-TEE until no other uses this pseudo-TA: that is a command
+    // for the guest, too.
     let sessions: Result<Vec<u32>, String> = (0..threads(&old))
         .map(|_| old.open(Flavour::RpcArgument, STATS))
         .collect();

@@ -109,8 +109,8 @@ case!(4, a_session_that_waits_to_be_opened_is_not_known);
 fn a_session_that_waits_to_be_opened_is_not_known(environment: &Environment) -> Outcome {
     let client = Client::new(environment)?;
     let last = client.open(Flavour::RpcArgument, TESTS)?;
-    // The second one waits for the first one to let go of OP-TEE's list of stored applications. OP-TEE 4.5 lists its session by then,
-    // and has no context for it.
+    // The second one waits for the first one to let go of OP-TEE's list of stored applications.
+    // OP-TEE 4.5 lists its session by then, and has no context for it.
     let first = Held::open(&client, NOBODY)?;
     let second = Held::open(&client, NOBODY)?;
     does_not_open(first)?;

@@ -1,7 +1,9 @@
-//! OP-TEE's window of mappings: it maps what calls of pseudo-TAs and its own RPCs use there, first fit, and never frees a translation
-//! table that it needed once (`core_mmu_map_pages`, `core/mm/core_mmu.c`, 4.5.0). When there is none left, it halts.
+//! OP-TEE's window of mappings: it maps what calls of pseudo-TAs and its own RPCs use there, first
+//! fit, and never frees a translation table that it needed once (`core_mmu_map_pages`,
+//! `core/mm/core_mmu.c`, 4.5.0). When there is none left, it halts.
 //!
-//! A guest chooses when its memory goes and comes, by holding RPCs, and, where it is let, how large it is.
+//! A guest chooses when its memory goes and comes, by holding RPCs, and, where it is let, how large
+//! it is.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -32,8 +34,8 @@ enum Step {
 
 use Step::{End, Give};
 
-/// Sequences that spread the most over the window with no more than 1,024 pages at once, found by a search for allocation orders
-/// that fragment it: they span 2,386 and 2,387 pages.
+/// Sequences that spread the most over the window with no more than 1,024 pages at once, found by a
+/// search for allocation orders that fragment it: they span 2,386 and 2,387 pages.
 const SEQUENCES: [&[Step]; 2] = [
     &[
         Give(0, 13),
@@ -88,7 +90,8 @@ struct Player<'a> {
     calls: [Option<Call<'a>>; 2],
     /// A page that stands for all that is given.
     page: u64,
-    /// Whether a call's second memory is what it wants, as large as its application is said to be, rather than more than it wants.
+    /// Whether a call's second memory is what it wants, as large as its application is said to be,
+    /// rather than more than it wants.
     as_wanted: bool,
 }
 

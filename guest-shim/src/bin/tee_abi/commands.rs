@@ -169,7 +169,8 @@ fn capabilities_are_those_that_are_carried(environment: &Environment) -> Outcome
                 "{carried:x?} is not in {offered:x?}"
             );
         }
-        // Protected memory (`OPTEE_SMC_SEC_CAP_PROTMEM` and `_DYNAMIC_PROTMEM`, OP-TEE 4.10) is 8 and 9; nothing follows.
+        // Protected memory (`OPTEE_SMC_SEC_CAP_PROTMEM` and `_DYNAMIC_PROTMEM`, OP-TEE 4.10) is 8
+        // and 9; nothing follows.
         let hidden = !0xff | Capabilities::HAVE_RESERVED_SHM.0 | Capabilities::VIRTUALIZATION.0;
         check_eq!(offered.0 & hidden, 0, "what is not carried of {offered:x?}");
         check!(

@@ -12,7 +12,8 @@ use optee_abi::{result, rpc};
 
 use crate::test_ta::{GET_TIME, PARAMS, STATS, Session, TIMES, value};
 
-/// Opens a session, has values added and closes it, all by this flavour; nobody needs room for RPCs.
+/// Opens a session, has values added and closes it, all by this flavour; nobody needs room for
+/// RPCs.
 fn opens_invokes_and_closes(environment: &Environment, flavour: Flavour) -> Outcome {
     let client = Client::new(environment)?;
     for n in 0..3 {

@@ -1,5 +1,5 @@
-//! Goes through OP-TEE's ABI with the real OP-TEE: each way to call, each command, each kind of parameter, RPCs and
-//! notifications, and what is refused (docs/smc-calls.md).
+//! Goes through OP-TEE's ABI with the real OP-TEE: each way to call, each command, each kind of
+//! parameter, RPCs and notifications, and what is refused (docs/smc-calls.md).
 
 #![cfg_attr(target_os = "none", no_std, no_main)]
 

@@ -1,5 +1,5 @@
-//! Asynchronous notifications. OP-TEE's own test of them (`core/tests/notif_test_wd.c`, 4.5.0) notifies each guest that
-//! enabled them every second.
+//! Asynchronous notifications. OP-TEE's own test of them (`core/tests/notif_test_wd.c`, 4.5.0)
+//! notifies each guest that enabled them every second.
 
 use alloc::string::String;
 

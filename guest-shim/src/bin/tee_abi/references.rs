@@ -1,4 +1,5 @@
-//! Parameters that refer to memory: registered and temporary, contiguous and scattered, and none at all.
+//! Parameters that refer to memory: registered and temporary, contiguous and scattered, and none at
+//! all.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -51,8 +52,8 @@ fn sum(area: &Area, offset: u64, size: u64) -> u8 {
     (offset..offset + size).fold(0, |sum: u8, offset| sum.wrapping_add(area.byte(offset)))
 }
 
-/// Has OP-TEE add the bytes from `offset` on that `parameter` refers to, and checks that it changed the first one and
-/// nothing else.
+/// Has OP-TEE add the bytes from `offset` on that `parameter` refers to, and checks that it changed
+/// the first one and nothing else.
 fn adds(
     session: &Session<'_>,
     area: &Area,
@@ -239,11 +240,12 @@ fn shuffled(area: &Area) -> impl Iterator<Item = u64> + Clone + use<> {
     (0..count).rev().map(move |index| area.page(index))
 }
 
-/// A scattered buffer of `pages` pages is the same to OP-TEE as a contiguous one, page by page: both are encrypted where
-/// they are, and come to be alike.
+/// A scattered buffer of `pages` pages is the same to OP-TEE as a contiguous one, page by page:
+/// both are encrypted where they are, and come to be alike.
 ///
-/// OP-TEE has translation tables for some MiB of what pseudo-TAs use, and halts when they run out (`core_mmu_map_pages`,
-/// `core/mm/core_mmu.c`, 4.5.0), so buffers are small here and only one is in use at a time.
+/// OP-TEE has translation tables for some MiB of what pseudo-TAs use, and halts when they run out
+/// (`core_mmu_map_pages`, `core/mm/core_mmu.c`, 4.5.0), so buffers are small here and only one is
+/// in use at a time.
 fn is_in_order(client: &Client, session: &Session<'_>, pages: u64, by_name: bool) -> Outcome {
     let size = pages * PAGE;
     let [plain, scattered] = [(); 2].map(|()| client.arena.pages(pages));
@@ -413,7 +415,8 @@ fn temporary_memory_that_is_none_is_refused(environment: &Environment) -> Outcom
     ] {
         let reply = session.invoke(PARAMS, &[temporary(false, bad, 8)])?;
         reply.is_refused(result::BAD_PARAMETERS)?;
-        // A list that is there and names a page that is not, first or last; and a list that is not there.
+        // A list that is there and names a page that is not, first or last; and a list that is not
+        // there.
         for pages in [[bad, good.address], [good.address, bad]] {
             let list = client.list(pages.into_iter());
             let reply = session.invoke(PARAMS, &[temporary(true, list.address, 2 * PAGE)])?;

@@ -40,7 +40,8 @@ fn an_application_that_nobody_has_is_not_found(environment: &Environment) -> Out
     Ok(())
 }
 
-/// OP-TEE loads an application that is none; the memory for it is what the guest gives, of any length and kind.
+/// OP-TEE loads an application that is none; the memory for it is what the guest gives, of any
+/// length and kind.
 fn loads(environment: &Environment, by_list: bool) -> Outcome {
     let client = Client::new(environment)?;
     for flavour in FLAVOURS {
@@ -152,8 +153,8 @@ fn asked_for_memory(client: &Client) -> Result<(Ready, Words, Asked), String> {
     Ok((ready, words, asked))
 }
 
-/// Answers the first command to give memory with `words` of a parameter with `attributes`; gives the commands that
-/// follow, served by one that has memory.
+/// Answers the first command to give memory with `words` of a parameter with `attributes`; gives
+/// the commands that follow, served by one that has memory.
 fn answers_with(client: &Client, attributes: u64, parameter: [u64; 3]) -> Result<Vec<u32>, String> {
     let (ready, words, asked) = asked_for_memory(client)?;
     let mut answer = room(&ready)?.with_attributes(0, attributes);

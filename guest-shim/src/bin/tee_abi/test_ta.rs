@@ -1,5 +1,6 @@
-//! The pseudo-TAs whose commands the cases invoke (`pta_invoke_tests.h` and `core/pta/tests/invoke.c`; `pta_stats.h` and
-//! `core/pta/stats.c`; `pta_device.h` and `core/pta/device.c`; OP-TEE 4.5.0).
+//! The pseudo-TAs whose commands the cases invoke (`pta_invoke_tests.h` and
+//! `core/pta/tests/invoke.c`; `pta_stats.h` and `core/pta/stats.c`; `pta_device.h` and
+//! `core/pta/device.c`; OP-TEE 4.5.0).
 
 use alloc::string::String;
 
@@ -9,7 +10,8 @@ use guest_shim::optee::words::Words;
 use optee_abi::message::{Direction, Parameter, command};
 use optee_abi::result;
 
-/// `PTA_INVOKE_TESTS_CMD_PARAMS`: adds values; or adds the bytes of a buffer and puts the sum into its first byte.
+/// `PTA_INVOKE_TESTS_CMD_PARAMS`: adds values; or adds the bytes of a buffer and puts the sum into
+/// its first byte.
 pub const PARAMS: u32 = 1;
 /// `PTA_INVOKE_TEST_CMD_AES_PERF`: encrypts one buffer into another.
 pub const AES: u32 = 9;
@@ -63,7 +65,8 @@ impl<'a> Session<'a> {
         self.client.ask(&self.invocation(function, parameters))
     }
 
-    /// Has the bytes of the memory added that `parameter` refers to: the reply, and the sum that is expected.
+    /// Has the bytes of the memory added that `parameter` refers to: the reply, and the sum that is
+    /// expected.
     pub fn add_bytes(&self, parameter: Parameter) -> Result<(), String> {
         self.invoke(PARAMS, &[parameter])?.is(result::SUCCESS)
     }

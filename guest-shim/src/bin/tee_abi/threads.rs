@@ -104,7 +104,8 @@ fn an_rpc_is_answered_on_another_vcpu(environment: &Environment) -> Outcome {
 case!(4, calls_beyond_the_threads_wait_for_one_of_the_guest_s_own);
 fn calls_beyond_the_threads_wait_for_one_of_the_guest_s_own(environment: &Environment) -> Outcome {
     let client = Client::new(environment)?;
-    // All but the first one wait in OP-TEE until no other uses this pseudo-TA: that is a command for the guest, too.
+    // All but the first one wait in OP-TEE until no other uses this pseudo-TA: that is a command
+    // for the guest, too.
     let exchange = client.call(smc::GET_THREAD_COUNT, &[]);
     let threads = exchange.after[1] as usize;
     let sessions: Result<Vec<_>, _> = (0..threads)

@@ -1,8 +1,8 @@
 //! The state of up to 64 interrupts, a bit each.
 //!
-//! An interrupt that sits in a list register has a part of its state there, where the guest changes it unseen. What others
-//! decide about it meanwhile is kept apart (`withdrawn`, `activated`, `deactivated`) and applied when the list register is
-//! read back.
+//! An interrupt that sits in a list register has a part of its state there, where the guest changes
+//! it unseen. What others decide about it meanwhile is kept apart (`withdrawn`, `activated`,
+//! `deactivated`) and applied when the list register is read back.
 
 use crate::devices::gicv3::list_register::{
     ACTIVE, EOI, GROUP_1, HW, PENDING, PINTID_SHIFT, PRIORITY_SHIFT,
@@ -33,7 +33,8 @@ pub struct Bank {
     pub edge: u64,
     /// The level of the input.
     line: u64,
-    /// Pending by an edge, by software or by the physical interrupt. Moves to the list register with the interrupt.
+    /// Pending by an edge, by software or by the physical interrupt. Moves to the list register
+    /// with the interrupt.
     latch: u64,
     active: u64,
     priority: [u8; BANK_SIZE],
@@ -128,8 +129,8 @@ impl Bank {
         self.latch |= bits;
     }
 
-    /// Takes back what an edge or software made pending. What an input holds up stays: a line, or a physical interrupt
-    /// (IHI0069H, `GICD_ICPENDR<n>`).
+    /// Takes back what an edge or software made pending. What an input holds up stays: a line, or a
+    /// physical interrupt (IHI0069H, `GICD_ICPENDR<n>`).
     pub fn clear_pending(&mut self, bits: u64) {
         let bits = bits & !self.hardware;
         self.latch &= !bits;
@@ -176,7 +177,8 @@ impl Bank {
         self.hardware & self.latch & !self.active & !self.listed
     }
 
-    /// The inputs of these hardware interrupts fell before anybody took them: they are pending no more.
+    /// The inputs of these hardware interrupts fell before anybody took them: they are pending no
+    /// more.
     pub fn lower_hardware(&mut self, bits: u64) {
         let fallen = bits & self.hardware_waiting();
         self.latch &= !fallen;
@@ -190,8 +192,9 @@ impl Bank {
 
     /// Puts interrupt `n`, which is [due](Self::due), into a list register: the value for it.
     ///
-    /// Pending and active at once only for an edge: a level is looked at anew after deactivation, which the EOI maintenance
-    /// interrupt reports, and for a hardware interrupt the architecture does not allow both (IHI0069H, `ICH_LR<n>_EL2`).
+    /// Pending and active at once only for an edge: a level is looked at anew after deactivation,
+    /// which the EOI maintenance interrupt reports, and for a hardware interrupt the architecture
+    /// does not allow both (IHI0069H, `ICH_LR<n>_EL2`).
     pub fn list(&mut self, n: usize, intid: u32, groups: Groups) -> u64 {
         let bit = 1 << n;
         let has = |bits: u64| bits & bit != 0;

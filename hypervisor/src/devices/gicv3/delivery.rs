@@ -147,7 +147,8 @@ impl State {
         let others = Kicks(holding.0 & !Kicks::one(reader).0);
         let awaited = &mut self.vcpus[reader].awaited;
         let kicks = match *awaited {
-            // A vCPU that has gone from its CPU meanwhile, or has no such interrupt any more, is waited for no more.
+            // A vCPU that has gone from its CPU meanwhile, or has no such interrupt any more, is
+            // waited for no more.
             Some((asked, left)) if asked == register && left.0 & others.0 == 0 => None,
             Some((asked, _)) if asked == register => return Some(Kicks::NONE),
             _ if others == Kicks::NONE => None,
@@ -188,8 +189,8 @@ impl State {
         self.spis_changed(bit)
     }
 
-    /// A PPI that still has its list register goes there again at once, as [`fill`](Self::fill) would have it: what waits for a list
-    /// register is less urgent.
+    /// A PPI that still has its list register goes there again at once, as [`fill`](Self::fill)
+    /// would have it: what waits for a list register is less urgent.
     pub(super) fn raise_hardware_ppi<L: ListRegisters>(
         &mut self,
         vcpu: usize,
@@ -321,7 +322,8 @@ impl State {
         Kicks(self.spis_changed(released).0 & !Kicks::one(vcpu).0)
     }
 
-    /// Puts the most urgent interrupts of `vcpu` into its list registers, which were [collected](Self::collect).
+    /// Puts the most urgent interrupts of `vcpu` into its list registers, which were
+    /// [collected](Self::collect).
     pub(super) fn fill<L: ListRegisters>(&mut self, vcpu: usize, lrs: &mut L) {
         let mut due = heapless::Vec::<Urgency, MAX_DUE>::new();
         due.extend(self.due(vcpu));
@@ -330,7 +332,8 @@ impl State {
         if due.len() > self.list_registers {
             refill = Refill::Underflow;
             if lrs.drops_priority_only() {
-                // What is active holds nothing back then, can be taken back from anywhere, and keeps its list register.
+                // What is active holds nothing back then, can be taken back from anywhere, and
+                // keeps its list register.
                 due.sort_unstable_by_key(|&urgency| (!urgency.waits, urgency));
                 let waits = due
                     .get(self.list_registers)
@@ -389,8 +392,8 @@ impl State {
         }
     }
 
-    /// The guest ended `count` interrupts of `vcpu` that were in no list register. Interrupts end in the reverse order of
-    /// their start, so they were the most urgent ones of those.
+    /// The guest ended `count` interrupts of `vcpu` that were in no list register. Interrupts end
+    /// in the reverse order of their start, so they were the most urgent ones of those.
     fn end_unlisted(&mut self, vcpu: usize, count: u32) {
         for _ in 0..count {
             let private = &self.vcpus[vcpu].private;
@@ -420,8 +423,8 @@ impl State {
     }
 }
 
-/// The order in which interrupts get list registers: by priority, and among equals first those that are active, so that
-/// their end is seen.
+/// The order in which interrupts get list registers: by priority, and among equals first those that
+/// are active, so that their end is seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Urgency {
     priority: u8,

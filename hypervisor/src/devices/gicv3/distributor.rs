@@ -84,7 +84,8 @@ impl State {
     }
 }
 
-/// The SPI, as its place in the bank, whose GICD_IROUTER is accessed, and the first bit of the access.
+/// The SPI, as its place in the bank, whose GICD_IROUTER is accessed, and the first bit of the
+/// access.
 fn router(offset: u64, bytes: usize) -> Option<(usize, u32)> {
     if !(IROUTER..IROUTER_END).contains(&offset) || !matches!(bytes, 4 | 8) {
         return None;

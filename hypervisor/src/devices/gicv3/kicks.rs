@@ -2,10 +2,12 @@
 
 use core::ops::BitOr;
 
-/// The most vCPUs of a VM, as [`Kicks`] and the target list of an SGI can name them without a range selector.
+/// The most vCPUs of a VM, as [`Kicks`] and the target list of an SGI can name them without a range
+/// selector.
 pub const MAX_VCPUS: usize = 16;
-/// Bit n: vCPU n has something new for its list registers. If it runs, interrupt its CPU, so that it comes by
-/// [`VirtualGic::sync`](crate::devices::gicv3::VirtualGic::sync); if it sleeps, see whether it should wake up.
+/// Bit n: vCPU n has something new for its list registers. If it runs, interrupt its CPU, so that
+/// it comes by [`VirtualGic::sync`](crate::devices::gicv3::VirtualGic::sync); if it sleeps, see
+/// whether it should wake up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Kicks(pub u32);

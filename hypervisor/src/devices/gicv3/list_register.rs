@@ -45,17 +45,19 @@ pub trait ListRegisters {
     /// Sets when the maintenance interrupt asks for more interrupts in the list registers.
     fn set_refill(&mut self, when: Refill);
 
-    /// ICH_VMCR_EL2.VEOIM: the guest's end of an interrupt drops its priority and leaves it active (EOImode 1).
+    /// ICH_VMCR_EL2.VEOIM: the guest's end of an interrupt drops its priority and leaves it active
+    /// (EOImode 1).
     fn drops_priority_only(&self) -> bool;
 
-    /// Reads ICH_HCR_EL2.EOIcount and sets it to zero: how many interrupts the guest deactivated that were in no list
-    /// register.
+    /// Reads ICH_HCR_EL2.EOIcount and sets it to zero: how many interrupts the guest deactivated
+    /// that were in no list register.
     fn take_eoi_count(&mut self) -> u32;
 
-    /// Whether the device behind the physical PPI `intid` of this CPU, which is level-sensitive, holds its input up.
+    /// Whether the device behind the physical PPI `intid` of this CPU, which is level-sensitive,
+    /// holds its input up.
     fn physical_asserted(&self, intid: u32) -> bool;
 
-    /// Makes the physical PPI `intid` of this CPU inactive (GICR_ICACTIVER0): the guest gave it up in another way than by
-    /// its list register.
+    /// Makes the physical PPI `intid` of this CPU inactive (GICR_ICACTIVER0): the guest gave it up
+    /// in another way than by its list register.
     fn deactivate_physical(&mut self, intid: u32);
 }

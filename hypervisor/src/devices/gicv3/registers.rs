@@ -1,5 +1,6 @@
-//! The registers that distributor and SGI frame have in common: arrays with a bit, two bits or a byte for each interrupt
-//! (IHI0069H, `GICD_IGROUPR<n>` to `GICD_ICFGR<n>` and the GICR registers of the same names).
+//! The registers that distributor and SGI frame have in common: arrays with a bit, two bits or a
+//! byte for each interrupt (IHI0069H, `GICD_IGROUPR<n>` to `GICD_ICFGR<n>` and the GICR registers
+//! of the same names).
 
 use crate::devices::gicv3::bank::Bank;
 
@@ -63,8 +64,9 @@ pub(super) struct ArrayAccess {
 }
 
 impl ArrayAccess {
-    /// The access of `bytes` bytes at `offset` in a frame, for a bank that holds `interrupts` interrupts from INTID
-    /// `first_intid` on. `None` where no such register is, or not for these interrupts, or not of this size.
+    /// The access of `bytes` bytes at `offset` in a frame, for a bank that holds `interrupts`
+    /// interrupts from INTID `first_intid` on. `None` where no such register is, or not for these
+    /// interrupts, or not of this size.
     pub(super) fn new(
         offset: u64,
         bytes: usize,
@@ -107,8 +109,8 @@ impl ArrayAccess {
         (u64::MAX >> (64 - self.count)) << self.first
     }
 
-    /// Writes; gives the interrupts of the bank that may have changed. `configurable` are those for which the guest chooses
-    /// between edge and level.
+    /// Writes; gives the interrupts of the bank that may have changed. `configurable` are those for
+    /// which the guest chooses between edge and level.
     pub(super) fn write(self, bank: &mut Bank, value: u64, configurable: u64) -> u64 {
         let covered = self.covered();
         let bits = value << self.first & covered;

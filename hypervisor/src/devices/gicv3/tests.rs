@@ -79,7 +79,8 @@ impl ListRegisters for Cpu {
 }
 
 impl Cpu {
-    /// The guest reads ICC_IAR: the most urgent pending interrupt that is more urgent than what is active.
+    /// The guest reads ICC_IAR: the most urgent pending interrupt that is more urgent than what is
+    /// active.
     fn acknowledge(&mut self) -> Option<u32> {
         let dropped = &self.dropped;
         let running = self.lrs.iter();

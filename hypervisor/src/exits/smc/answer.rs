@@ -1,4 +1,5 @@
-//! How calls are answered: results go where SMCCC has them; everything else stays as the guest had it (DEN0028G, §3.1).
+//! How calls are answered: results go where SMCCC has them; everything else stays as the guest had
+//! it (DEN0028G, §3.1).
 
 use crate::vm::vcpu::{Next, Vcpu};
 

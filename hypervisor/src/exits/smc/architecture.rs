@@ -1,8 +1,9 @@
 //! Arm architecture calls (SMCCC, DEN0028G, §7).
 //!
-//! What the CPU needs against its errata is known to the firmware alone, so questions about workarounds and the
-//! workarounds themselves go there; a vCPU stays on its CPU, so the answer is that of the CPU that it runs on. Those
-//! that kernels issue all the time do not come here as SMCs unless the policy denies one of them
+//! What the CPU needs against its errata is known to the firmware alone, so questions about
+//! workarounds and the workarounds themselves go there; a vCPU stays on its CPU, so the answer is
+//! that of the CPU that it runs on. Those that kernels issue all the time do not come here as SMCs
+//! unless the policy denies one of them
 //! ([`Context::workarounds_pass`](crate::arch::context::Context::workarounds_pass)).
 
 use crate::arch::smc;

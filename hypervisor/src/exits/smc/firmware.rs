@@ -5,13 +5,14 @@ use crate::exits::smc::answer::answer;
 use crate::vm::vcpu::{Next, Vcpu};
 use smccc::{CallRegisters, FunctionId, NOT_SUPPORTED};
 
-/// Registers of an SMC32 call (DEN0028G, §3.1): W0 to W7 carry arguments and results. Those of an SMC64 call are X0 to
-/// X17.
+/// Registers of an SMC32 call (DEN0028G, §3.1): W0 to W7 carry arguments and results. Those of an
+/// SMC64 call are X0 to X17.
 const SMC32_REGISTERS: usize = 8;
 /// Results that every call has: the rest is preserved where it is no result (§3.1).
 const RESULTS: usize = 4;
 
-/// Issues the guest's call to the firmware, with the registers that SMCCC gives it and zeros in all others.
+/// Issues the guest's call to the firmware, with the registers that SMCCC gives it and zeros in all
+/// others.
 #[inline(never)]
 pub fn forward(vcpu: &mut Vcpu, function: FunctionId) -> Next {
     let guest = vcpu.context.call_registers();

@@ -16,9 +16,11 @@ const AFFINITY_OFF: u64 = 1;
 const AFFINITY_ON_PENDING: u64 = 2;
 /// CPU_SUSPEND's power_state, original format: StateType, set for a power-down state (§5.4.2.1).
 const POWER_DOWN_STATE: u64 = 1 << 16;
-/// SYSTEM_RESET2's architectural warm reset (§5.1.11). A VM's reset keeps no memory, so it may stand for it.
+/// SYSTEM_RESET2's architectural warm reset (§5.1.11). A VM's reset keeps no memory, so it may
+/// stand for it.
 const WARM_RESET: u64 = 0;
-/// The functions that are served (§5.1). They are matched as the numbers they are: a guest may give any other.
+/// The functions that are served (§5.1). They are matched as the numbers they are: a guest may give
+/// any other.
 mod function {
     use arm_psci::FunctionId;
 
@@ -45,7 +47,8 @@ fn error(code: ErrorCode) -> u64 {
     i64::from(i32::from(code)) as u64
 }
 
-/// Whether a call of the standard service lies in PSCI's range: the first 32 numbers (SMCCC's list of service calls).
+/// Whether a call of the standard service lies in PSCI's range: the first 32 numbers (SMCCC's list
+/// of service calls).
 pub fn owns(id: FunctionId) -> bool {
     id.0 & 0xffe0 == 0
 }
@@ -124,8 +127,8 @@ fn affinity_info(vcpu: &Vcpu, affinity: u64, lowest_level: u64) -> u64 {
     }
 }
 
-/// Waits for an interrupt. A power-down state may be left at once, as standby would be (§5.4.5), so that the call
-/// returns SUCCESS and nothing is lost; the entry is checked all the same.
+/// Waits for an interrupt. A power-down state may be left at once, as standby would be (§5.4.5), so
+/// that the call returns SUCCESS and nothing is lost; the entry is checked all the same.
 fn cpu_suspend(vcpu: &mut Vcpu, power_state: u64, entry: u64) -> Next {
     if power_state & !(POWER_DOWN_STATE | 0x0300_ffff) != 0 {
         return answer(vcpu, error(ErrorCode::InvalidParameters));

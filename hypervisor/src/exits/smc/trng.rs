@@ -26,8 +26,8 @@ fn owns(function: FunctionId) -> bool {
     matches!(function.0, VERSION..=RND_32 | RND_64)
 }
 
-/// Serves a call to what PSCI leaves of the standard service's range; what is none of these there is not supported, nor is
-/// any of them without randomness.
+/// Serves a call to what PSCI leaves of the standard service's range; what is none of these there
+/// is not supported, nor is any of them without randomness.
 #[inline(never)]
 pub fn call(vcpu: &mut Vcpu, function: FunctionId) -> Next {
     if !entropy::is_there() {
@@ -51,7 +51,8 @@ pub fn call(vcpu: &mut Vcpu, function: FunctionId) -> Next {
     }
 }
 
-/// `bits` random bits in x3, x2 and x1, from the lowest on, in registers of `width` bits; zeros above them.
+/// `bits` random bits in x3, x2 and x1, from the lowest on, in registers of `width` bits; zeros
+/// above them.
 fn random(vcpu: &mut Vcpu, bits: u64, width: u64) -> Next {
     if bits == 0 || bits > 3 * width {
         return answer(vcpu, INVALID_PARAMETERS);

@@ -1,4 +1,5 @@
-//! Who this hypervisor is: the general queries of the vendor-specific hypervisor service (DEN0028G, §6.2).
+//! Who this hypervisor is: the general queries of the vendor-specific hypervisor service (DEN0028G,
+//! §6.2).
 
 use crate::exits::smc::answer::{answer, answer_with, uid_registers};
 use crate::vm::vcpu::{Next, Vcpu};

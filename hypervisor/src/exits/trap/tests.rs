@@ -104,7 +104,8 @@ fn write_register(bench: &mut Bench, name: [u64; 5], value: u64) {
     assert_eq!(bench.vcpus[0].context.pc, pc + 4, "{name:?}");
 }
 
-/// Whether the vCPU is at its vector for a synchronous exception of EL1, which tells of `syndrome` and came from `pc`.
+/// Whether the vCPU is at its vector for a synchronous exception of EL1, which tells of `syndrome`
+/// and came from `pc`.
 fn is_at_vector(bench: &Bench, syndrome: u64, pc: u64) -> bool {
     bench.vcpus[0].context.pc == VECTORS + 0x200
         && fake::register("esr_el1") == syndrome

@@ -1,8 +1,8 @@
 //! The device tree that a guest gets, and the machine that it describes.
 //!
-//! Bindings: Devicetree Specification 0.4; for the rest Linux 6.12, Documentation/devicetree/bindings (arm/psci.yaml,
-//! arm/firmware/linaro,optee-tz.yaml, interrupt-controller/arm,gic-v3.yaml, serial/pl011.yaml,
-//! timer/arm,arch_timer.yaml).
+//! Bindings: Devicetree Specification 0.4; for the rest Linux 6.12,
+//! Documentation/devicetree/bindings (arm/psci.yaml, arm/firmware/linaro,optee-tz.yaml,
+//! interrupt-controller/arm,gic-v3.yaml, serial/pl011.yaml, timer/arm,arch_timer.yaml).
 
 use alloc::format;
 use alloc::string::String;
@@ -108,7 +108,8 @@ struct SeedOffsets {
 }
 
 impl GuestTree {
-    /// The tree for `vm`, whose RAM disk lies at an address and has a length in bytes, with room for randomness or without.
+    /// The tree for `vm`, whose RAM disk lies at an address and has a length in bytes, with room
+    /// for randomness or without.
     ///
     /// # Errors
     ///

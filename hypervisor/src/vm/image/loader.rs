@@ -1,5 +1,5 @@
-//! Filling a VM's memory with its image, a little at a time, so that the other vCPUs of the CPU that does it get their
-//! interrupts and their turns.
+//! Filling a VM's memory with its image, a little at a time, so that the other vCPUs of the CPU
+//! that does it get their interrupts and their turns.
 
 use crate::arch::cache;
 use crate::description::vm::VmDescription;

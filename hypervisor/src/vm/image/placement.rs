@@ -17,7 +17,8 @@ pub struct Placement {
     pub device_tree: Ipa,
 }
 
-/// The header of an arm64 Linux image (Linux, Documentation/arch/arm64/booting.rst, "Call the kernel image").
+/// The header of an arm64 Linux image (Linux, Documentation/arch/arm64/booting.rst, "Call the
+/// kernel image").
 struct ImageHeader {
     text_offset: u64,
     image_size: u64,
@@ -38,7 +39,8 @@ impl ImageHeader {
     }
 }
 
-/// Places a kernel and a RAM disk of `ramdisk_len` bytes in `memory` bytes of RAM. `None` where they do not fit.
+/// Places a kernel and a RAM disk of `ramdisk_len` bytes in `memory` bytes of RAM. `None` where
+/// they do not fit.
 ///
 /// An image without a Linux header goes to the start of RAM and is entered there.
 #[must_use]

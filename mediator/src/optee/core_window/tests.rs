@@ -140,7 +140,8 @@ proptest! {
     }
 }
 
-/// Changes a sequence again and again and keeps what reaches farther up, as somebody who looks for a hole would.
+/// Changes a sequence again and again and keeps what reaches farther up, as somebody who looks for
+/// a hole would.
 #[test]
 fn a_search_for_a_worse_order_stays_in_the_window() {
     use proptest::strategy::{Strategy as _, ValueTree as _};

@@ -1,10 +1,11 @@
 //! The shared buffers of a guest.
 //!
-//! A guest knows a buffer by a cookie of its own choice, the secure world by a handle that is minted here. A handle is
-//! never used twice (its generation has 32 bits), so a call can name only what the guest shares at that moment.
+//! A guest knows a buffer by a cookie of its own choice, the secure world by a handle that is
+//! minted here. A handle is never used twice (its generation has 32 bits), so a call can name only
+//! what the guest shares at that moment.
 //!
-//! Pages are counted here, once for each buffer, from before OP-TEE learns of them until after it forgot them; the caller
-//! pins and unpins as many as these functions say.
+//! Pages are counted here, once for each buffer, from before OP-TEE learns of them until after it
+//! forgot them; the caller pins and unpins as many as these functions say.
 
 use alloc::vec::Vec;
 use core::cell::Cell;
@@ -26,7 +27,8 @@ enum State {
     /// OP-TEE is about to learn of it; nothing can refer to it yet.
     Announced,
     Shared,
-    /// OP-TEE is about to forget it; no new call can refer to it, but one that does already can go on.
+    /// OP-TEE is about to forget it; no new call can refer to it, but one that does already can go
+    /// on.
     Released,
 }
 
@@ -126,7 +128,8 @@ struct Table {
     capacity: u32,
     free: u32,
     by_cookie: Index,
-    /// Where registered buffers were found last, by [`recent_place`]: most calls refer to the same ones.
+    /// Where registered buffers were found last, by [`recent_place`]: most calls refer to the same
+    /// ones.
     recent: [Cell<u32>; RECENT],
     used: u32,
     registered: u32,
@@ -142,7 +145,8 @@ const END: u32 = u32::MAX;
 /// How many buffers are remembered as used; a power of two.
 const RECENT: usize = 256;
 
-/// The place in the memory of buffers that were used. Cookies are often addresses of structures of some 100 bytes.
+/// The place in the memory of buffers that were used. Cookies are often addresses of structures of
+/// some 100 bytes.
 const fn recent_place(cookie: u64) -> usize {
     (cookie >> 6 ^ cookie >> 14) as usize % RECENT
 }
@@ -199,8 +203,8 @@ impl Table {
 }
 
 impl Buffers {
-    /// Room for as many buffers as `limits` allow to be registered, and for `others` besides, which calls on so many slots
-    /// refer to.
+    /// Room for as many buffers as `limits` allow to be registered, and for `others` besides, which
+    /// calls on so many slots refer to.
     pub(in crate::optee) fn new(
         limits: &Limits,
         others: u32,
@@ -234,8 +238,8 @@ impl Buffers {
         })
     }
 
-    /// Sets a buffer of `bytes` bytes in `pages` pages apart, of which OP-TEE does not know yet. It starts `offset` bytes
-    /// into its first page.
+    /// Sets a buffer of `bytes` bytes in `pages` pages apart, of which OP-TEE does not know yet. It
+    /// starts `offset` bytes into its first page.
     ///
     /// The caller pins the pages next, and sets room apart where OP-TEE maps them.
     pub(in crate::optee) fn reserve(
@@ -292,7 +296,8 @@ impl Buffers {
         Ok(handle)
     }
 
-    /// Keeps what OP-TEE has of the buffer in its own address space until the buffer is [removed](Self::remove).
+    /// Keeps what OP-TEE has of the buffer in its own address space until the buffer is
+    /// [removed](Self::remove).
     pub(in crate::optee) fn keep_share(&self, handle: Handle, share: Share) {
         if let Some(buffer) = self.table.lock().by_handle(handle) {
             buffer.share = Some(share);
@@ -329,7 +334,8 @@ impl Buffers {
         table.newer.get(slot).map_or(0, |newer| newer.count)
     }
 
-    /// OP-TEE knows the memory of the slot at `slot` anew. Buffers that it came to know meanwhile count as older.
+    /// OP-TEE knows the memory of the slot at `slot` anew. Buffers that it came to know meanwhile
+    /// count as older.
     pub(in crate::optee) fn renewed(&self, slot: usize) {
         let mut table = self.table.lock();
         let since = self.registrations.load(Ordering::Relaxed);
@@ -380,7 +386,8 @@ impl Buffers {
         }
     }
 
-    /// Follows OP-TEE's reference to `size` bytes from `offset` on of a buffer, and gives the guest's cookie.
+    /// Follows OP-TEE's reference to `size` bytes from `offset` on of a buffer, and gives the
+    /// guest's cookie.
     pub(in crate::optee) fn cookie(&self, handle: Handle, offset: u64, size: u64) -> Option<u64> {
         let mut table = self.table.lock();
         let buffer = table.by_handle(handle)?;
@@ -410,8 +417,8 @@ impl Buffers {
         Some(Handle::mint(index, buffer.generation))
     }
 
-    /// Takes a buffer that OP-TEE knows from its guest, which is gone and has no call under way, for OP-TEE to forget, beginning
-    /// at `place`, which moves on.
+    /// Takes a buffer that OP-TEE knows from its guest, which is gone and has no call under way,
+    /// for OP-TEE to forget, beginning at `place`, which moves on.
     pub(in crate::optee) fn take_back(&self, place: &mut usize) -> TakeBack {
         let mut table = self.table.lock();
         for _ in 0..LOOK_AT_ONCE {
@@ -435,8 +442,8 @@ impl Buffers {
         }
     }
 
-    /// OP-TEE wants the guest to free a buffer that it had asked for. Gives the cookie, which stands for nothing from now
-    /// on: the guest may use it anew as soon as it was told.
+    /// OP-TEE wants the guest to free a buffer that it had asked for. Gives the cookie, which
+    /// stands for nothing from now on: the guest may use it anew as soon as it was told.
     pub(in crate::optee) fn free(&self, handle: Handle) -> Option<u64> {
         let mut table = self.table.lock();
         let table = &mut *table;
@@ -450,7 +457,8 @@ impl Buffers {
         Some(cookie)
     }
 
-    /// The guest's kernel starts anew: it does not know the cookies of its predecessor, and may use them.
+    /// The guest's kernel starts anew: it does not know the cookies of its predecessor, and may use
+    /// them.
     pub(in crate::optee) fn begin_era(&self) {
         let mut table = self.table.lock();
         table.era = table.era.wrapping_add(1);
@@ -482,10 +490,11 @@ pub(in crate::optee) struct RegisteredBuffers<'a> {
 }
 
 impl RegisteredBuffers<'_> {
-    /// Follows a guest's reference to `size` bytes from `offset` on of a registered buffer, and says how many pages that
-    /// has.
+    /// Follows a guest's reference to `size` bytes from `offset` on of a registered buffer, and
+    /// says how many pages that has.
     ///
-    /// The bounds are those of OP-TEE (`mobj_reg_shm_alloc`, 4.5.0): a buffer reaches to the end of its last page.
+    /// The bounds are those of OP-TEE (`mobj_reg_shm_alloc`, 4.5.0): a buffer reaches to the end of
+    /// its last page.
     #[inline]
     pub(in crate::optee) fn refer(
         &self,

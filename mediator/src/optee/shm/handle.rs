@@ -48,7 +48,8 @@ impl Handle {
 pub(in crate::optee) enum Kind {
     /// By a message to register it.
     Registered,
-    /// By a memory reference for one call. Its cookie is no name: the guest can't refer to it again.
+    /// By a memory reference for one call. Its cookie is no name: the guest can't refer to it
+    /// again.
     Temporary,
     /// By the guest's answer to OP-TEE's request for memory.
     Rpc,

@@ -5,8 +5,8 @@ use core::ops::Range;
 use crate::ports::{GuestMemory, NotGuestMemory};
 use addresses::Ipa;
 
-/// A stretch of guest memory that lies in one or two pieces: a message in a registered buffer may cross into a page that
-/// is elsewhere. That the memory is the guest's, each access checks anew.
+/// A stretch of guest memory that lies in one or two pieces: a message in a registered buffer may
+/// cross into a page that is elsewhere. That the memory is the guest's, each access checks anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::optee) struct Location {
     first: Ipa,
@@ -129,8 +129,8 @@ impl Location {
 /// How many stretches of a registered buffer are remembered for messages that lie in it.
 pub(in crate::optee) const EXTENTS: usize = 4;
 
-/// The first stretches of a buffer that are contiguous in IPA. A message may lie in any of them; Linux puts messages into
-/// buffers of one page.
+/// The first stretches of a buffer that are contiguous in IPA. A message may lie in any of them;
+/// Linux puts messages into buffers of one page.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::optee) struct Extents {
     extents: [Extent; EXTENTS],
@@ -168,7 +168,8 @@ impl Extents {
         }
     }
 
-    /// The location of up to `len` bytes that start `offset` bytes after the start of the first page.
+    /// The location of up to `len` bytes that start `offset` bytes after the start of the first
+    /// page.
     pub(in crate::optee) fn location(&self, offset: u64, len: usize) -> Option<Location> {
         let mut skip = offset;
         let mut extents = self.extents.iter().take(self.used);

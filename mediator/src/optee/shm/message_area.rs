@@ -1,4 +1,5 @@
-//! The memory for messages: which part of it each slot has, how OP-TEE knows it, and messages of the mediator's own.
+//! The memory for messages: which part of it each slot has, how OP-TEE knows it, and messages of
+//! the mediator's own.
 
 use optee_abi::message::{Direction, Message, Parameter, command};
 use optee_abi::result;

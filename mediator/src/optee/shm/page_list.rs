@@ -1,7 +1,8 @@
 //! Translating the pages of a buffer into a list that OP-TEE can read.
 //!
-//! The guest's list is copied a page at a time; each address is checked and replaced in the copy, and the copy goes to a
-//! shadow page as a whole. Translation can stop after any stretch of entries and go on from the same copy.
+//! The guest's list is copied a page at a time; each address is checked and replaced in the copy,
+//! and the copy goes to a shadow page as a whole. Translation can stop after any stretch of entries
+//! and go on from the same copy.
 
 use optee_abi::pagelist::{ENTRIES, LINK, PAGE_SIZE, WORDS};
 use zerocopy::IntoBytes;
@@ -148,8 +149,8 @@ impl Translation {
         }
     }
 
-    /// Translates until all is done or an interrupt is pending. `words` holds the copy of the list's present page
-    /// between calls.
+    /// Translates until all is done or an interrupt is pending. `words` holds the copy of the
+    /// list's present page between calls.
     pub(in crate::optee) fn advance<P: Platform>(
         &mut self,
         words: &mut Words,
@@ -184,8 +185,8 @@ impl Translation {
         }
     }
 
-    /// Loads the next page of the list. Its link is followed only where there is more to come: Linux leaves a stray link
-    /// at the end of a list that fills its last page.
+    /// Loads the next page of the list. Its link is followed only where there is more to come:
+    /// Linux leaves a stray link at the end of a list that fills its last page.
     fn load<M: GuestMemory>(
         &mut self,
         words: &mut Words,
@@ -260,7 +261,8 @@ impl Translation {
         Ok(())
     }
 
-    /// Writes the translated page to the last shadow page, linked to a new one if there is more to come.
+    /// Writes the translated page to the last shadow page, linked to a new one if there is more to
+    /// come.
     fn store<S: ShadowMemory>(
         &mut self,
         words: &mut Words,
@@ -281,7 +283,8 @@ impl Translation {
         Ok(())
     }
 
-    /// What goes into `buf_ptr`: where the translated list starts, and the offset into the first page.
+    /// What goes into `buf_ptr`: where the translated list starts, and the offset into the first
+    /// page.
     pub(in crate::optee) fn address<S: ShadowMemory>(&self, shadow: &S) -> u64 {
         self.list.first().map_or(0, |page| shadow.pa(page).0) | self.offset
     }

@@ -45,7 +45,8 @@ pub(in crate::optee) struct PagePool {
 
 #[derive(Debug)]
 struct Free {
-    /// For each page the one that follows it, in the list of free ones or in the chain it belongs to.
+    /// For each page the one that follows it, in the list of free ones or in the chain it belongs
+    /// to.
     next: Vec<u32>,
     head: u32,
 }

@@ -1,5 +1,5 @@
-//! A kernel that the guest starts in the place of another one (kexec) finds OP-TEE as it would natively, and none of its
-//! predecessor's calls in the way.
+//! A kernel that the guest starts in the place of another one (kexec) finds OP-TEE as it would
+//! natively, and none of its predecessor's calls in the way.
 
 use std::vec;
 

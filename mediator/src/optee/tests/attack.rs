@@ -1,5 +1,5 @@
-//! A hostile guest beside an honest one, on a model of what OP-TEE can run out of and does not survive. The honest one must
-//! not notice anything.
+//! A hostile guest beside an honest one, on a model of what OP-TEE can run out of and does not
+//! survive. The honest one must not notice anything.
 
 use std::sync::{Arc, Mutex};
 use std::vec;
@@ -49,7 +49,8 @@ struct Vm {
     guest: Option<Guest>,
     lives: u32,
     lost: u32,
-    /// The calls that wait for the guest: where the message is, the thread ID, and what it has to do.
+    /// The calls that wait for the guest: where the message is, the thread ID, and what it has to
+    /// do.
     waiting: Vec<(u64, u64, RpcFunction)>,
     place: u64,
     cookie: u64,
@@ -316,7 +317,8 @@ fn works(vm: &mut Vm) {
 #[derive(Clone, Debug)]
 enum Step {
     Open([u8; 16]),
-    /// A command, how far the session is from the latest one that it knows, what the application does, and with what.
+    /// A command, how far the session is from the latest one that it knows, what the application
+    /// does, and with what.
     About(u32, i32, u32, Vec<u64>),
     Answer(usize, Answer),
     /// Does all that it is asked for, so many times.
@@ -453,7 +455,8 @@ fn lives_that_leave_sessions_behind_cost_their_own_guest_alone() {
     }
 }
 
-/// Applications that OP-TEE loads without a word of it to the guest, whether it had the guest load them before or not.
+/// Applications that OP-TEE loads without a word of it to the guest, whether it had the guest load
+/// them before or not.
 #[test]
 fn applications_out_of_secure_storage_take_no_more_than_the_share() {
     let open = |name| [Step::Open(name), Step::Work(12)];
@@ -470,7 +473,8 @@ fn applications_out_of_secure_storage_take_no_more_than_the_share() {
     }
 }
 
-/// What never is loaded out of secure storage for a session, because it runs on, is counted in each life.
+/// What never is loaded out of secure storage for a session, because it runs on, is counted in each
+/// life.
 #[test]
 fn applications_kept_alive_out_of_secure_storage_are_charged_to_the_next_life() {
     let close = || Step::About(command::CLOSE_SESSION, 0, 0, vec![]);

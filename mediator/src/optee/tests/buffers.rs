@@ -203,7 +203,8 @@ fn lists_that_are_none_are_refused() {
 fn a_cookie_stands_for_the_buffer_that_was_registered_last() {
     let (world, guest) = guest();
     register(&world, &guest, 7, BUFFER, 2);
-    // A kernel that starts anew does not know what its predecessor registered; OP-TEE takes it, too.
+    // A kernel that starts anew does not know what its predecessor registered; OP-TEE takes it,
+    // too.
     register(&world, &guest, 7, BUFFER + 0x1000, 1);
     let shared = world.shared();
     assert_eq!(shared.len(), 1);

@@ -1,4 +1,5 @@
-//! A machine with one guest and an OP-TEE. Physical addresses are far from all others, so that one that escapes is seen.
+//! A machine with one guest and an OP-TEE. Physical addresses are far from all others, so that one
+//! that escapes is seen.
 
 mod guest;
 mod machine;

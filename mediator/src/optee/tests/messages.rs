@@ -89,7 +89,8 @@ fn a_message_may_cross_into_another_page_of_a_registered_buffer() {
     let reply = exchange(&world, &guest, &register_message(LIST | 0x10, 8000, 7));
     assert_eq!(reply.result(), result::SUCCESS);
     let message = invoke(&[value(Direction::InOut, [10, 20, 30])]);
-    // The buffer starts 0x10 into its first page; the message starts 0x20 before the end of that page.
+    // The buffer starts 0x10 into its first page; the message starts 0x20 before the end of that
+    // page.
     world.poke(BUFFER + 0x5fe0, &message.bytes(1)[..0x20]);
     world.poke(BUFFER + 0x1000, &message.bytes(1)[0x20..]);
     let registers = smc_with(&guest, &[u64::from(smc::CALL_WITH_REGD_ARG), 0, 7, 0xfd0]);

@@ -1,5 +1,5 @@
-//! Memory that pseudo-TAs use lies in OP-TEE's own address space, which has little room; trusted applications that are
-//! loaded have room of their own.
+//! Memory that pseudo-TAs use lies in OP-TEE's own address space, which has little room; trusted
+//! applications that are loaded have room of their own.
 
 use optee_abi::message::{Direction, Message, Parameter, command};
 use optee_abi::result;

@@ -1,5 +1,5 @@
-//! Random guests and a random OP-TEE: nothing panics, nothing leaks, no physical address escapes. The made-up machine
-//! checks the last two at every step.
+//! Random guests and a random OP-TEE: nothing panics, nothing leaks, no physical address escapes.
+//! The made-up machine checks the last two at every step.
 
 use std::sync::atomic::Ordering;
 use std::vec;

@@ -56,7 +56,8 @@ pub(super) struct Measurements {
     pub(super) frames: Measured,
     /// Instructions from the hypervisor's first to that of the last of two guests.
     pub(super) boot: Option<u64>,
-    /// The most instructions for which an interrupt waits in the hypervisor while a guest makes calls.
+    /// The most instructions for which an interrupt waits in the hypervisor while a guest makes
+    /// calls.
     pub(super) waiting_in_calls: u64,
     /// The same while another guest starts on the same CPU.
     pub(super) waiting_for_start: u64,
@@ -66,7 +67,8 @@ pub(super) struct Measurements {
     /// Calls in time, on four CPUs: of one guest while the other is idle, and while it calls, too.
     pub(super) one_of_two_time: Figures,
     pub(super) two_time: Figures,
-    /// Frames while another guest, on a CPU of its own, is idle, and while it registers large buffers without end.
+    /// Frames while another guest, on a CPU of its own, is idle, and while it registers large
+    /// buffers without end.
     pub(super) frames_beside_idle: Option<Frames>,
     pub(super) frames_beside_registering: Option<Frames>,
 }
@@ -98,8 +100,9 @@ impl Allowance {
 /// A case: its name, what it may cost, and what Xen adds to its floor.
 struct Case(&'static str, Allowance, Option<u32>);
 
-/// In the order of the table. Xen is 4.23-dev with its mediator for OP-TEE and a floor of its own kind, measured on the same
-/// QEMU, CPU model, kernel and OP-TEE package with a client of the same kind in Dom0; it refuses buffers of more than 129 pages.
+/// In the order of the table. Xen is 4.23-dev with its mediator for OP-TEE and a floor of its own
+/// kind, measured on the same QEMU, CPU model, kernel and OP-TEE package with a client of the same
+/// kind in Dom0; it refuses buffers of more than 129 pages.
 const CALLS: &[Case] = &[
     Case("invoke-value", Allowance::OverFloor(1_200), Some(7_479)),
     Case("invoke-value-user-ta", Allowance::OverFloor(1_200), None),
@@ -138,8 +141,9 @@ const CALLS: &[Case] = &[
     ),
 ];
 
-/// With an OP-TEE that uses the CPU's instructions for AES. Xen adds about as much to a frame of any size, as far as it takes it:
-/// measured with xtest's AES benchmark, which calls once for a frame on one buffer.
+/// With an OP-TEE that uses the CPU's instructions for AES. Xen adds about as much to a frame of
+/// any size, as far as it takes it: measured with xtest's AES benchmark, which calls once for a
+/// frame on one buffer.
 const FRAMES: &[Case] = &[
     Case("frame-4k-reused", Allowance::Any, Some(8_448)),
     Case("frame-70000-reused", Allowance::Any, Some(8_448)),
@@ -157,7 +161,8 @@ const FRAMES: &[Case] = &[
 const BOOT_MAX: f64 = 60e6;
 /// Instructions that an interrupt may wait in the hypervisor.
 const WAITING_MAX: f64 = 20_000.0;
-/// The 99th percentile of a frame's cost beside a guest that registers large buffers, divided by the same beside one that is idle.
+/// The 99th percentile of a frame's cost beside a guest that registers large buffers, divided by
+/// the same beside one that is idle.
 const DISTURBED_MAX: f64 = 1.2;
 
 /// Calls whose cost must not grow with the number of buffers that are registered.
@@ -269,8 +274,8 @@ impl Case {
     }
 }
 
-/// The geometric mean of what the calls take, divided by what they take elsewhere. Sessions are left out, of which one takes as long
-/// as thousands of calls.
+/// The geometric mean of what the calls take, divided by what they take elsewhere. Sessions are
+/// left out, of which one takes as long as thousands of calls.
 fn mean_ratio(figures: &Figures, by: &Figures) -> Option<f64> {
     let ratios: Vec<f64> = CALLS
         .iter()

@@ -1,4 +1,5 @@
-//! Machines with one Linux guest and no hypervisor, or next to none: what the hypervisor is measured against.
+//! Machines with one Linux guest and no hypervisor, or next to none: what the hypervisor is
+//! measured against.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -35,12 +36,12 @@ pub(super) enum Base {
     Floor,
 }
 
-/// What OP-TEE notifies Linux by: SPI 187, edge-triggered (OP-TEE 4.5, `core/arch/arm/plat-vexpress/conf.mk`,
-/// `CFG_CORE_ASYNC_NOTIF_GIC_INTID`).
+/// What OP-TEE notifies Linux by: SPI 187, edge-triggered (OP-TEE 4.5,
+/// `core/arch/arm/plat-vexpress/conf.mk`, `CFG_CORE_ASYNC_NOTIF_GIC_INTID`).
 const NOTIFICATION: [u32; 3] = [0, 187, 1];
 
-/// The nodes of QEMU's tree that stay, without their addresses: what a guest of the hypervisor has, too, and the seed that OP-TEE
-/// places itself by. The secure world's devices are among the others.
+/// The nodes of QEMU's tree that stay, without their addresses: what a guest of the hypervisor has,
+/// too, and the seed that OP-TEE places itself by. The secure world's devices are among the others.
 const NODES: [&str; 8] = [
     "apb-pclk",
     "chosen",
@@ -100,7 +101,8 @@ impl DirectMachine<'_> {
             needs_tee: true,
         };
         guest_initramfs(&initramfs, self.initramfs, self.overlays, Some(&job))?;
-        // With room for what the kernel clears for itself: the next module lies right behind the file.
+        // With room for what the kernel clears for itself: the next module lies right behind the
+        // file.
         let kernel = folder.machine_file("Image");
         fs::copy(self.kernel, &kernel)
             .with_context(|| format!("{} can't be copied", self.kernel.display()))?;
@@ -218,7 +220,8 @@ impl DirectMachine<'_> {
     }
 }
 
-/// A program that goes on to the kernel, where the first module lies, with x0 as the firmware left it.
+/// A program that goes on to the kernel, where the first module lies, with x0 as the firmware left
+/// it.
 fn jump_to_kernel() -> Vec<u8> {
     /// MOVZ x4, #imm, LSL #16 (DDI0487, C6.2.254)
     const MOVZ_X4_LSL_16: u32 = 0xd2a0_0004;
@@ -232,8 +235,8 @@ fn jump_to_kernel() -> Vec<u8> {
         .collect()
 }
 
-/// Takes what comes out of the UART until QEMU closes it, and writes it to `log`. The second value says whether that
-/// happened in time.
+/// Takes what comes out of the UART until QEMU closes it, and writes it to `log`. The second value
+/// says whether that happened in time.
 fn follow(
     mut uart: ChildStdout,
     log: &Path,
@@ -269,8 +272,8 @@ fn follow(
     Ok((String::from_utf8_lossy(&console).into_owned(), ended))
 }
 
-/// Keeps Linux away from all of the machine's memory but the block with the device tree and `guest` from its kernel on. QEMU itself
-/// says in the tree how much memory there is.
+/// Keeps Linux away from all of the machine's memory but the block with the device tree and `guest`
+/// from its kernel on. QEMU itself says in the tree how much memory there is.
 fn reserved(machine: Size, guest: Size) -> DeviceTreeNode {
     let mut reserved = node("reserved-memory");
     for name in ["#address-cells", "#size-cells"] {

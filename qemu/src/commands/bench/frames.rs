@@ -1,4 +1,5 @@
-//! What each frame of a run costs in instructions of the CPU that it runs on, out of what the plugin `instruction-counter/` counted.
+//! What each frame of a run costs in instructions of the CPU that it runs on, out of what the
+//! plugin `instruction-counter/` counted.
 
 use std::fs;
 use std::path::Path;
@@ -7,8 +8,8 @@ use anyhow::{Context as _, Result, bail};
 
 /// Frames of which it is told what 99 of 100 stay below.
 const BATCH: usize = 500;
-/// Batches of a run, of which the one in the middle counts: for a while the host may be so slow that interrupts, which come by
-/// its clock, fall on many frames.
+/// Batches of a run, of which the one in the middle counts: for a while the host may be so slow
+/// that interrupts, which come by its clock, fall on many frames.
 const BATCHES: usize = 3;
 
 /// What the frames of a run cost.
@@ -18,7 +19,8 @@ pub(super) struct Frames {
     pub(super) p50: u64,
     /// What 99 of 100 of a batch cost at most: the median over the batches.
     pub(super) p99: u64,
-    /// What all other CPUs together executed during the frames, divided by what the frames' own did.
+    /// What all other CPUs together executed during the frames, divided by what the frames' own
+    /// did.
     pub(super) elsewhere: f64,
 }
 
@@ -74,8 +76,8 @@ fn percentile(sorted: &[u64], percent: usize) -> u64 {
 mod tests {
     use super::*;
 
-    /// Batches of a frame each of 1 to [`BATCH`] instructions, in no order, beside a CPU that executes twice as much. Those of a batch
-    /// cost as many times more as its factor says.
+    /// Batches of a frame each of 1 to [`BATCH`] instructions, in no order, beside a CPU that
+    /// executes twice as much. Those of a batch cost as many times more as its factor says.
     fn log(factors: &[u64]) -> String {
         let count = BATCH as u64;
         let frames = (0..count).map(|n| 1 + (n * 7 + 3) % count);

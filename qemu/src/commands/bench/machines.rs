@@ -40,7 +40,8 @@ pub(super) const PARALLEL: &str = "bench-parallel.toml";
 const PROGRAM: &str = "call-costs";
 /// How long each machine may take.
 const LIMIT: Duration = Duration::from_secs(900);
-/// Frames, each between marks, without the kernel's bookkeeping of memory each second, which may cost a third of a frame.
+/// Frames, each between marks, without the kernel's bookkeeping of memory each second, which may
+/// cost a third of a frame.
 const MARKED_FRAMES: &str = "echo 3600 > /proc/sys/vm/stat_interval; call-costs marked-frames";
 /// What a CPU that is never idle executes at least, divided by what another one does.
 const BUSY: f64 = 0.9;
@@ -134,7 +135,8 @@ impl<'a> Machines<'a> {
         firmware(&cache, &request, self.progress)
     }
 
-    /// What the first guest of a description measures where something else than the hypervisor stands at EL2.
+    /// What the first guest of a description measures where something else than the hypervisor
+    /// stands at EL2.
     pub(super) fn direct(
         &self,
         base: Base,
@@ -179,7 +181,8 @@ impl<'a> Machines<'a> {
         self.figures(FIRST)
     }
 
-    /// What the first guest of a description measures in time, while the second one does something else.
+    /// What the first guest of a description measures in time, while the second one does something
+    /// else.
     pub(super) fn beside(&self, config: &str, job: &str, other: &str) -> Result<Figures, RunError> {
         let mut machine = self.machine(
             config,
@@ -190,7 +193,8 @@ impl<'a> Machines<'a> {
         self.figures(FIRST)
     }
 
-    /// What frames cost the first guest's CPU while the second guest, on another CPU, is idle or registers.
+    /// What frames cost the first guest's CPU while the second guest, on another CPU, is idle or
+    /// registers.
     pub(super) fn frames_beside(&self, neighbour: Neighbour) -> Result<Frames, RunError> {
         let jobs = [(FIRST, MARKED_FRAMES), (SECOND, neighbour.job())];
         let mut machine = self.machine(APART, self.overrides(false, &jobs));

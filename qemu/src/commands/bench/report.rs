@@ -16,7 +16,8 @@ pub struct BenchReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
-    /// Instructions, a round: of the whole machine, or of a guest's CPU where other CPUs work at the same time.
+    /// Instructions, a round: of the whole machine, or of a guest's CPU where other CPUs work at
+    /// the same time.
     Instructions,
     /// The same work's cost in two situations, one divided by the other.
     Ratio,

@@ -1,4 +1,5 @@
-//! How long an interrupt waits while the hypervisor is at work, out of QEMU's log of what it executed.
+//! How long an interrupt waits while the hypervisor is at work, out of QEMU's log of what it
+//! executed.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -10,8 +11,8 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::base::memory_map::{BLOCK, HYPERVISOR_BASE};
 
-/// Has QEMU log to `log` each block of instructions that it executes in the hypervisor's image, exceptions, and each change of
-/// the interrupt lines from the GIC to the CPU.
+/// Has QEMU log to `log` each block of instructions that it executes in the hypervisor's image,
+/// exceptions, and each change of the interrupt lines from the GIC to the CPU.
 pub(super) fn qemu_arguments(log: &Path) -> Vec<OsString> {
     let range = format!("{HYPERVISOR_BASE:#x}+{BLOCK:#x}");
     let mut arguments: Vec<OsString> = vec![
@@ -37,7 +38,8 @@ pub(super) fn longest(log: &Path) -> Result<u64> {
     let mut watch = Watch::default();
     let mut reader = BufReader::with_capacity(1 << 20, file);
     let mut line = Vec::new();
-    // Not `lines()`: the log is long, and a line that QEMU was writing when it ended may hold anything.
+    // Not `lines()`: the log is long, and a line that QEMU was writing when it ended may hold
+    // anything.
     while reader.read_until(b'\n', &mut line)? > 0 {
         watch.line(String::from_utf8_lossy(&line).trim_end());
         line.clear();
@@ -58,7 +60,8 @@ struct Watch {
     /// Whether a guest was entered: before, nobody waits for an interrupt.
     guest_ran: bool,
     pending: bool,
-    /// Executed since the interrupt became pending or the hypervisor was entered, whichever came later.
+    /// Executed since the interrupt became pending or the hypervisor was entered, whichever came
+    /// later.
     executed: u64,
     longest: u64,
     /// How many interrupts became pending.
@@ -80,7 +83,8 @@ impl Watch {
         } else if line.starts_with("Trace ") {
             self.executes(line);
         } else if let Some((_, lines)) = line.split_once("HPPI update: setting ") {
-            // To EL1 and EL2 an interrupt of theirs is an IRQ, to the secure world the same one is an FIQ.
+            // To EL1 and EL2 an interrupt of theirs is an IRQ, to the secure world the same one is
+            // an FIQ.
             let pending = lines.contains('1');
             if pending && !self.pending {
                 self.executed = 0;
@@ -95,7 +99,8 @@ impl Watch {
 
     /// `Trace CPU: HOST-ADDRESS [CS_BASE/PC/FLAGS/CFLAGS]`, before the block at PC is executed.
     fn executes(&mut self, line: &str) {
-        /// `CF_COUNT_MASK`: so many instructions of the block, or all if it is 0 (QEMU 7.2, `include/exec/exec-all.h`).
+        /// `CF_COUNT_MASK`: so many instructions of the block, or all if it is 0 (QEMU 7.2,
+        /// `include/exec/exec-all.h`).
         const COUNT: u64 = 0x1ff;
         let mut fields = line
             .split_once('[')

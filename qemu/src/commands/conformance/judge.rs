@@ -1,4 +1,5 @@
-//! From what the guests said, and what became of them, to a list of cases. Some cases can be seen from outside alone.
+//! From what the guests said, and what became of them, to a list of cases. Some cases can be seen
+//! from outside alone.
 
 use std::collections::BTreeSet;
 
@@ -229,8 +230,8 @@ pub fn alone(machine: &MachineRun, report: &mut ConformanceReport) {
     }
 }
 
-/// A guest that restarts itself: the life that the end of the run cut short does not count, nor does the first one,
-/// before which there was none.
+/// A guest that restarts itself: the life that the end of the run cut short does not count, nor
+/// does the first one, before which there was none.
 fn add_lives(report: &mut ConformanceReport, guest: &GuestRun) {
     let lives = &guest.console.lives;
     let finished = lives.len().saturating_sub(1);

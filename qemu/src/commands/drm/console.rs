@@ -1,4 +1,5 @@
-//! What a player says on its guest's console (`workloads/drm-playback/src/main.rs`), and what the hypervisor counted meanwhile.
+//! What a player says on its guest's console (`workloads/drm-playback/src/main.rs`), and what the
+//! hypervisor counted meanwhile.
 
 /// What the mediator counted for a guest so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -10,7 +11,8 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// Reads a line of the prompt's `stats`: which guest it is about, and what was counted. `None` is another line.
+    /// Reads a line of the prompt's `stats`: which guest it is about, and what was counted. `None`
+    /// is another line.
     pub(super) fn read(line: &str) -> Option<(&str, Self)> {
         let (guest, counted) = line.split_once(": TEE: calls: ")?;
         let mut counters = Self::default();
@@ -78,7 +80,8 @@ impl Stream {
 }
 
 impl Player {
-    /// Takes a line of the guest's console. Says whether the player waits for the hypervisor's counters to be looked at.
+    /// Takes a line of the guest's console. Says whether the player waits for the hypervisor's
+    /// counters to be looked at.
     pub(super) fn line(&mut self, line: &str) -> bool {
         let Some((kind, rest)) = line
             .strip_prefix("drm ")
@@ -119,7 +122,8 @@ impl Player {
         false
     }
 
-    /// Takes what the hypervisor has counted for the guest. What it was not asked for is left alone.
+    /// Takes what the hypervisor has counted for the guest. What it was not asked for is left
+    /// alone.
     pub(super) fn counted(&mut self, counters: Counters) {
         match self.waiting.take() {
             Some(Moment::Before) => self.before = Some(counters),

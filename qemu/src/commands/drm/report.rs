@@ -14,7 +14,8 @@ use crate::run::report::{GuestReport, Report};
 pub struct DrmReport {
     /// The guests that played.
     pub guests: Vec<GuestStreams>,
-    /// Whether every frame came out right in each of them, no call failed, and the machine did as it should.
+    /// Whether every frame came out right in each of them, no call failed, and the machine did as
+    /// it should.
     pub passed: bool,
     /// OP-TEE: which one, and how it was built.
     pub optee: Option<String>,

@@ -1,4 +1,5 @@
-//! What the fuzz, its witness and the hypervisor say (`guest-shim/src/bin/fuzz/main.rs`, `guest-shim/src/bin/witness.rs`).
+//! What the fuzz, its witness and the hypervisor say (`guest-shim/src/bin/fuzz/main.rs`,
+//! `guest-shim/src/bin/witness.rs`).
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -45,7 +46,8 @@ pub struct Ends {
 /// What was heard so far.
 #[derive(Clone, Debug)]
 pub struct Watch {
-    /// For each vCPU of the witness: when it last said something, and its longest gap in microseconds.
+    /// For each vCPU of the witness: when it last said something, and its longest gap in
+    /// microseconds.
     witness: Vec<Option<(Instant, u64)>>,
     /// The seed of each life.
     pub seeds: Vec<String>,
@@ -197,7 +199,8 @@ impl Watch {
     }
 }
 
-/// The vCPU and its longest gap, of `@@witness VCPU STEPS steps, at most MICROSECONDS us between two`.
+/// The vCPU and its longest gap, of `@@witness VCPU STEPS steps, at most MICROSECONDS us between
+/// two`.
 fn parse_witness(text: &str) -> Option<(usize, u64)> {
     let (vcpu, rest) = text.strip_prefix("@@witness ")?.split_once(' ')?;
     let (_, gap) = rest.split_once(" steps, at most ")?;

@@ -50,7 +50,8 @@ pub struct Gap {
 pub struct MachineFuzz {
     /// The name of its description.
     pub machine: String,
-    /// What the fuzz did in all its lives, by kind; at the end of a life up to some thousand are not counted.
+    /// What the fuzz did in all its lives, by kind; at the end of a life up to some thousand are
+    /// not counted.
     pub executions: BTreeMap<String, u64>,
     /// Its lives.
     pub lives: usize,

@@ -1,4 +1,5 @@
-//! What xtest says on a guest's console (optee_test 4.5.0, `host/xtest/adbg/src/adbg_run.c` and `adbg_case.c`).
+//! What xtest says on a guest's console (optee_test 4.5.0, `host/xtest/adbg/src/adbg_run.c` and
+//! `adbg_case.c`).
 //!
 //! ```text
 //! * regression_1001 Core self tests         a case begins
@@ -115,7 +116,8 @@ impl Suite {
             };
             if let Some(place) = verdict.strip_prefix("FAILED") {
                 let place = place.trim_start().trim_start_matches("first error at ");
-                // The first line is the case's own or that of its first part that failed; the others say no more.
+                // The first line is the case's own or that of its first part that failed; the
+                // others say no more.
                 if !matches!(&case.outcome, Outcome::Failed(known) if !known.is_empty()) {
                     case.outcome = Outcome::Failed(place.to_owned());
                 }

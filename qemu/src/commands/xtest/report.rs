@@ -23,7 +23,8 @@ pub const CASES: u64 = 139;
 pub struct XtestReport {
     /// The guests that ran xtest.
     pub guests: Vec<GuestResult>,
-    /// Whether each of them ran all cases, with none failed and none skipped, and the machine did as it should.
+    /// Whether each of them ran all cases, with none failed and none skipped, and the machine did
+    /// as it should.
     pub passed: bool,
     /// What came of the machine.
     #[serde(skip)]

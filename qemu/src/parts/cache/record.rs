@@ -23,8 +23,8 @@ struct FileRecord {
     /// Relative to the entry's folder.
     path: PathBuf,
     size: u64,
-    /// Nanoseconds since 1970. A file with another time is hashed again; one with the same time is trusted, since
-    /// hashing a kernel at each start would cost more than the rest of the start.
+    /// Nanoseconds since 1970. A file with another time is hashed again; one with the same time is
+    /// trusted, since hashing a kernel at each start would cost more than the rest of the start.
     modified: u64,
     sha256: Sha256Hex,
 }

@@ -22,7 +22,8 @@ const TYPE_SYMLINK: u32 = 0o120_000;
 /// Longest link target that is believed: Linux's `PATH_MAX`.
 const TARGET_MAX: u64 = 4096;
 
-/// Writes a tree as one archive. The same tree gives the same bytes: sorted, owned by root, without times.
+/// Writes a tree as one archive. The same tree gives the same bytes: sorted, owned by root, without
+/// times.
 ///
 /// # Errors
 ///
@@ -63,8 +64,8 @@ pub enum Outline {
     Symlink(String),
 }
 
-/// Reads where an archive's folders and symbolic links are. Stops at the end of the first archive: what may follow
-/// it can be compressed.
+/// Reads where an archive's folders and symbolic links are. Stops at the end of the first archive:
+/// what may follow it can be compressed.
 ///
 /// # Errors
 ///

@@ -4,7 +4,8 @@ use anyhow::{Result, bail};
 
 use super::tree::{Node, Tree};
 
-/// Goes into the key of what is composed here: another number for another composition of the same packages.
+/// Goes into the key of what is composed here: another number for another composition of the same
+/// packages.
 pub(crate) const RECIPE: &[&str] = &["1", INIT, PASSWD, GROUP, HOSTS];
 
 const INIT: &str = include_str!("../../../guest/init");
@@ -22,7 +23,8 @@ const LEFT_OUT: &[&str] = &[
 /// Debian's merged /usr.
 const LINKS: &[(&str, &str)] = &[("bin", "usr/bin"), ("sbin", "usr/sbin"), ("lib", "usr/lib")];
 
-/// What the first process can't do without; a package that lost one of these fails here rather than in a guest.
+/// What the first process can't do without; a package that lost one of these fails here rather than
+/// in a guest.
 const NEEDED: &[&str] = &["usr/bin/busybox", "usr/sbin/tee-supplicant"];
 
 /// Whether a file of a package belongs into a guest.

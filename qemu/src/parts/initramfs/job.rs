@@ -9,8 +9,8 @@ use super::tree::Tree;
 pub struct Job {
     /// A shell script; its exit status is the job's.
     pub command: String,
-    /// A word that tells the lines which the guest means for the host tool from those that a program happens to
-    /// write: letters and digits, another one for each run.
+    /// A word that tells the lines which the guest means for the host tool from those that a
+    /// program happens to write: letters and digits, another one for each run.
     pub token: String,
     /// Whether a guest without a TEE should say so and end, rather than run the job.
     pub needs_tee: bool,

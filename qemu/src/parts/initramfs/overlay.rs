@@ -97,9 +97,10 @@ impl Ground {
         ground
     }
 
-    /// What must be unpacked over the ground so that it shows `wanted`. Folders that are there stay as they are:
-    /// Linux would replace a link to a folder by the folder, and with it all that is found through the link, and take
-    /// over the permissions that the folder happens to have on the host.
+    /// What must be unpacked over the ground so that it shows `wanted`. Folders that are there stay
+    /// as they are: Linux would replace a link to a folder by the folder, and with it all that is
+    /// found through the link, and take over the permissions that the folder happens to have on the
+    /// host.
     pub(super) fn place(&self, wanted: Tree) -> Result<Tree> {
         let mut placed = Tree::new();
         for (path, node) in wanted.iter() {

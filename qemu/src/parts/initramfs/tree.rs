@@ -29,7 +29,8 @@ pub enum Node {
     },
 }
 
-/// Files by path. Paths are relative to the root, with `/` between names and neither `.` nor `..` in them.
+/// Files by path. Paths are relative to the root, with `/` between names and neither `.` nor `..`
+/// in them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tree {
     nodes: BTreeMap<String, Node>,
@@ -42,8 +43,8 @@ impl Tree {
         Self::default()
     }
 
-    /// Puts a node at a path, in place of what was there, and the folders above it if they are missing. The path may
-    /// start with `/` or `./`.
+    /// Puts a node at a path, in place of what was there, and the folders above it if they are
+    /// missing. The path may start with `/` or `./`.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! A private apt root: another suite and architecture than the machine's, from the same mirror, with signatures checked
-//! and nothing of the machine's apt touched.
+//! A private apt root: another suite and architecture than the machine's, from the same mirror,
+//! with signatures checked and nothing of the machine's apt touched.
 
 use std::ffi::OsString;
 use std::fs;
@@ -21,7 +21,8 @@ pub(super) struct Suite {
     pub(super) name: &'static str,
     /// Whether binary packages are asked for beside source packages.
     binaries: bool,
-    /// Whether lists are taken that their makers call out of date. What they list has to be checked against something else.
+    /// Whether lists are taken that their makers call out of date. What they list has to be checked
+    /// against something else.
     stale_lists: bool,
 }
 
@@ -150,7 +151,8 @@ impl<'a> Apt<'a> {
         process::output(self.cache().args(["showsrc", "--only-source", name]))
     }
 
-    /// Downloads packages, either all binary or all source, into a folder. apt checks each against the signed lists.
+    /// Downloads packages, either all binary or all source, into a folder. apt checks each against
+    /// the signed lists.
     pub(super) fn download(
         &self,
         packages: &[&PackageVersion],
@@ -212,7 +214,8 @@ impl<'a> Apt<'a> {
     }
 }
 
-/// apt.conf(5). It is read last, over the machine's configuration, of which proxies and credentials stay in force.
+/// apt.conf(5). It is read last, over the machine's configuration, of which proxies and credentials
+/// stay in force.
 fn configuration(root: &Path, suite: &Suite) -> Result<String> {
     let are_dates_checked = !suite.stale_lists;
     let root = root
@@ -253,7 +256,8 @@ Acquire::Retries "3";
     ))
 }
 
-/// sources.list(5). Only package lists are fetched, none of the further indexes that a desktop's apt asks for.
+/// sources.list(5). Only package lists are fetched, none of the further indexes that a desktop's
+/// apt asks for.
 fn sources(site: &str, suite: &Suite, keyring: &Path) -> String {
     let keyring = keyring.display();
     let name = suite.name;
@@ -293,8 +297,8 @@ pub(super) fn take(package: &PackageVersion, downloads: &Path, place: &Path) -> 
     Ok(())
 }
 
-/// A downloaded file. apt writes the version into the name of a binary package in a way of its own (an epoch's colon
-/// becomes `%3a`), which the archive's file names leave out.
+/// A downloaded file. apt writes the version into the name of a binary package in a way of its own
+/// (an epoch's colon becomes `%3a`), which the archive's file names leave out.
 fn find(package: &PackageVersion, name: &str, downloads: &Path) -> Result<PathBuf> {
     let exact = downloads.join(name);
     if exact.is_file() {

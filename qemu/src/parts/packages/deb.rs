@@ -13,8 +13,8 @@ use crate::parts::initramfs::tree::{Node, Tree, normal};
 /// Permission bits of a mode.
 const PERMISSIONS: u32 = 0o7777;
 
-/// Reads the files of a package for whose path, relative to the root, `wanted` says yes. Folders come with what they
-/// hold, so that none stays empty.
+/// Reads the files of a package for whose path, relative to the root, `wanted` says yes. Folders
+/// come with what they hold, so that none stays empty.
 ///
 /// # Errors
 ///

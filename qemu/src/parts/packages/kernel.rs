@@ -67,8 +67,9 @@ pub(super) fn unpack(package: &Tree) -> Result<Kernel> {
     })
 }
 
-/// The raw image in a file that a kernel's build or a distribution calls vmlinuz: the image itself, compressed with
-/// gzip, or in an EFI application that unpacks it (Linux, `drivers/firmware/efi/libstub/zboot-header.S`).
+/// The raw image in a file that a kernel's build or a distribution calls vmlinuz: the image itself,
+/// compressed with gzip, or in an EFI application that unpacks it (Linux,
+/// `drivers/firmware/efi/libstub/zboot-header.S`).
 fn raw_image(file: &[u8]) -> Result<Vec<u8>> {
     let image = if file.starts_with(&[0x1f, 0x8b]) {
         decompress(GzDecoder::new(file)).context("the kernel image is damaged")?

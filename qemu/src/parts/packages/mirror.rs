@@ -5,7 +5,8 @@ use anyhow::{Result, bail, ensure};
 /// What a machine without a Debian mirror needs.
 pub(super) const ADVICE: &str = "Set DEBIAN_MIRROR to the URL of a mirror of Debian's archive, the folder that holds dists/ and pool/";
 
-/// The mirrors to try, best first: the one that the user names, or those in the machine's apt sources.
+/// The mirrors to try, best first: the one that the user names, or those in the machine's apt
+/// sources.
 ///
 /// `targets` is what `apt-get indextargets` says in [`FORMAT`].
 pub(super) fn candidates(named: Option<&str>, targets: &str) -> Result<Vec<String>> {

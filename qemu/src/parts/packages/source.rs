@@ -1,7 +1,8 @@
 //! OP-TEE's source, which comes from a newer release of Debian than the guests' parts.
 //!
-//! Which version it is, with the hashes of its files, stands in a file of the checkout, so that everybody builds the same. A
-//! mirror drops a version when Debian has a newer one; what is in the cache stays usable.
+//! Which version it is, with the hashes of its files, stands in a file of the checkout, so that
+//! everybody builds the same. A mirror drops a version when Debian has a newer one; what is in the
+//! cache stays usable.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,13 +31,13 @@ pub struct OpteeSource {
     pub package: PackageVersion,
 }
 
-/// Gets the source package that the checkout names: from the cache if it is there, else from the mirror that the machine's
-/// apt uses or `DEBIAN_MIRROR` names.
+/// Gets the source package that the checkout names: from the cache if it is there, else from the
+/// mirror that the machine's apt uses or `DEBIAN_MIRROR` names.
 ///
 /// # Errors
 ///
-/// The host lacks a tool, the mirror fails or has that version no more, a file is not the one that was named, or the disk
-/// fails.
+/// The host lacks a tool, the mirror fails or has that version no more, a file is not the one that
+/// was named, or the disk fails.
 pub fn optee_source(cache: &Cache, progress: &Progress) -> Result<OpteeSource> {
     let package = pinned(&checkout().join(PIN))?;
     let locked = cache.lock("getting OP-TEE's source", progress)?;

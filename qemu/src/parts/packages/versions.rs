@@ -61,7 +61,8 @@ impl PackageVersion {
     }
 }
 
-/// Reads what `apt-cache show` says about binary packages: the version that apt would install of each of `names`.
+/// Reads what `apt-cache show` says about binary packages: the version that apt would install of
+/// each of `names`.
 pub(super) fn binaries(shown: &str, names: &[&str]) -> Result<Vec<PackageVersion>> {
     let stanzas = stanza::parse(shown);
     names
@@ -94,7 +95,8 @@ fn binary(stanza: &Stanza) -> Result<PackageVersion> {
     })
 }
 
-/// The real package behind a package such as `linux-image-arm64`, which only depends on the current one.
+/// The real package behind a package such as `linux-image-arm64`, which only depends on the current
+/// one.
 pub(super) fn dependency(shown: &str, name: &str, prefix: &str) -> Result<String> {
     let stanzas = stanza::parse(shown);
     let depends = stanza_of(&stanzas, name)?
@@ -108,7 +110,8 @@ pub(super) fn dependency(shown: &str, name: &str, prefix: &str) -> Result<String
         .with_context(|| format!("{name} depends on no package whose name starts with {prefix}"))
 }
 
-/// Reads what `apt-cache showsrc` says about one source package: its versions, in apt's order. At least one.
+/// Reads what `apt-cache showsrc` says about one source package: its versions, in apt's order. At
+/// least one.
 pub(super) fn sources(shown: &str, name: &str) -> Result<Vec<PackageVersion>> {
     let sources: Vec<_> = stanza::parse(shown)
         .iter()

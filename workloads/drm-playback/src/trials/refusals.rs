@@ -306,7 +306,8 @@ fn no_memory(tee: &Tee) -> Verdict {
     goes_on(&player, Scheme::Cenc)
 }
 
-/// Another thread changes the table's last entry, which overruns every other moment, while samples are decrypted.
+/// Another thread changes the table's last entry, which overruns every other moment, while samples
+/// are decrypted.
 fn changing_table(tee: &Tee) -> Verdict {
     /// The least significant byte of the last entry's protected bytes.
     const PLACE: usize = 40 + 8 + 4;

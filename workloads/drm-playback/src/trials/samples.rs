@@ -93,8 +93,8 @@ fn part(clear: u32, protected: u32) -> Subsample {
     Subsample { clear, protected }
 }
 
-/// Tables of all kinds: none, parts that don't end with a block, parts without clear or without protected bytes, more blocks
-/// than the application's memory for them holds.
+/// Tables of all kinds: none, parts that don't end with a block, parts without clear or without
+/// protected bytes, more blocks than the application's memory for them holds.
 fn tables() -> Vec<Vec<Subsample>> {
     let mut sequence = Sequence::new(1);
     let many = (0..300).map(|_| part(sequence.between(0, 40), sequence.between(0, 400)));

@@ -35,8 +35,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever happens in between: each interrupt that was raised since it was last taken is taken in the end, and no
-    /// other one but for a level.
+    /// Whatever happens in between: each interrupt that was raised since it was last taken is taken
+    /// in the end, and no other one but for a level.
     #[test]
     fn nothing_is_lost_and_nothing_made_up(steps in prop::collection::vec(step(), 0..200)) {
         let gic = gic(1);

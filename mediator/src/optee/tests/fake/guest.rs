@@ -161,7 +161,8 @@ pub fn temporary(list: bool, address: u64, size: u64, reference: u64) -> Paramet
     }
 }
 
-/// Writes a list of `pages` at `ipa`, each page of the list after the other, with a stray link at its end.
+/// Writes a list of `pages` at `ipa`, each page of the list after the other, with a stray link at
+/// its end.
 pub fn put_list(world: &World, ipa: u64, pages: &[u64]) {
     for (index, chunk) in pages.chunks(511).enumerate() {
         let at = ipa + index as u64 * 4096;

@@ -1,7 +1,8 @@
-//! A model of what OP-TEE can run out of and what it does not survive: the oracle of tests that attack it.
+//! A model of what OP-TEE can run out of and what it does not survive: the oracle of tests that
+//! attack it.
 //!
-//! It opens sessions as OP-TEE does, step by step, with the numbers of OP-TEE 4.5 to 4.10. Where OP-TEE would halt for all
-//! guests, the model panics.
+//! It opens sessions as OP-TEE does, step by step, with the numbers of OP-TEE 4.5 to 4.10. Where
+//! OP-TEE would halt for all guests, the model panics.
 
 use std::boxed::Box;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,16 +36,19 @@ pub const NOBODY: [u8; 16] = [9; 16];
 pub const WORK: u32 = 0;
 pub const ASK: u32 = 1;
 pub const NEVER_END: u32 = 2;
-/// Has the pseudo-TA put [`SEVERAL`] into secure storage, out of which it is loaded from then on (`secstor_ta_mgmt`).
+/// Has the pseudo-TA put [`SEVERAL`] into secure storage, out of which it is loaded from then on
+/// (`secstor_ta_mgmt`).
 pub const INSTALL: u32 = 3;
 
 /// `MAX_XLAT_TABLES`, and those of them that are in use before anything is mapped, at worst.
 const TABLES: usize = 11;
 const TABLES_AT_START: usize = 8;
 const PAGES_A_TABLE: u64 = 512;
-/// With so many instances the memory of trusted applications is full, out of which OP-TEE takes tables from 4.6 on.
+/// With so many instances the memory of trusted applications is full, out of which OP-TEE takes
+/// tables from 4.6 on.
 const INSTANCES_FILL_MEMORY: usize = 20;
-/// So many guests can be created on OP-TEE 4.6 to 4.10, which keeps translation tables of those that are gone.
+/// So many guests can be created on OP-TEE 4.6 to 4.10, which keeps translation tables of those
+/// that are gone.
 const CREATED_MAX: u32 = 106;
 /// `CFG_CORE_HEAP_SIZE`; a buffer takes 64 bytes and 8 for each page.
 const HEAP: u64 = 192 << 10;

@@ -302,7 +302,8 @@ impl World {
             Some(Act::Bare(function)) => suspend(function, 160),
             Some(Act::Command(request, check)) => {
                 optee.running[thread].check = Some(check);
-                // Like OP-TEE, which puts its reference away before it has the guest free the memory.
+                // Like OP-TEE, which puts its reference away before it has the guest free the
+                // memory.
                 if request.command() == optee_abi::rpc::SHM_FREE
                     && request.words(0)[1] & 0xffff_ffff != 0xffff_ffff
                 {
