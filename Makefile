@@ -18,7 +18,7 @@ DOC := --no-deps --document-private-items
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CURDIR)/.cache/tools/bin/cargo-deny --locked --config $(CURDIR)/deny.toml
 LLVM_COV_VERSION := 0.9.1
-COVERAGE := $(CURDIR)/.cache/tools/bin/cargo-llvm-cov llvm-cov --summary-only
+COVERAGE := $(CURDIR)/.cache/tools/bin/cargo-llvm-cov llvm-cov
 # For programs of Linux guests.
 LINUX := aarch64-unknown-linux-gnu
 
@@ -75,10 +75,12 @@ cargo-deny: setup
 		cargo install --locked --root .cache/tools --target-dir target/tools --version '=$(CARGO_DENY_VERSION)' cargo-deny; \
 	fi
 
-# Lines that the host tests run, of all that is built for the host; less than these shares is an error.
+# Lines that the host tests run, of all that is built for the host; less than these shares is an error. What earlier
+# builds left would count as never run.
 coverage: setup cargo-llvm-cov ## line coverage of mediator/, optee-abi/ and hypervisor/ from host tests
-	$(COVERAGE) -p mediator -p optee-abi --fail-under-lines 90
-	$(COVERAGE) -p hypervisor --fail-under-lines 60
+	$(COVERAGE) clean --workspace
+	$(COVERAGE) --summary-only -p mediator -p optee-abi --fail-under-lines 90
+	$(COVERAGE) --summary-only -p hypervisor --fail-under-lines 60
 
 # Built once, into .cache. Only `make coverage` uses it.
 cargo-llvm-cov:
