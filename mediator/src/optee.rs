@@ -4,27 +4,27 @@
 //!
 //! * `calls` takes the call; `fast_calls` answers it where it is a fast one, and yielding ones get
 //!   a slot;
-//! * `request` copies the message, checks it and makes the message that OP-TEE gets;
-//! * `sharing` counts and pins the memory that it shares, and `shm::page_list` translates the lists
-//!   of its pages;
-//! * `engine` enters OP-TEE and does what a return asks for, step by step;
-//! * `rpc` carries what OP-TEE asks of the guest, and the answers;
-//! * `flow` says what comes next, and `call` is what the mediator remembers of a call between two
-//!   of its returns to the guest.
+//! * `engine` leads it from stage to stage, by what happens to it: the guest made it or came back,
+//!   OP-TEE was left, a list is translated, or the guest is gone;
+//! * `request` reads the guest's message and makes the one that OP-TEE gets; `rpc` does the same
+//!   with what OP-TEE asks of the guest, and with the replies. Both only say what is;
+//! * `call` is what the mediator remembers of a call between two of its returns to the guest, and
+//!   `stage` how far it has come.
 //!
 //! `partition` is what there is of a guest, from its `creation` to its end, before which `teardown`
 //! sees through what it leaves. `shm` has the memory: `buffers` knows the shared ones, by `handle`;
-//! `page_pool` has the pages for translated lists; `location` is where in guest memory a message
-//! lies; `message_area` is where OP-TEE gets it, which `reregister` keeps near. What OP-TEE has for
-//! all guests is kept count of: `sessions` knows which of its numbers are the guest's,
-//! `applications` how many identifiers it takes, and `core_window` how far up its mappings may lie.
-//! `throttle` gives calls their turns; `index` finds what a guest numbers as it likes, in a bounded
-//! number of steps. Files use each other in one direction: data is below, and what steps from one
-//! to the next meets in `Partition`'s methods.
+//! `page_pool` has the pages for the lists that `page_list` translates; `location` is where in
+//! guest memory a message lies, and `message_area` where OP-TEE gets it. What OP-TEE has for all
+//! guests is kept count of: `sessions` knows which of its numbers are the guest's, `applications`
+//! how many identifiers it takes, and `core_window` how far up its mappings may lie. `throttle`
+//! gives calls their turns; `index` finds what a guest numbers as it likes, in a bounded number of
+//! steps. Files use each other in one direction: data is below, and what steps from one to the next
+//! meets in `Partition`'s methods.
 //!
 //! No lock is held while OP-TEE runs, and nothing is allocated after a partition was created.
 
 mod applications;
+mod back;
 mod call;
 mod calls;
 mod core_window;
@@ -32,19 +32,17 @@ mod creation;
 mod engine;
 mod error;
 mod fast_calls;
-mod flow;
 mod index;
 mod limits;
 mod notifications;
 mod partition;
 mod probe;
 mod request;
-mod reregister;
 mod rpc;
 mod sessions;
-mod sharing;
 mod shm;
 mod slots;
+mod stage;
 mod stats;
 mod teardown;
 mod throttle;

@@ -1,11 +1,14 @@
 //! What a guest calls, and what else the hypervisor asks of its partition.
 
+use alloc::boxed::Box;
 use core::fmt;
 
 use optee_abi::smc::{self, status};
 
-use super::flow::Start;
+use super::call::Call;
+use super::engine::{Event, Stop};
 use super::partition::Partition;
+use super::stage::Start;
 use crate::ports::Platform;
 use crate::{Tee, WindUp};
 use smccc::CallRegisters;
@@ -21,23 +24,23 @@ impl<P: Platform> Partition<P> {
         match function {
             smc::CALL_WITH_ARG | smc::CALL_WITH_RPC_ARG | smc::CALL_WITH_REGD_ARG => {
                 match self.slots.claim() {
-                    Some(mut call) => {
+                    Some(call) => {
                         let [_, a1, a2, a3, ..] = *registers;
                         let start = Start {
                             function,
                             arguments: [a1, a2, a3],
                         };
-                        let flow = self.admit(&mut call, start);
-                        self.drive(call, flow, registers);
+                        self.go_on_for_guest(call, Event::Made(start), registers);
                     }
                     // All slots have a call of this guest, which it can wait for.
                     None => registers[0] = u64::from(status::ETHREAD_LIMIT),
                 }
             }
             smc::RETURN_FROM_RPC => match self.slots.resume(registers[3] as u32) {
-                Some(mut call) => {
-                    let flow = self.resume(&mut call, registers);
-                    self.drive(call, flow, registers);
+                Some(call) => {
+                    let [_, a1, a2, _, a4, a5, ..] = *registers;
+                    let event = Event::GuestReturned([a1, a2], [a4, a5]);
+                    self.go_on_for_guest(call, event, registers);
                 }
                 None => self.refuse(registers, status::ERESUME),
             },
@@ -45,6 +48,24 @@ impl<P: Platform> Partition<P> {
             _ => self.refuse(registers, status::UNKNOWN_FUNCTION),
         }
         notified
+    }
+
+    /// Goes on with a call until the guest is needed or it is over, and tells the guest.
+    #[inline(always)]
+    fn go_on_for_guest(&self, mut call: Box<Call>, event: Event, registers: &mut CallRegisters) {
+        match self.advance(&mut call, event) {
+            Stop::Asks(function, [a1, a2]) => {
+                let id = self.slots.park(call);
+                registers[0] = u64::from(function.a0());
+                registers[1] = a1;
+                registers[2] = a2;
+                registers[3] = u64::from(id);
+            }
+            Stop::Over(status) => {
+                self.slots.release(call);
+                registers[0] = u64::from(status);
+            }
+        }
     }
 }
 

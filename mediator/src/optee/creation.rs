@@ -355,9 +355,6 @@ impl<P: Platform> Partition<P> {
         self.ports.world.smc(registers);
 
         self.slots.clear(|call| {
-            if let Some(mut translation) = call.translation.take() {
-                self.pool.give_back(&mut translation.list);
-            }
             self.pool.give_back(&mut call.lists);
             call.cached = None;
         });

@@ -11,24 +11,18 @@
 use alloc::boxed::Box;
 use core::sync::atomic::Ordering;
 
-use optee_abi::message::{Direction, Message, Parameter, command, uuid_words};
-use optee_abi::result;
-use optee_abi::rpc;
-use optee_abi::smc::{self, Returned, RpcFunction, status};
+use optee_abi::rpc as commands;
 
-use super::applications::{Applications, Charge};
-use super::call::{Call, Paused, Stage, Waiting};
-use super::flow::{Entry, Flow};
+use super::applications::Applications;
+use super::call::Call;
+use super::engine::{Event, Own, Stop};
 use super::partition::{Partition, Teardown};
-use super::rpc::rpc_slot;
-use super::sessions::{Closing, Idle};
+use super::rpc;
+use super::sessions::Idle;
 use super::shm::buffers::TakeBack;
-use super::shm::handle::Handle;
-use super::shm::message_area::{message_of, unregister_message};
-use super::shm::page_list::Purpose;
+use super::stage::{Asked, Stage, Task, Thread, Until};
 use crate::WindUp;
-use crate::ports::{Cpu, Platform, SecureWorld, ShadowMemory};
-use crate::ta_access::Uuid;
+use crate::ports::{Cpu, Platform};
 
 /// How long OP-TEE gets for what the guest left to it. A TA may take as long as it likes.
 const SECONDS_MAX: u64 = 5;
@@ -65,12 +59,17 @@ impl<P: Platform> Partition<P> {
                 return WindUp::Interrupted;
             }
             let started = match self.sessions.take_idle(&mut teardown.place) {
-                Idle::Found(closing) => self.close(closing),
+                Idle::Found(closing) => {
+                    let end = || self.sessions.not_closed(closing);
+                    self.make_own(Own::CloseSession(closing), end)
+                }
                 Idle::LookOn => continue,
                 // Calls may take theirs back themselves.
                 Idle::None if again && !teardown.for_good && self.slots.in_flight() == 0 => {
                     match self.buffers.take_back(&mut teardown.buffer) {
-                        TakeBack::Found(handle) => self.take_back(handle),
+                        TakeBack::Found(handle) => {
+                            self.make_own(Own::Unregister(handle), || self.buffers.keep(handle))
+                        }
                         TakeBack::LookOn => continue,
                         TakeBack::None => None,
                     }
@@ -91,7 +90,7 @@ impl<P: Platform> Partition<P> {
                 for _ in 0..self.slots.count() {
                     let index = teardown.turn;
                     teardown.turn = (index + 1) % self.slots.count();
-                    let is_next = |call: &Call| call.computes() == computes;
+                    let is_next = |call: &Call| is_computing(call) == computes;
                     let Some(call) = self.slots.take_parked_if(index, is_next) else {
                         continue;
                     };
@@ -146,33 +145,13 @@ impl<P: Platform> Partition<P> {
             let stays = call.is_in_optee();
             call.cached = None;
             if !stays {
-                self.note_what_optee_never_got(call, call.waiting);
-                self.let_go_of(call);
+                self.drop_unentered(call);
             }
             stays
         });
         self.buffers.begin_era();
         while self.slots.find_free(|call| call.cached.take()).is_some() {}
         self.shm_cache.store(false, Ordering::Relaxed);
-    }
-
-    /// Takes a buffer back. `None` if OP-TEE has no thread for that.
-    fn take_back(&self, handle: Handle) -> Option<Step> {
-        let Some(mut call) = self.slots.claim() else {
-            self.buffers.keep(handle);
-            return None;
-        };
-        call.begin();
-        call.message = unregister_message(handle);
-        call.handles[0] = Some(handle);
-        Some(self.send_own(call, 1))
-    }
-
-    /// A call that stopped on its way into OP-TEE had something for it that has no effect now.
-    fn note_what_optee_never_got(&self, call: &mut Call, waiting: Waiting) {
-        if let Waiting::Pause(Paused::Enter(_)) = waiting {
-            self.note_buffers(call, false);
-        }
     }
 
     /// There is no more to do, or no more time.
@@ -200,7 +179,7 @@ impl<P: Platform> Partition<P> {
                 continue;
             };
             // A call of the new kernel may be what is to be woken up.
-            if let Some(value) = notification(&call, rpc::NOTIFICATION_SEND) {
+            if let Some(value) = notification(&call, commands::NOTIFICATION_SEND) {
                 notified |= self.notifications.pass_on(value);
             }
             self.see_through(call);
@@ -208,211 +187,106 @@ impl<P: Platform> Partition<P> {
         notified
     }
 
-    /// Closes a session. `None` if OP-TEE has no thread for that.
-    fn close(&self, closing: Closing) -> Option<Step> {
-        let Some(mut call) = self.slots.claim() else {
-            self.sessions.not_closed(closing);
+    /// Has OP-TEE do something in the mediator's own name. `None` if there is no slot for that;
+    /// then it comes to this `end`.
+    fn make_own(&self, own: Own, end: impl FnOnce()) -> Option<Step> {
+        let Some(call) = self.slots.claim() else {
+            end();
             return None;
         };
-        call.begin();
-        call.message = message_of(command::CLOSE_SESSION, &[]);
-        call.message.set_session(closing.session());
-        call.closing = Some(closing);
-        Some(self.send_own(call, 0))
+        Some(self.go_on(call, Event::MadeHere(own)))
     }
 
-    /// Opens a session with an application that was loaded and that no session is with: if it is
-    /// kept alive, OP-TEE does not have it loaded. `None` if there is none, or no thread for that.
     fn find_out_what_is_kept_alive(&self) -> Option<Step> {
         // An earlier OP-TEE does not survive what it is answered.
         if !self.optee.survives_errors() {
             return None;
         }
-        let mut call = self.slots.claim()?;
+        let call = self.slots.claim()?;
         let unsettled = |applications: &mut Applications| applications.take_unsettled();
-        let Some(name) = self.sessions.applications(unsettled) else {
-            self.slots.release(call);
-            return None;
-        };
-        call.begin();
-        call.message = opening(name);
-        call.finds_out = true;
-        Some(self.send_own(call, OPENING_PARAMETERS))
-    }
-
-    /// Sends the message of a call of the mediator's own, with so many parameters.
-    fn send_own(&self, mut call: Box<Call>, count: usize) -> Step {
-        let message = call.message;
-        match self.send(&mut call, &message, count) {
-            Flow::Enter(entry) => self.follow(call, entry),
-            _ => Step::Over,
+        match self.sessions.applications(unsettled) {
+            Some(name) => {
+                let own = Own::FindOutWhetherKeptAlive(name);
+                Some(self.go_on(call, Event::MadeHere(own)))
+            }
+            None => {
+                self.slots.release(call);
+                None
+            }
         }
     }
 
-    /// Goes on with a call that was parked.
-    fn see_through(&self, mut call: Box<Call>) -> Step {
-        let is_in_optee = call.is_in_optee();
-        let flow = match core::mem::replace(&mut call.waiting, Waiting::Nothing) {
-            waiting if self.must_be_answered(&call, waiting) => {
-                call.waiting = waiting;
+    /// Goes on with a call that was parked, and whose guest is gone.
+    fn see_through(&self, call: Box<Call>) -> Step {
+        if self.must_be_answered(&call) {
+            self.slots.park(call);
+            return Step::Stuck;
+        }
+        self.go_on(call, Event::GuestGone)
+    }
+
+    /// Goes on with a call until OP-TEE wants something of its guest, which is gone.
+    fn go_on(&self, mut call: Box<Call>, event: Event) -> Step {
+        match self.advance(&mut call, event) {
+            Stop::Asks(..) => {
+                let step = step_of_parked(&call);
                 self.slots.park(call);
-                return Step::Stuck;
+                step
             }
-            waiting if !is_in_optee => {
-                self.note_what_optee_never_got(&mut call, waiting);
-                return self.over(call);
+            Stop::Over(_) => {
+                self.slots.release(call);
+                Step::Over
             }
-            Waiting::Interrupt => self.back_to_optee(&call),
-            Waiting::Command
-            | Waiting::ArgumentAlloc
-            | Waiting::BadArgumentFree
-            | Waiting::RefusedFree => self.answer(&mut call, result::COMMUNICATION),
-            Waiting::Pause(_) | Waiting::ArgumentFree | Waiting::Nothing => {
-                self.answer(&mut call, result::OUT_OF_MEMORY)
-            }
-        };
-        match flow {
-            Flow::Enter(entry) => self.follow(call, entry),
-            _ => self.over(call),
         }
     }
 
     /// Whether OP-TEE might not survive an error as the answer to what a call waits for: what it
     /// asks of files, and memory for that, up to 4.9 (`docs/optee-versions.md`).
-    fn must_be_answered(&self, call: &Call, waiting: Waiting) -> bool {
-        let for_files = || matches!(call.request.command(), rpc::FS | rpc::SHM_ALLOC);
-        let asks = match waiting {
-            Waiting::Command | Waiting::Pause(Paused::Room(..)) => for_files(),
-            Waiting::Pause(Paused::Translation) => call
-                .translation
-                .as_ref()
-                .is_some_and(|it| it.purpose == Purpose::RpcAlloc),
-            Waiting::ArgumentAlloc | Waiting::BadArgumentFree | Waiting::RefusedFree => true,
-            Waiting::Nothing | Waiting::Interrupt | Waiting::Pause(_) | Waiting::ArgumentFree => {
-                false
-            }
+    fn must_be_answered(&self, call: &Call) -> bool {
+        let Stage::InOptee(_, Thread::Suspended(_, until)) = call.stage else {
+            return false;
+        };
+        let asks = match until {
+            Until::Done(Asked::Command(_)) => call.request.command() == commands::FS,
+            Until::Done(Asked::Memory | Asked::FreeRefused)
+            | Until::ArgumentProvided(_)
+            | Until::ArgumentFreed
+            | Until::Room(..)
+            | Until::Translated(_) => true,
+            Until::Now | Until::InterruptTaken => false,
         };
         asks && !self.optee.survives_errors()
     }
+}
 
-    /// Enters OP-TEE, and leaves it again where it asks for something.
-    fn follow(&self, mut call: Box<Call>, mut entry: Entry) -> Step {
-        loop {
-            let registers = self.yielding(entry.function, entry.a1_a2, entry.a3);
-            let [a0, _, _, thread, ..] = self.ports.world.smc(registers);
-            match Returned::from_a0(a0 as u32) {
-                Returned::Done(status::ETHREAD_LIMIT) => {
-                    self.over(call);
-                    return Step::Waits;
-                }
-                Returned::Done(status) => {
-                    self.went_on(&mut call);
-                    self.read_reply(&mut call, 0);
-                    let done = status == status::OK && call.request.result() == result::SUCCESS;
-                    self.note_buffers(&mut call, done);
-                    if call.stage == Stage::Message {
-                        self.note_session(&mut call, status);
-                    }
-                    let Some(handle) = self.next_to_unshare(&mut call) else {
-                        return self.over(call);
-                    };
-                    match self.send(&mut call, &unregister_message(handle), 1) {
-                        Flow::Enter(next) => entry = next,
-                        _ => return self.over(call),
-                    }
-                }
-                Returned::Rpc(function) => {
-                    call.thread = thread;
-                    if function == RpcFunction::ForeignInterrupt {
-                        call.waiting = Waiting::Interrupt;
-                        self.slots.park(call);
-                        return Step::Interrupted;
-                    }
-                    self.went_on(&mut call);
-                    if function == RpcFunction::Command {
-                        let (page, offset) = rpc_slot(&call);
-                        let shadow = &self.ports.shadow;
-                        shadow.read(page, offset, call.request.bytes_mut(1));
-                        // Its answer is an error, but until OP-TEE has it, and if it never does, it
-                        // has an identifier.
-                        if call.finds_out || is_about_files(call.request.command()) {
-                            self.note_files(&mut call);
-                        }
-                        // What is no buffer of the guest's is none to forget.
-                        if call.request.command() == rpc::SHM_FREE {
-                            let _ = self.request_to_free(&mut call);
-                        }
-                        call.waiting = Waiting::Command;
-                        let waits = notification(&call, rpc::NOTIFICATION_WAIT).is_some();
-                        self.slots.park(call);
-                        return if waits { Step::Waits } else { Step::Asks };
-                    }
-                    entry = Entry {
-                        function: smc::RETURN_FROM_RPC,
-                        a1_a2: [0, 0],
-                        a3: thread,
-                    };
-                }
-            }
-        }
-    }
+/// Whether OP-TEE was at work for a call, which is parked, on the guest's behalf, when an interrupt
+/// came.
+fn is_computing(call: &Call) -> bool {
+    let own = matches!(call.task, Task::Close(_) | Task::FindOut(_));
+    let interrupted = matches!(
+        call.stage,
+        Stage::InOptee(_, Thread::Suspended(_, Until::InterruptTaken))
+    );
+    interrupted && !own
+}
 
-    /// OP-TEE is done with a call.
-    fn over(&self, mut call: Box<Call>) -> Step {
-        // It refused a session with an application that it did not have to load.
-        if call.finds_out
-            && call.request.result() != result::SUCCESS
-            && call.charge == Charge::default()
-            && let Some(name) = call.message.application()
-        {
-            self.sessions
-                .applications(|applications| applications.note_kept_alive(Uuid(name)));
-        }
-        self.let_go_of(&mut call);
-        self.slots.release(call);
-        Step::Over
-    }
-
-    /// OP-TEE has nothing to do with a call any more, and the guest's kernel does not ask for it.
-    pub(super) fn let_go_of(&self, call: &mut Call) {
-        if let Some(mut translation) = call.translation.take() {
-            self.pool.give_back(&mut translation.list);
-            self.forget(translation.handle);
-        }
-        self.pool.give_back(&mut call.lists);
-        if let Some(handle) = call.forgetting.take() {
-            self.forget(handle);
-        }
-        self.optee_is_done(call);
+/// How far a call was brought that is about to be parked.
+fn step_of_parked(call: &Call) -> Step {
+    match call.stage {
+        Stage::InOptee(_, Thread::Suspended(_, until)) => match until {
+            Until::InterruptTaken => Step::Interrupted,
+            _ if notification(call, commands::NOTIFICATION_WAIT).is_some() => Step::Waits,
+            _ => Step::Asks,
+        },
+        // OP-TEE has no thread for it.
+        _ => Step::Waits,
     }
 }
 
-/// Whether OP-TEE asks for this only where it opens a session with a trusted application that it
-/// has to load.
-fn is_about_files(command: u32) -> bool {
-    matches!(command, rpc::LOAD_TA | rpc::SHM_ALLOC | rpc::RPMB | rpc::FS)
-}
-
-/// The value that a call waits for, or sends, if that is what it asks of the guest.
+/// The value that a parked call waits for, or sends, if that is `what` OP-TEE asks of the guest.
 fn notification(call: &Call, what: u64) -> Option<u32> {
-    let [asked, value, _] = call.request.words(0);
-    let asks = call.waiting == Waiting::Command && call.request.command() == rpc::NOTIFICATION;
-    (asks && asked == what).then_some(value as u32)
-}
-
-/// The application and the client, which is anybody (`TEE_LOGIN_PUBLIC`).
-const OPENING_PARAMETERS: usize = 2;
-
-/// The message that opens a session with an application.
-fn opening(name: Uuid) -> Message {
-    let meta = |words| Parameter::Value {
-        direction: Direction::Input,
-        meta: true,
-        words,
+    let Stage::InOptee(_, Thread::Suspended(_, Until::Done(Asked::Command(_)))) = call.stage else {
+        return None;
     };
-    let [first, second] = uuid_words(name.0);
-    message_of(
-        command::OPEN_SESSION,
-        &[meta([first, second, 0]), meta([0; 3])],
-    )
+    rpc::notification(&call.request, what)
 }

@@ -17,5 +17,6 @@ mod renewal;
 mod rpc_arguments;
 mod rpc_commands;
 mod rpc_memory;
+mod stages;
 mod teardown;
 mod threads;

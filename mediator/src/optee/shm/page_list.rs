@@ -4,6 +4,7 @@
 //! and the copy goes to a shadow page as a whole. Translation can stop after any stretch of entries
 //! and go on from the same copy.
 
+use optee_abi::message::{Direction, Parameter};
 use optee_abi::pagelist::{ENTRIES, LINK, PAGE_SIZE, WORDS};
 use zerocopy::IntoBytes;
 
@@ -17,17 +18,6 @@ use addresses::{Ipa, Run};
 /// How many entries are translated before the next look for an interrupt.
 const STRETCH: usize = 64;
 
-/// What a list is for, hence what follows once it is translated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::optee) enum Purpose {
-    /// The guest's message registers the buffer.
-    Register,
-    /// The parameter with this index is temporary memory.
-    Temporary(usize),
-    /// The guest answered OP-TEE's request for memory.
-    RpcAlloc,
-}
-
 /// Memory as a guest names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::optee) struct Memory {
@@ -40,7 +30,7 @@ pub(in crate::optee) struct Memory {
 
 /// Where the addresses of the pages come from.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::optee) enum Source {
+enum Source {
     /// A list of the guest whose next page is here.
     List(Ipa),
     /// The buffer is contiguous, and its next page is here.
@@ -50,17 +40,14 @@ pub(in crate::optee) enum Source {
 /// The words of one page of a list.
 pub(in crate::optee) type Words = [u64; WORDS];
 
-/// A translation under way.
+/// A translation: one that is under way, or the last one of its slot.
 #[derive(Debug)]
 pub(in crate::optee) struct Translation {
-    pub(in crate::optee) purpose: Purpose,
-    pub(in crate::optee) handle: Handle,
     /// Size of the buffer in bytes, and where it starts in its first page.
-    pub(in crate::optee) size: u64,
-    pub(in crate::optee) offset: u64,
-    pub(in crate::optee) extents: Extents,
-    /// The shadow pages with the translated list.
-    pub(in crate::optee) list: Chain,
+    size: u64,
+    offset: u64,
+    /// Where the buffer lies, if that is to be remembered.
+    extents: Option<Extents>,
     source: Source,
     /// Entries that are not loaded yet.
     left: u64,
@@ -124,36 +111,46 @@ pub(in crate::optee) enum TranslateError {
     NoShadowPage,
 }
 
-impl Translation {
-    /// A translation of `pages` entries from `source`.
-    pub(in crate::optee) fn new(
-        purpose: Purpose,
-        handle: Handle,
-        source: Source,
-        offset: u64,
-        size: u64,
-        pages: u64,
-    ) -> Self {
+impl Default for Translation {
+    fn default() -> Self {
         Self {
-            purpose,
-            handle,
-            size,
-            offset,
-            extents: Extents::default(),
-            list: Chain::new(),
-            source,
-            left: pages,
+            size: 0,
+            offset: 0,
+            extents: None,
+            source: Source::Contiguous(Ipa(0)),
+            left: 0,
             loaded: 0,
             translated: 0,
             window: Window::default(),
         }
     }
+}
+
+impl Translation {
+    /// Begins to translate the `pages` pages of a buffer, and to `remember` where they lie.
+    pub(in crate::optee) fn begin(&mut self, buffer: Memory, pages: u64, remember: bool) {
+        let start = Ipa(buffer.address);
+        self.size = buffer.size;
+        self.offset = start.page_offset();
+        self.extents = remember.then(Extents::default);
+        self.source = if buffer.list {
+            Source::List(start.page())
+        } else {
+            Source::Contiguous(start.page())
+        };
+        self.left = pages;
+        self.loaded = 0;
+        self.translated = 0;
+        self.window = Window::default();
+    }
 
     /// Translates until all is done or an interrupt is pending. `words` holds the copy of the
-    /// list's present page between calls.
+    /// list's present page between calls; the shadow pages of the translated list are added to
+    /// `list`.
     pub(in crate::optee) fn advance<P: Platform>(
         &mut self,
         words: &mut Words,
+        list: &mut Chain,
         ports: &Ports<P>,
         pool: &PagePool,
         counters: &Counters,
@@ -161,14 +158,13 @@ impl Translation {
         loop {
             if self.translated == self.loaded {
                 if self.loaded > 0 {
-                    self.store(words, &ports.shadow, pool)?;
+                    self.store(words, list, &ports.shadow, pool)?;
                 }
                 if self.left == 0 {
                     return Ok(Progress::Complete);
                 }
                 if self.loaded == 0 {
-                    pool.take(&mut self.list)
-                        .ok_or(TranslateError::NoShadowPage)?;
+                    pool.take(list).ok_or(TranslateError::NoShadowPage)?;
                 }
                 self.load(words, &ports.memory, counters)?;
             }
@@ -234,7 +230,6 @@ impl Translation {
     ) -> Result<(), TranslateError> {
         let mut window = self.window;
         let mut contiguous = 0..0;
-        let remember = self.purpose == Purpose::Register;
         for word in words.get_mut(self.translated..end).unwrap_or_default() {
             let page = *word;
             let pa = match window.translate(page) {
@@ -246,16 +241,16 @@ impl Translation {
                 }
             };
             if page != contiguous.end {
-                if remember {
-                    self.extents.push(contiguous);
+                if let Some(extents) = &mut self.extents {
+                    extents.push(contiguous);
                 }
                 contiguous = page..page;
             }
             contiguous.end = page.wrapping_add(PAGE_SIZE);
             *word = pa;
         }
-        if remember {
-            self.extents.push(contiguous);
+        if let Some(extents) = &mut self.extents {
+            extents.push(contiguous);
         }
         self.window = window;
         Ok(())
@@ -266,14 +261,13 @@ impl Translation {
     fn store<S: ShadowMemory>(
         &mut self,
         words: &mut Words,
+        list: &mut Chain,
         shadow: &S,
         pool: &PagePool,
     ) -> Result<(), TranslateError> {
-        let target = self.list.last().ok_or(TranslateError::NoShadowPage)?;
+        let target = list.last().ok_or(TranslateError::NoShadowPage)?;
         let used = if self.left > 0 {
-            let next = pool
-                .take(&mut self.list)
-                .ok_or(TranslateError::NoShadowPage)?;
+            let next = pool.take(list).ok_or(TranslateError::NoShadowPage)?;
             words[LINK] = shadow.pa(next).0;
             WORDS
         } else {
@@ -283,10 +277,26 @@ impl Translation {
         Ok(())
     }
 
-    /// What goes into `buf_ptr`: where the translated list starts, and the offset into the first
-    /// page.
-    pub(in crate::optee) fn address<S: ShadowMemory>(&self, shadow: &S) -> u64 {
-        self.list.first().map_or(0, |page| shadow.pa(page).0) | self.offset
+    /// The extents of a buffer whose place is to be remembered, once all of it is translated.
+    pub(in crate::optee) fn extents(&self) -> Option<&Extents> {
+        self.extents.as_ref()
+    }
+
+    /// What OP-TEE is told of the buffer, which it is to know by `handle`: where the translated
+    /// list starts, and the offset into the first page.
+    pub(in crate::optee) fn parameter<S: ShadowMemory>(
+        &self,
+        list: &Chain,
+        shadow: &S,
+        handle: Handle,
+    ) -> Parameter {
+        Parameter::Temporary {
+            direction: Direction::Output,
+            list: true,
+            address: list.first().map_or(0, |page| shadow.pa(page).0) | self.offset,
+            size: self.size,
+            reference: handle.get(),
+        }
     }
 }
 

@@ -30,6 +30,8 @@ pub type Check = Box<dyn FnOnce(&Message) + Send>;
 pub enum Act {
     Interrupt,
     ThreadLimit,
+    /// Does what the message says, as it does when there is no act.
+    Obey,
     /// Ends the call with this return code.
     Status(u32),
     /// Ends the call with this result in the message.

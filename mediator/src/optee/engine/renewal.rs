@@ -11,14 +11,14 @@ use core::sync::atomic::Ordering;
 use optee_abi::message::{Direction, Parameter, command};
 use optee_abi::pagelist::PAGE_SIZE;
 
-use super::call::{Call, Stage};
-use super::flow::Flow;
-use super::partition::Partition;
-
-use super::shm::handle::Handle;
-use super::shm::message_area::{
+use super::Action;
+use crate::optee::call::Call;
+use crate::optee::partition::Partition;
+use crate::optee::shm::handle::Handle;
+use crate::optee::shm::message_area::{
     Known, MESSAGE_PAGE_SLOTS, SLOT_BYTES, message_of, unregister_message,
 };
+use crate::optee::stage::Errand;
 use crate::ports::{Platform, ShadowMemory};
 
 /// How many buffers may stand before a slot's memory. Passing one takes OP-TEE about six
@@ -30,7 +30,7 @@ const WORTH_RENEWING: u64 = 32;
 impl<P: Platform> Partition<P> {
     /// Does what the call's message says, after renewing the slot's memory if that has fallen
     /// behind.
-    pub(super) fn renew_or_dispatch(&self, call: &mut Call) -> Flow {
+    pub(super) fn renew_or_dispatch(&self, call: &mut Call) -> Action {
         let registered = self.buffers.registrations();
         if registered.saturating_sub(call.known.at_most_since) <= BUFFERS_BEFORE {
             return self.dispatch(call);
@@ -48,11 +48,7 @@ impl<P: Platform> Partition<P> {
             .renewals
             .fetch_add(1, Ordering::Relaxed)
             .wrapping_add(1);
-        let renewed = Known {
-            handle: Handle::for_messages(number),
-            offset: (call.index % MESSAGE_PAGE_SLOTS * SLOT_BYTES) as u64,
-            at_most_since: registered,
-        };
+        let renewed = Handle::for_messages(number);
         let shadow = &self.ports.shadow;
         let page = shadow.pa(call.index / MESSAGE_PAGE_SLOTS).0;
         shadow.write(list, 0, &page.to_le_bytes());
@@ -61,26 +57,39 @@ impl<P: Platform> Partition<P> {
             list: true,
             address: shadow.pa(list).0,
             size: PAGE_SIZE,
-            reference: renewed.handle.get(),
+            reference: renewed.get(),
         };
-        call.stage = Stage::Renew(renewed);
-        self.send(call, &message_of(command::REGISTER_SHM, &[buffer]), 1)
+        let message = message_of(command::REGISTER_SHM, &[buffer]);
+        self.send(call, Errand::Renew(renewed), &message)
     }
 
-    /// OP-TEE knows the slot's memory anew, or refused to.
-    pub(super) fn renewed(&self, call: &mut Call, renewed: Known, done: bool) -> Flow {
+    /// OP-TEE knows the slot's memory anew, by `handle`, or refused to.
+    pub(super) fn renewed(&self, call: &mut Call, handle: Handle, done: bool) -> Action {
+        let at_most_since = self.buffers.registrations();
         if !done {
             // Not to try again at each call.
-            call.known.at_most_since = renewed.at_most_since;
-            return self.dispatch(call);
+            call.known.at_most_since = at_most_since;
+            return self.dispatch_if_wanted(call);
         }
         self.buffers.renewed(call.index);
-        let old = core::mem::replace(&mut call.known, renewed);
-        if old.handle == Handle::MESSAGES {
+        let renewed = Known {
+            handle,
+            offset: (call.index % MESSAGE_PAGE_SLOTS * SLOT_BYTES) as u64,
+            at_most_since,
+        };
+        let old = core::mem::replace(&mut call.known, renewed).handle;
+        if old == Handle::MESSAGES {
             // The other slots may still be using it.
-            return self.dispatch(call);
+            return self.dispatch_if_wanted(call);
         }
-        call.stage = Stage::Retire;
-        self.send(call, &unregister_message(old.handle), 1)
+        self.send(call, Errand::Retire, &unregister_message(old))
+    }
+
+    /// Does what the call's message says, unless nobody waits for it any more.
+    pub(super) fn dispatch_if_wanted(&self, call: &mut Call) -> Action {
+        match call.caller {
+            Some(_) => self.dispatch(call),
+            None => self.settle(call),
+        }
     }
 }
