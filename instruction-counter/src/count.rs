@@ -8,7 +8,7 @@ pub const BEGIN: u32 = mark(0xb471);
 /// `MOVZ XZR, #0xe4d1`: they count no more.
 pub const END: u32 = mark(0xe4d1);
 
-/// A CPU that is so many instructions ahead of another one waits for it. What is measured may be
+/// A CPU that is this many instructions ahead of another one waits for it. What is measured may be
 /// off by as many for each time that one waits for the other.
 pub const WINDOW: u64 = 10_000;
 
@@ -63,7 +63,7 @@ impl Cpus {
         }
     }
 
-    /// A CPU executes a block of so many instructions. Returns whether it is too far ahead of
+    /// A CPU executes a block of `instructions`. Returns whether it is too far ahead of
     /// others.
     pub fn execute(&self, cpu: usize, instructions: u64) -> bool {
         let Some(own) = self.cpus.get(cpu) else {

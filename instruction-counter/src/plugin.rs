@@ -106,7 +106,7 @@ extern "C" fn translated(_id: u64, block: *mut Block) {
         qemu_plugin_register_vcpu_tb_exec_cb(block, block_executed, NO_REGISTERS, count);
     };
     for index in 0..count {
-        // SAFETY: as above, and the block has so many instructions.
+        // SAFETY: as above, and the index is below the block's number of instructions.
         let instruction = unsafe { qemu_plugin_tb_get_insn(block, index) };
         let callback = match word(instruction) {
             Some(BEGIN) => begin_executed,

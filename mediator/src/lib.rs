@@ -51,7 +51,7 @@ pub trait Tee: Send + Sync {
 
     /// Goes on with ending what the VM left in the TEE: calls in the middle of an RPC, sessions. No
     /// call of the VM is under way or will come. Comes back for an interrupt, and is then to be
-    /// called again. `again` says whether another life follows, for which the TEE need not forget
+    /// called again. With `again` another life follows, for which the TEE need not forget
     /// the VM.
     fn wind_up(&self, again: bool) -> WindUp;
 
@@ -64,7 +64,7 @@ pub trait Tee: Send + Sync {
     fn poll_notifications(&self) -> bool;
 
     /// Writes part number `part`, below [`STATS_PARTS`], of what the VM did with the TEE and what
-    /// it holds there, in words. All parts together are one line.
+    /// it holds there. All parts together are one line.
     ///
     /// # Errors
     ///

@@ -70,7 +70,7 @@ pub struct FetchArguments {
 /// Of `guest-fuzz`.
 #[derive(Debug, Args)]
 pub struct GuestFuzzArguments {
-    /// Fuzz for so many seconds, half of them on each of two machines
+    /// Fuzz for this many seconds, half of them on each of two machines
     #[arg(long, value_name = "S", default_value_t = guest_fuzz::DEFAULT_SECONDS, value_parser = clap::value_parser!(u64).range(1..))]
     pub seconds: u64,
 
@@ -86,7 +86,7 @@ pub struct XtestArguments {
     #[command(flatten)]
     pub machine: MachineArguments,
 
-    /// Give up after so many seconds, counted from QEMU's start [default: 3600]
+    /// Give up after this many seconds, counted from QEMU's start [default: 3600]
     #[arg(long, value_name = "S", value_parser = seconds)]
     pub timeout: Option<Duration>,
 
@@ -102,7 +102,7 @@ pub struct DrmArguments {
     #[command(flatten)]
     pub machine: MachineArguments,
 
-    /// Play each stream for so many seconds
+    /// Play each stream for this many seconds
     #[arg(long, value_name = "S", default_value_t = drm::DEFAULT_SECONDS, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub seconds: u32,
 
@@ -110,7 +110,7 @@ pub struct DrmArguments {
     #[arg(long, value_name = "STREAM", value_parser = stream)]
     pub stream: Vec<String>,
 
-    /// Give up after so many seconds, counted from QEMU's start [default: 900]
+    /// Give up after this many seconds, counted from QEMU's start [default: 900]
     #[arg(long, value_name = "S", value_parser = seconds)]
     pub timeout: Option<Duration>,
 
@@ -179,7 +179,7 @@ pub struct RunArguments {
     #[arg(long, value_name = "[GUEST=]DIR", value_parser = overlay)]
     pub overlay: Vec<Overlay>,
 
-    /// Give up after so many seconds, counted from QEMU's start [default: 600]
+    /// Give up after this many seconds, counted from QEMU's start [default: 600]
     #[arg(long, value_name = "S", value_parser = seconds)]
     pub timeout: Option<Duration>,
 

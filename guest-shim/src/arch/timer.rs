@@ -117,7 +117,7 @@ pub fn stop() {
     Timer::Virtual.stop();
 }
 
-/// Ticks of so many milliseconds.
+/// Milliseconds in ticks.
 #[must_use]
 pub fn milliseconds(count: u64) -> u64 {
     super::registers::counter_frequency() / 1000 * count

@@ -88,7 +88,7 @@ mod tee_user {
         Ok(())
     }
 
-    /// Begins a call in which OP-TEE asks for things, answers so many RPCs and leaves it at the
+    /// Begins a call in which OP-TEE asks for things, answers a number of RPCs and leaves it at the
     /// next one.
     fn leave_a_call(environment: &Environment, answers: u64) -> Result<String, String> {
         let conduit = environment.tee.ok_or("there is no TEE")?;

@@ -11,7 +11,8 @@ mod wake_up {
 
     /// How many times it wakes up between two lines.
     const WAKE_UPS: u64 = 10;
-    /// It sleeps from one to so many milliseconds, by turns, so that it keeps no time with anybody.
+    /// It sleeps from one to this many milliseconds, by turns, so that it keeps no time with
+    /// anybody.
     const LONGEST_MS: u64 = 7;
 
     guest_shim::payload!(run);
@@ -24,7 +25,7 @@ mod wake_up {
         }
     }
 
-    /// Sleeps for so many milliseconds; how late it wakes up, in ticks.
+    /// Sleeps for a number of milliseconds; how late it wakes up, in ticks.
     fn lateness(milliseconds: u64) -> u64 {
         let sleep = timer::milliseconds(milliseconds);
         let due = timer::now() + sleep;

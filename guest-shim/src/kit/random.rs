@@ -26,7 +26,7 @@ impl Random {
         self.bits() % bound
     }
 
-    /// Whether something happens that happens once in so many times.
+    /// Whether something happens that happens once in `times` on average.
     pub fn once_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }

@@ -37,7 +37,7 @@ impl Arena {
         }
     }
 
-    /// `count` contiguous pages, all zeros. The page behind them is nobody's.
+    /// `count` contiguous pages, all zeros. The page behind them has no use.
     #[must_use]
     pub fn pages(&self, count: u64) -> Area {
         let len = count * PAGE;

@@ -49,7 +49,7 @@ impl Words {
         self
     }
 
-    /// The same, claiming to have so many parameters.
+    /// The same, claiming to have this number of parameters.
     #[must_use]
     pub fn claiming(mut self, count: u32) -> Self {
         self.0[COUNT] = self.0[COUNT] & !UPPER | u64::from(count) << 32;

@@ -81,7 +81,7 @@ impl Charge {
 pub(super) struct NoIdentifier;
 
 impl Applications {
-    /// None yet, with a share of so many identifiers.
+    /// None yet, with a share of `identifiers_max` identifiers.
     pub(super) fn new(identifiers_max: u32, secret: HashSecret) -> Result<Self, NoHeap> {
         let mut known = Vec::new();
         known
@@ -209,7 +209,7 @@ impl Applications {
         Ok(())
     }
 
-    /// This application is loaded. Says whether it can be kept in mind.
+    /// This application is loaded. `false` if it can't be kept in mind.
     pub(super) fn note_loaded(&mut self, name: Uuid) -> bool {
         match self.record(name) {
             Some((_, application)) => {

@@ -68,7 +68,7 @@ pub(super) struct Mapping {
 impl Mapping {
     /// One piece more, of `pages` pages.
     pub(super) fn add(&mut self, pages: u64) {
-        /// A piece that takes more than there are takes so many.
+        /// What a piece takes at most: more than there are.
         const TOO_MANY: u32 = WINDOW_PAGES as u32 + 1;
         let pages = u32::try_from(pages).unwrap_or(TOO_MANY).min(TOO_MANY);
         self.pages = self.pages.saturating_add(pages);

@@ -157,7 +157,7 @@ impl<P: Platform> Partition<P> {
         registers[2] = flags;
     }
 
-    /// Fetches the values that OP-TEE has for the guest. Says whether there are any.
+    /// Fetches the values that OP-TEE has for the guest. `true` if there are any.
     pub(super) fn fetch_notifications(&self) -> bool {
         if !self.notifications.is_enabled() {
             return false;

@@ -35,7 +35,7 @@ impl Notifications {
         self.enabled.load(Ordering::Acquire)
     }
 
-    /// Keeps a value. Says whether it is one.
+    /// Keeps a value. `false` if it is none.
     pub(super) fn keep(&self, value: u32) -> bool {
         let word = self.waiting.get(value as usize / 64);
         if let Some(word) = word {
@@ -44,7 +44,7 @@ impl Notifications {
         word.is_some()
     }
 
-    /// Keeps a value, if the guest wants to be notified. Says whether there is something new for
+    /// Keeps a value, if the guest wants to be notified. `true` if there is something new for
     /// it.
     pub(super) fn pass_on(&self, value: u32) -> bool {
         self.is_enabled() && self.keep(value)

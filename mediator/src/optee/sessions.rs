@@ -107,8 +107,8 @@ pub(super) enum Idle {
 const LOADED: u64 = 1 << 32;
 
 impl Sessions {
-    /// None yet, for calls on so many slots, with trusted applications that have so many of
-    /// OP-TEE's identifiers.
+    /// None yet, for calls on `slots` slots, with trusted applications that may have
+    /// `identifiers_max` of OP-TEE's identifiers.
     pub(super) fn new(
         slots: usize,
         identifiers_max: u32,

@@ -169,7 +169,7 @@ impl<P: Platform> Partition<P> {
         WindUp::Done { left, lost }
     }
 
-    /// Goes on with the calls of a kernel that is gone, each by a step. Says whether there is a
+    /// Goes on with the calls of a kernel that is gone, each by a step. `true` if there is a
     /// notification for the kernel that took its place.
     #[inline(never)]
     pub(super) fn see_orphans_through(&self) -> bool {

@@ -60,7 +60,7 @@ impl KernelImage {
         Self::parse(&header, file_size)
     }
 
-    /// Reads the header that begins a file of so many bytes.
+    /// Reads the header that begins a file of this length in bytes.
     fn parse(header: &[u8], file_size: u64) -> Result<Self, KernelImageError> {
         if header.starts_with(&[0x1f, 0x8b]) {
             return Err(KernelImageError::Compressed("gzip"));

@@ -5,7 +5,7 @@ use super::model::Description;
 use crate::base::memory_map::{BLOCK, HYPERVISOR_SIZE, MEMORY_BASE, MODULES_BASE};
 
 /// Refuses guests that together need more than the machine's memory has beside the device tree, the
-/// hypervisor and modules of so many bytes (0 as long as they are not known).
+/// hypervisor and modules of these sizes in bytes (0 as long as they are not known).
 pub fn check_guest_memory(description: &Description, modules_size: u64) -> Result<(), ConfigError> {
     let refuse = Refusals {
         file: &description.file,

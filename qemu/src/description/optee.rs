@@ -147,7 +147,7 @@ mod tests {
     use super::*;
     use crate::description::Overrides;
 
-    /// A machine with these fields and so many guests with OP-TEE.
+    /// A machine with these fields and this many guests with OP-TEE.
     fn machine(fields: &str, guests: usize) -> String {
         let guests: String = (1..=guests)
             .map(|number| format!("[[guest]]\nname = \"vm{number}\"\nmemory = \"256MiB\"\n"))

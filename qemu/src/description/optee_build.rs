@@ -44,8 +44,8 @@ const DEFAULTS: &[&str] = &[
     "CFG_CRYPTO_WITH_CE=y",
 ];
 
-/// Options of a build of this version for so many guests, as make takes them, with the user's own
-/// `flags`, `CFG_NAME=VALUE` each.
+/// Options of a build of this version for a number of guests, as make takes them, with the user's
+/// own `flags`, `CFG_NAME=VALUE` each.
 #[must_use]
 pub(crate) fn options(version: &str, guests: usize, flags: &[String]) -> Vec<String> {
     let defaults = DEFAULTS

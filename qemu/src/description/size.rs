@@ -33,12 +33,12 @@ const UNITS: [(&str, u64); 4] = [
 ];
 
 impl Size {
-    /// A size of so many bytes.
+    /// A size in bytes.
     pub const fn bytes(bytes: u64) -> Self {
         Self(bytes)
     }
 
-    /// A size of so many MiB. To be used for constants.
+    /// A size in MiB. To be used for constants.
     pub const fn mib(mib: u64) -> Self {
         Self(mib << 20)
     }

@@ -8,7 +8,7 @@ use tee_client::{Pages, Parameter, Tee};
 
 use crate::calls::{Client, IDLE_TA, KIB, MIB, NOTHING, ONE_FILE_TA};
 
-/// A timer fires after so many microseconds, and up to as many more as [`SPREAD`].
+/// A timer fires after this many microseconds, and up to as many more as [`SPREAD`].
 const SHORTEST: u64 = 20;
 const SPREAD: u64 = 200;
 

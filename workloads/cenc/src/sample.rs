@@ -13,7 +13,7 @@ pub enum Scheme {
     Cbcs(Pattern),
 }
 
-/// Which blocks of a subsample are encrypted: so many, then so many not, and again from the start
+/// Which blocks of a subsample are encrypted: some, then some not, and again from the start
 /// (ISO/IEC 23001-7:2016, section 9.6). A block that the subsample's end cuts is clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pattern {
@@ -29,7 +29,7 @@ impl Pattern {
     /// What the four bits of either number can say (section 12.2, `default_crypt_byte_block`).
     const MOST: u8 = 15;
 
-    /// So many blocks encrypted, so many clear. `None` if that is no pattern.
+    /// Blocks that are encrypted, then blocks that are clear. `None` if that is no pattern.
     #[must_use]
     pub const fn new(crypt: u8, skip: u8) -> Option<Self> {
         if crypt == 0 || crypt > Self::MOST || skip > Self::MOST {

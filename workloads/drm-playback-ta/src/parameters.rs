@@ -105,7 +105,7 @@ impl Memory<'_> {
             .then(|| self.start.wrapping_add(range.start))
     }
 
-    /// Copies a part. Says whether it is all inside; else nothing is copied.
+    /// Copies a part. `false` if it is not all inside; then nothing is copied.
     pub fn read(&self, offset: usize, into: &mut [u8]) -> bool {
         let from = offset
             .checked_add(into.len())
@@ -118,7 +118,7 @@ impl Memory<'_> {
         from.is_some()
     }
 
-    /// Copies into a part. Says whether it is all inside; else nothing is copied.
+    /// Copies into a part. `false` if it is not all inside; then nothing is copied.
     pub fn write(&self, offset: usize, from: &[u8]) -> bool {
         let into = offset
             .checked_add(from.len())

@@ -150,7 +150,7 @@ fn sample_vector(number: u64) -> Block {
     vector
 }
 
-/// A table for a frame of so many slices of about the same size.
+/// A table for a frame of `slices` slices of about the same size.
 fn table(size: u32, slices: u32, scheme: Scheme, sequence: &mut Sequence) -> Vec<Subsample> {
     let slice = size / slices;
     (0..slices)

@@ -49,7 +49,7 @@ enum Place {
 }
 
 impl<'a> Screen<'a> {
-    /// For a stream with this key, whose frames have so many bytes at most.
+    /// For a stream with this key, whose frames have this many bytes at most.
     pub fn new(
         player: &'a Player<'a>,
         key_id: KeyId,
@@ -157,7 +157,7 @@ impl<'a> Screen<'a> {
 }
 
 impl Outcome {
-    /// The latency that so many of a thousand frames don't exceed.
+    /// The latency that this many of a thousand frames don't exceed.
     #[must_use]
     pub fn permille(&self, share: usize) -> Duration {
         let mut sorted = self.latencies.clone();

@@ -56,7 +56,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// New memory of so many bytes.
+    /// New memory of this size in bytes.
     pub fn new(tee: &Tee, length: usize) -> Result<Self> {
         Self::of(tee, Pages::new(length)?)
     }

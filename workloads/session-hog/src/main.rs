@@ -3,7 +3,7 @@
 //!
 //! | Arguments | What it does |
 //! |---|---|
-//! | `occupy COUNT` | opens up to so many, says how many, begins a call that never ends and resets the machine under it |
+//! | `occupy COUNT` | opens up to COUNT, says how many, begins a call that never ends and resets the machine under it |
 //! | `probe` | opens one and closes it |
 //!
 //! `occupy` prints `hog: opened COUNT` and, if it did not get all, why.
@@ -17,7 +17,8 @@ use tee_client::{Pages, Parameter, Session, Tee};
 
 /// xtest's TA `concurrent` (optee_test 4.5, `ta/concurrent/include/ta_concurrent.h`).
 const CONCURRENT: [u8; 16] = 0xe130_10e0_2ae1_11e5_896a_0002_a5d5_c51b_u128.to_be_bytes();
-/// `TA_CONCURRENT_CMD_BUSY_LOOP`: counts so many rounds, and writes to a buffer how many are at it.
+/// `TA_CONCURRENT_CMD_BUSY_LOOP`: counts a number of rounds, and writes to a buffer how many are at
+/// it.
 const BUSY_LOOP: u32 = 0;
 /// More rounds than anybody waits for.
 const FOR_EVER: u64 = u32::MAX as u64;

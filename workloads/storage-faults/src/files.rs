@@ -63,7 +63,7 @@ pub enum Fault {
     Error(u32),
     /// Success, and nothing is done.
     NotDone,
-    /// So many bytes were read.
+    /// How many bytes were read.
     Size(u64),
     /// What was read has a wrong bit.
     WrongBit,

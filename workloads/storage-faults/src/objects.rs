@@ -81,7 +81,7 @@ impl<'a> Objects<'a> {
         Parameter::input(&self.name_shared, name.len())
     }
 
-    /// Makes an object with so many bytes.
+    /// Makes an object of a size in bytes.
     pub fn create(&mut self, name: &str, length: usize) -> Result<Object> {
         self.data[..length].fill(0x77);
         let parameters = [
@@ -116,7 +116,7 @@ impl<'a> Objects<'a> {
         self.on(command::UNLINK, object, 0).map(drop)
     }
 
-    /// Gives an object so many bytes.
+    /// Gives an object a size in bytes.
     pub fn truncate(&mut self, object: Object, length: u32) -> Result<()> {
         self.on(command::TRUNCATE, object, length).map(drop)
     }
@@ -134,7 +134,7 @@ impl<'a> Objects<'a> {
         self.call(command::RENAME, parameters).map(drop)
     }
 
-    /// Writes so many bytes at the object's start.
+    /// Writes a number of bytes at the object's start.
     pub fn write(&mut self, object: Object, length: usize) -> Result<()> {
         self.seek_start(object)?;
         self.data[..length].fill(0x33);
@@ -148,7 +148,7 @@ impl<'a> Objects<'a> {
         self.call(command::WRITE, parameters).map(drop)
     }
 
-    /// Reads so many bytes from the object's start; `None` where that fails.
+    /// Reads a number of bytes from the object's start; `None` where that fails.
     pub fn read(&mut self, object: Object, length: usize) -> Result<Option<&[u8]>> {
         self.seek_start(object)?;
         self.data[..length].fill(0);

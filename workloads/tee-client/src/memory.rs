@@ -14,7 +14,7 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// So many bytes, each written once so that the kernel has given the page.
+    /// A number of bytes, each written once so that the kernel has given the page.
     pub fn new(length: usize) -> Result<Self> {
         // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no other
         // memory.

@@ -99,7 +99,7 @@ impl Supplicant {
         self.device.control(request, &mut data).map(drop)
     }
 
-    /// Shares so many bytes of new memory with OP-TEE and returns the buffer's number.
+    /// Shares a number of bytes of new memory with OP-TEE and returns the buffer's number.
     pub fn share(&mut self, length: usize) -> Result<u64> {
         let mut pages = Pages::new(length.max(1))?;
         let buffer = self.device.register(&mut pages)?;

@@ -111,8 +111,8 @@ impl Parameter {
         }
     }
 
-    /// So many bytes from a shared buffer's start, for the TA to read. The kernel refuses more than
-    /// there are.
+    /// A number of bytes from a shared buffer's start, for the TA to read. The kernel refuses more
+    /// than there are.
     pub fn input(buffer: &SharedBuffer, length: usize) -> Self {
         Self::memory(MEMREF_INPUT, buffer, length)
     }

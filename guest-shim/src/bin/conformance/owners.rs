@@ -1,5 +1,5 @@
-//! Every owner number of SMCCC (DEN0028G, §6.1), in each form, by both conduits: what is nobody's
-//! is refused.
+//! Every owner number of SMCCC (DEN0028G, §6.1), in each form, by both conduits: what has no owner
+//! here is refused.
 
 use core::ops::RangeInclusive;
 

@@ -92,7 +92,7 @@ const WEIGHTS: [(Kind, u64); 11] = [
     (Kind::Exception, 4),
 ];
 
-/// What ends a life comes once in so many actions.
+/// What ends a life comes once in this many actions.
 const FATAL: u64 = 100_000;
 
 const DISTRIBUTOR: u64 = 0x0800_0000;
@@ -209,7 +209,7 @@ impl Player {
             Kind::Psci => self.psci(),
             Kind::Distributor => self.access(DISTRIBUTOR, FRAME),
             Kind::Redistributor => {
-                // One more than there are is nobody's.
+                // One more than there are targets no vCPU.
                 let frames = 2 * self.vcpus as u64;
                 let frame = self.random.below(frames);
                 self.access(REDISTRIBUTORS + frame * FRAME, FRAME);

@@ -26,7 +26,7 @@ const LIST: u64 = 0x20a;
 /// What is done to one of two calls that open a session.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// It goes on to the next command to give memory, which gets so many pages.
+    /// It goes on to the next command to give memory, which gets this many pages.
     Give(usize, u64),
     /// It is denied all that it asks for, until it is over.
     End(usize),

@@ -34,7 +34,7 @@ fn temporary(list: bool, address: u64, size: u64) -> Parameter {
         list,
         address,
         size,
-        // Temporary memory needs no name, and this one is nobody's.
+        // Temporary memory needs no name, and this cookie has no buffer.
         reference: 0x7e3b_0000_0000_0001,
     }
 }

@@ -37,7 +37,7 @@ impl Reality {
 enum Step {
     /// A thread's call begins: OP-TEE maps its message.
     Begin(usize),
-    /// OP-TEE maps so many pages more for it.
+    /// OP-TEE maps this many pages more for it.
     Map(usize, u64),
     /// OP-TEE lets go of the thread's latest piece, or of its first.
     Unmap(usize, bool),

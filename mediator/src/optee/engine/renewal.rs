@@ -24,7 +24,7 @@ use crate::ports::{Platform, ShadowMemory};
 /// How many buffers may stand before a slot's memory. Passing one takes OP-TEE about six
 /// instructions, and renewing the memory as much as two calls.
 const BUFFERS_BEFORE: u64 = 64;
-/// With more than so many it is renewed where their number was found out.
+/// With more than these it is renewed where their number was found out.
 const WORTH_RENEWING: u64 = 32;
 
 impl<P: Platform> Partition<P> {

@@ -204,7 +204,7 @@ impl Table {
 
 impl Buffers {
     /// Room for as many buffers as `limits` allow to be registered, and for `others` besides, which
-    /// calls on so many slots refer to.
+    /// calls on `slots` slots refer to.
     pub(in crate::optee) fn new(
         limits: &Limits,
         others: u32,

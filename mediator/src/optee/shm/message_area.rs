@@ -17,7 +17,7 @@ pub(in crate::optee) struct Known {
     pub(in crate::optee) handle: Handle,
     /// Where in the memory with this handle the slot is, in bytes.
     pub(in crate::optee) offset: u64,
-    /// No more buffers stand before it than were registered after so many.
+    /// No more buffers stand before it than were registered after this many.
     pub(in crate::optee) at_most_since: u64,
 }
 

@@ -38,7 +38,7 @@ impl Platform for Model {
 const LIST_PAGES: u64 = 1100;
 /// Calls that a guest makes in different places.
 const PLACES: u64 = 4;
-/// A buffer of so many pages is registered under this cookie.
+/// A buffer of this many pages is registered under this cookie.
 const SHARED: [(u64, u64); 3] = [(1, 1), (2, 400), (3, 900)];
 
 /// Stands for temporary memory where a buffer is named.
@@ -321,10 +321,10 @@ enum Step {
     /// does, and with what.
     About(u32, i32, u32, Vec<u64>),
     Answer(usize, Answer),
-    /// Does all that it is asked for, so many times.
+    /// Does all that it is asked for, this many times.
     Work(u8),
     Interrupt,
-    /// Registers so many pages under this cookie, or takes it back.
+    /// Registers this many pages under this cookie, or takes it back.
     Register(u64, u64),
     Unregister(u64),
     ProbeAnew,

@@ -12,7 +12,7 @@ use super::fake::{
 };
 use crate::Tee;
 
-/// Registers so many buffers that the next call renews the memory of its slot.
+/// Registers enough buffers that the next call renews the memory of its slot.
 fn fall_behind(world: &World, guest: &Guest, from: u64) {
     for cookie in from..from + 65 {
         register(world, guest, cookie, BUFFER, 1);

@@ -303,7 +303,7 @@ fn a_guest_goes_at_each_stage_of_a_call() {
     }
 }
 
-/// Has a guest go after so many returns from a call. `false` if the call is over before.
+/// Has a guest go after `returns` returns from a call. `false` if the call is over before.
 fn leave(scenario: &Scenario, going: Going, returns: usize) -> bool {
     let what = format!("{}, {going:?} after {returns}", scenario.name);
     let (world, guest) = guest();

@@ -404,7 +404,7 @@ fn a_guest_whose_lives_took_its_share_gets_no_op_tee() {
     }
 }
 
-/// An OP-TEE that keeps something of each guest that is gone has room for so many.
+/// An OP-TEE that keeps something of each guest that is gone has room for a limited number.
 #[test]
 fn a_guest_has_so_many_lives_on_an_op_tee_that_keeps_some_of_each() {
     for (revision, lives, gets) in [

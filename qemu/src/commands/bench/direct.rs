@@ -236,7 +236,7 @@ fn jump_to_kernel() -> Vec<u8> {
 }
 
 /// Takes what comes out of the UART until QEMU closes it, and writes it to `log`. The second value
-/// says whether that happened in time.
+/// `true` if that happened in time.
 fn follow(
     mut uart: ChildStdout,
     log: &Path,

@@ -66,7 +66,7 @@ fn costs(log: &str) -> Result<Frames> {
     })
 }
 
-/// The least of these numbers, sorted, that so many percent of them do not exceed.
+/// The least of these numbers, sorted, that this percentage of them does not exceed.
 fn percentile(sorted: &[u64], percent: usize) -> u64 {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0)

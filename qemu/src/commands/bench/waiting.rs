@@ -99,7 +99,7 @@ impl Watch {
 
     /// `Trace CPU: HOST-ADDRESS [CS_BASE/PC/FLAGS/CFLAGS]`, before the block at PC is executed.
     fn executes(&mut self, line: &str) {
-        /// `CF_COUNT_MASK`: so many instructions of the block, or all if it is 0 (QEMU 7.2,
+        /// `CF_COUNT_MASK`: how many instructions of the block, or all if it is 0 (QEMU 7.2,
         /// `include/exec/exec-all.h`).
         const COUNT: u64 = 0x1ff;
         let mut fields = line

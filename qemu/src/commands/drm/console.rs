@@ -80,7 +80,7 @@ impl Stream {
 }
 
 impl Player {
-    /// Takes a line of the guest's console. Says whether the player waits for the hypervisor's
+    /// Takes a line of the guest's console. `true` if the player waits for the hypervisor's
     /// counters to be looked at.
     pub(super) fn line(&mut self, line: &str) -> bool {
         let Some((kind, rest)) = line

@@ -66,7 +66,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Nothing yet, of a witness with so many vCPUs.
+    /// Nothing yet, of a witness with this many vCPUs.
     pub fn new(vcpus: usize) -> Self {
         Self {
             witness: vec![None; vcpus],
@@ -120,7 +120,7 @@ impl Watch {
             self.stopped = true;
             self.ends.stopped += 1;
         } else if news.ends_with("try again") {
-            // It was silent because it is being taken apart.
+            // It was silent because it is being ended.
             self.ends.silent = self.ends.silent.saturating_sub(1);
         } else if news == "reset" {
             self.ends.reset += 1;

@@ -31,7 +31,7 @@ pub struct Suite {
     in_results: bool,
 }
 
-/// So many ran, and so many of these failed.
+/// How many ran, and how many of these failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count {
     /// All of them.
@@ -138,7 +138,7 @@ impl Suite {
             .sum()
     }
 
-    /// How far it is, in words.
+    /// How far it is, for a person to read.
     pub fn how_far(&self) -> String {
         match self.cases.last() {
             None => "has not begun".to_owned(),

@@ -234,7 +234,7 @@ impl fmt::Display for XtestReport {
 mod tests {
     use super::*;
 
-    /// A suite of so many cases, of which the first ends as told.
+    /// A suite of this many cases, of which the first ends as told.
     fn suite(cases: u64, first: &str) -> Suite {
         let mut suite = Suite::default();
         let mut lines = Vec::new();

@@ -44,10 +44,10 @@ pub const INSTALL: u32 = 3;
 const TABLES: usize = 11;
 const TABLES_AT_START: usize = 8;
 const PAGES_A_TABLE: u64 = 512;
-/// With so many instances the memory of trusted applications is full, out of which OP-TEE takes
+/// With this many instances the memory of trusted applications is full, out of which OP-TEE takes
 /// tables from 4.6 on.
 const INSTANCES_FILL_MEMORY: usize = 20;
-/// So many guests can be created on OP-TEE 4.6 to 4.10, which keeps translation tables of those
+/// This many guests can be created on OP-TEE 4.6 to 4.10, which keeps translation tables of those
 /// that are gone.
 const CREATED_MAX: u32 = 106;
 /// `CFG_CORE_HEAP_SIZE`; a buffer takes 64 bytes and 8 for each page.

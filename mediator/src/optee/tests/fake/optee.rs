@@ -70,9 +70,9 @@ pub struct OpteeState {
     pub guests: Vec<u16>,
     pub shared: BTreeMap<u64, SharedMemory>,
     pub acts: VecDeque<Act>,
-    /// After so many more messages, refuses one with an error of its own.
+    /// After this many more messages, refuses one with an error of its own.
     pub refuse_after: Option<usize>,
-    /// After so many more messages, ends a call with this return code.
+    /// After this many more messages, ends a call with this return code.
     pub status_after: Option<(usize, u32)>,
     /// Gives up on what makes no sense instead of saying so.
     pub lenient: bool,
