@@ -20,7 +20,7 @@ use smccc::CallRegisters;
 
 /// How far the end of a VM has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WindUp {
+pub enum Teardown {
     /// An interrupt waits; there is more to do.
     Interrupted,
     /// The VM left nothing: what it had of the TEE is as new, and serves its next life.
@@ -53,10 +53,10 @@ pub trait Tee: Send + Sync {
     /// call of the VM is under way or will come. Comes back for an interrupt, and is then to be
     /// called again. With `again` another life follows, for which the TEE need not forget
     /// the VM.
-    fn wind_up(&self, again: bool) -> WindUp;
+    fn tear_down(&self, again: bool) -> Teardown;
 
     /// Makes the TEE forget this VM. No call of the VM is under way or will come; what could not be
-    /// wound up is dropped. Afterwards no page of the VM is pinned.
+    /// torn down is dropped. Afterwards no page of the VM is pinned.
     fn destroy(&self);
 
     /// Takes over what the TEE wants to notify the VM of, after an interrupt by which it does. Says

@@ -14,7 +14,7 @@ pub struct Request<'a> {
     pub ram: &'static GuestRam,
     /// How many lives it had in which it had a partition.
     pub lives: u32,
-    /// What they took from what the TEE has for all VMs ([`mediator::WindUp::Done`]).
+    /// What they took from what the TEE has for all VMs ([`mediator::Teardown::Done`]).
     pub lost: u32,
     /// What no guest knows.
     pub secret: [u64; 2],

@@ -9,7 +9,7 @@ use crate::vm::entropy;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
-use mediator::{Tee, WindUp};
+use mediator::Tee;
 use spin::Mutex;
 
 /// A VM's side of its TEE.
@@ -83,10 +83,10 @@ impl Partition {
     /// Goes on with ending what the VM called `name` left in its TEE; `again` where another life
     /// follows.
     pub fn tear_down(&self, name: &str, again: bool) -> Teardown {
-        match self.get().map(|tee| tee.wind_up(again)) {
-            Some(WindUp::Interrupted) => Teardown::Interrupted,
-            Some(WindUp::Renewed) => Teardown::Done { renewed: true },
-            Some(WindUp::Done { left, lost }) => {
+        match self.get().map(|tee| tee.tear_down(again)) {
+            Some(mediator::Teardown::Interrupted) => Teardown::Interrupted,
+            Some(mediator::Teardown::Renewed) => Teardown::Done { renewed: true },
+            Some(mediator::Teardown::Done { left, lost }) => {
                 self.note_left_behind(name, left, lost);
                 Teardown::Done { renewed: false }
             }

@@ -10,7 +10,7 @@ use super::engine::{Event, Stop};
 use super::partition::Partition;
 use super::stage::Start;
 use crate::ports::Platform;
-use crate::{Tee, WindUp};
+use crate::{Teardown, Tee};
 use smccc::CallRegisters;
 
 impl<P: Platform> Partition<P> {
@@ -79,8 +79,8 @@ impl<P: Platform> Tee for Partition<P> {
         self.serve(registers)
     }
 
-    fn wind_up(&self, again: bool) -> WindUp {
-        self.go_on_winding_up(again)
+    fn tear_down(&self, again: bool) -> Teardown {
+        self.go_on_tearing_down(again)
     }
 
     fn destroy(&self) {

@@ -46,7 +46,7 @@ pub struct Guest {
     /// How many lives it had before.
     pub lives: u32,
     /// How many of OP-TEE's identifiers its earlier lives have taken for good
-    /// ([`WindUp::Done`](crate::WindUp::Done)).
+    /// ([`Teardown::Done`](crate::Teardown::Done)).
     pub identifiers_lost: u32,
     /// Two random numbers that the guest does not know.
     pub secret: HashSecret,

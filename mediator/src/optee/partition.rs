@@ -40,7 +40,7 @@ pub struct Partition<P: Platform> {
     /// How often a slot's memory was registered anew.
     pub(super) renewals: AtomicU32,
     /// How far its end has come.
-    pub(super) teardown: Mutex<Teardown>,
+    pub(super) teardown: Mutex<TeardownProgress>,
     pub(super) destroyed: AtomicBool,
 }
 
@@ -83,7 +83,7 @@ impl<P: Platform> Partition<P> {
 
 /// How far the end of a guest has come.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Teardown {
+pub(super) struct TeardownProgress {
     /// When to give up.
     pub(super) until: Option<u64>,
     /// Sessions before this place are closed, or can't be.

@@ -16,12 +16,12 @@ use optee_abi::rpc as commands;
 use super::applications::Applications;
 use super::call::Call;
 use super::engine::{Event, Own, Stop};
-use super::partition::{Partition, Teardown};
+use super::partition::{Partition, TeardownProgress};
 use super::rpc;
 use super::sessions::Idle;
 use super::shm::buffers::TakeBack;
 use super::stage::{Asked, Stage, Task, Thread, Until};
-use crate::WindUp;
+use crate::Teardown;
 use crate::ports::{Cpu, Platform};
 
 /// How long OP-TEE gets for what the guest left to it. A TA may take as long as it likes.
@@ -44,8 +44,8 @@ enum Step {
 
 impl<P: Platform> Partition<P> {
     /// Goes on with the end of the guest, of which no call comes any more, until there is nothing
-    /// to wind up or an interrupt has to be taken.
-    pub(super) fn go_on_winding_up(&self, again: bool) -> WindUp {
+    /// to tear down or an interrupt has to be taken.
+    pub(super) fn go_on_tearing_down(&self, again: bool) -> Teardown {
         let mut teardown = self.teardown.lock();
         let limit = SECONDS_MAX.saturating_mul(self.ports.cpu.ticks_per_second());
         let now = self.ports.cpu.now();
@@ -53,10 +53,10 @@ impl<P: Platform> Partition<P> {
         let mut all_wait = false;
         loop {
             if self.ports.cpu.now() >= until {
-                return self.wound_up();
+                return self.torn_down();
             }
             if self.ports.cpu.interrupt_pending() {
-                return WindUp::Interrupted;
+                return Teardown::Interrupted;
             }
             let started = match self.sessions.take_idle(&mut teardown.place) {
                 Idle::Found(closing) => {
@@ -77,7 +77,7 @@ impl<P: Platform> Partition<P> {
                 Idle::None => self.find_out_what_is_kept_alive(),
             };
             if started == Some(Step::Interrupted) {
-                return WindUp::Interrupted;
+                return Teardown::Interrupted;
             }
             let mut goes_on = matches!(started, Some(Step::Over | Step::Asks));
             let mut waits = matches!(started, Some(Step::Waits));
@@ -95,7 +95,7 @@ impl<P: Platform> Partition<P> {
                         continue;
                     };
                     match self.see_through(call) {
-                        Step::Interrupted => return WindUp::Interrupted,
+                        Step::Interrupted => return Teardown::Interrupted,
                         Step::Asks => goes_on = true,
                         Step::Waits => waits = true,
                         Step::Stuck => {}
@@ -115,12 +115,12 @@ impl<P: Platform> Partition<P> {
             let waited = core::mem::replace(&mut all_wait, waits && !goes_on);
             if !goes_on && (!waits || waited) {
                 if !again || teardown.for_good {
-                    return self.wound_up();
+                    return self.torn_down();
                 }
                 if self.is_as_new() {
-                    *teardown = Teardown::default();
+                    *teardown = TeardownProgress::default();
                     self.renew();
-                    return WindUp::Renewed;
+                    return Teardown::Renewed;
                 }
                 teardown.for_good = true;
             }
@@ -155,7 +155,7 @@ impl<P: Platform> Partition<P> {
     }
 
     /// There is no more to do, or no more time.
-    fn wound_up(&self) -> WindUp {
+    fn torn_down(&self) -> Teardown {
         let left = u64::from(self.slots.in_flight()) + u64::from(self.sessions.count());
         let lost = self.sessions.applications(|applications| {
             // An application that there was no time to ask about counts as one that is kept alive.
@@ -166,7 +166,7 @@ impl<P: Platform> Partition<P> {
             }
             applications.identifiers()
         });
-        WindUp::Done { left, lost }
+        Teardown::Done { left, lost }
     }
 
     /// Goes on with the calls of a kernel that is gone, each by a step. `true` if there is a

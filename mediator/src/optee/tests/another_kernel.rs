@@ -12,7 +12,7 @@ use super::fake::{
     ARG, BUFFER, Guest, READY, THREADS, World, assert_nothing_left, call_at, exchange, guest,
     invoke, is_rpc, put, register, registered, resume, smc_with, value,
 };
-use crate::{Tee, WindUp};
+use crate::{Teardown, Tee};
 use smccc::CallRegisters;
 
 fn fast(guest: &Guest, function: u32) -> CallRegisters {
@@ -129,7 +129,7 @@ fn what_they_left_is_ended_with_the_guest() {
         probe_anew(&guest);
     }
     world.optee().endless.clear();
-    assert_eq!(guest.wind_up(false), WindUp::Done { left: 0, lost: 0 });
+    assert_eq!(guest.tear_down(false), Teardown::Done { left: 0, lost: 0 });
     assert_eq!(world.suspended(), 0);
     guest.destroy();
     assert_nothing_left(&world, &guest);

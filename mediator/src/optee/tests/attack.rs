@@ -22,7 +22,7 @@ use super::fake::{
 use crate::optee::{ClientId, Guest as Description, IDENTIFIERS, Limits, Optee, Partition};
 use crate::ports::{Platform, Ports};
 use crate::ta_access::TaAccess;
-use crate::{Tee, WindUp};
+use crate::{Teardown, Tee};
 use smccc::CallRegisters;
 
 type Guest = Partition<Model>;
@@ -132,19 +132,19 @@ impl Vm {
             let done = (0..1000).find_map(|_| {
                 let clock = &self.model.machine.0.clock;
                 clock.fetch_add(TICKS_PER_SECOND / 50, std::sync::atomic::Ordering::SeqCst);
-                match guest.wind_up(true) {
-                    WindUp::Interrupted => None,
+                match guest.tear_down(true) {
+                    Teardown::Interrupted => None,
                     done => Some(done),
                 }
             });
             let all_is_over = guest.stats().calls_in_flight == 0 && guest.sessions.count() == 0;
             assert_eq!(
                 all_is_over,
-                done == Some(WindUp::Renewed),
+                done == Some(Teardown::Renewed),
                 "what is as new serves on"
             );
             match done.expect("it has five seconds") {
-                WindUp::Done { lost, .. } => {
+                Teardown::Done { lost, .. } => {
                     self.lost += lost;
                     guest.destroy();
                 }

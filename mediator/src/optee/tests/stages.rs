@@ -13,7 +13,7 @@ use super::fake::{
     ARG, Act, BUFFER, Guest, LIST, READY, World, assert_nothing_left, exchange, guest, invoke, put,
     put_list, register, register_message, smc_with, temporary, unregister_message, value,
 };
-use crate::{Tee, WindUp};
+use crate::{Teardown, Tee};
 use smccc::CallRegisters;
 
 /// Where the call that is left lies, and where the guest has room for RPCs if it is asked.
@@ -243,11 +243,11 @@ fn assert_untouched(world: &World, what: &str) {
     }
 }
 
-/// Winds the guest up, taking all interrupts.
-fn wind_up(guest: &Guest, again: bool) -> WindUp {
+/// Tears the guest down, taking all interrupts.
+fn tear_down(guest: &Guest, again: bool) -> Teardown {
     for _ in 0..1000 {
-        match guest.wind_up(again) {
-            WindUp::Interrupted => {}
+        match guest.tear_down(again) {
+            Teardown::Interrupted => {}
             done => return done,
         }
     }
@@ -325,11 +325,11 @@ fn leave(scenario: &Scenario, going: Going, returns: usize) -> bool {
     match going {
         Going::ForGood => {
             // What OP-TEE opens without having it loaded counts as kept alive.
-            let done = wind_up(&guest, false);
+            let done = tear_down(&guest, false);
             assert!(
                 matches!(
                     done,
-                    WindUp::Done {
+                    Teardown::Done {
                         left: 0,
                         lost: 0..=1
                     }
@@ -338,13 +338,13 @@ fn leave(scenario: &Scenario, going: Going, returns: usize) -> bool {
             );
         }
         Going::ToComeBack => {
-            assert_eq!(wind_up(&guest, true), WindUp::Renewed, "{what}");
+            assert_eq!(tear_down(&guest, true), Teardown::Renewed, "{what}");
             assert_nothing_left_for_the_next(&world, &guest, &what);
         }
         Going::ForAnotherKernel => {
             run_another_kernel(&world, &guest, &what);
             assert_untouched(&world, &what);
-            assert_eq!(wind_up(&guest, true), WindUp::Renewed, "{what}");
+            assert_eq!(tear_down(&guest, true), Teardown::Renewed, "{what}");
             assert_nothing_left_for_the_next(&world, &guest, &what);
         }
     }

@@ -15,9 +15,9 @@ use super::fake::{
 };
 use crate::optee::{CreateError, Guest as Description, Limits, Optee};
 use crate::ta_access::TaAccess;
-use crate::{Tee, WindUp};
+use crate::{Teardown, Tee};
 
-const ALL_DONE: WindUp = WindUp::Done { left: 0, lost: 0 };
+const ALL_DONE: Teardown = Teardown::Done { left: 0, lost: 0 };
 
 fn open() -> Message {
     Message::new(command::OPEN_SESSION, &[])
@@ -41,7 +41,7 @@ fn refused(world: &World, command: u32) {
 }
 
 /// Nothing of the guest is left, not even before it is destroyed.
-fn assert_wound_up(world: &World, guest: &Guest) {
+fn assert_torn_down(world: &World, guest: &Guest) {
     assert_eq!(world.suspended(), 0);
     assert_eq!(world.optee().sessions.len(), 0);
     assert_eq!(guest.stats().calls_in_flight, 0);
@@ -51,15 +51,15 @@ fn assert_wound_up(world: &World, guest: &Guest) {
 }
 
 #[test]
-fn a_guest_that_left_nothing_needs_no_winding_up() {
+fn a_guest_that_left_nothing_needs_no_teardown() {
     let (world, guest) = guest();
     exchange(&world, &guest, &open());
     exchange(&world, &guest, &close(SESSION));
     exchange(&world, &guest, &close(READY));
     let messages = world.message_count();
-    assert_eq!(guest.wind_up(false), ALL_DONE);
+    assert_eq!(guest.tear_down(false), ALL_DONE);
     assert_eq!(world.message_count(), messages);
-    assert_wound_up(&world, &guest);
+    assert_torn_down(&world, &guest);
 }
 
 #[test]
@@ -70,9 +70,9 @@ fn sessions_are_closed() {
     }
     exchange(&world, &guest, &close(SESSION + 2));
     let messages = world.message_count();
-    assert_eq!(guest.wind_up(false), ALL_DONE);
+    assert_eq!(guest.tear_down(false), ALL_DONE);
     assert_eq!(world.message_count(), messages + 3);
-    assert_wound_up(&world, &guest);
+    assert_torn_down(&world, &guest);
 }
 
 #[test]
@@ -81,10 +81,10 @@ fn sessions_that_did_not_open_are_not_closed() {
     world.act(Act::Result(result::ACCESS_DENIED));
     exchange(&world, &guest, &open());
     let messages = world.message_count();
-    assert_eq!(guest.wind_up(false), ALL_DONE);
+    assert_eq!(guest.tear_down(false), ALL_DONE);
     assert_eq!(world.message_count(), messages + 1);
     assert_eq!(world.last_message().session(), READY);
-    assert_wound_up(&world, &guest);
+    assert_torn_down(&world, &guest);
 }
 
 #[test]
@@ -93,8 +93,8 @@ fn a_session_whose_close_failed_is_closed() {
     exchange(&world, &guest, &open());
     world.act(Act::Result(result::GENERIC));
     exchange(&world, &guest, &close(SESSION));
-    assert_eq!(guest.wind_up(false), ALL_DONE);
-    assert_wound_up(&world, &guest);
+    assert_eq!(guest.tear_down(false), ALL_DONE);
+    assert_torn_down(&world, &guest);
 }
 
 #[test]
@@ -103,10 +103,10 @@ fn a_session_that_opens_while_the_guest_ends_is_closed() {
     world.act(Act::Interrupt);
     let registers = send(&world, &guest, &open());
     assert!(is_rpc(&registers, RpcFunction::ForeignInterrupt));
-    assert_eq!(guest.wind_up(false), ALL_DONE);
+    assert_eq!(guest.tear_down(false), ALL_DONE);
     assert_eq!(world.last_message().command(), command::CLOSE_SESSION);
     assert_eq!(world.last_message().session(), SESSION);
-    assert_wound_up(&world, &guest);
+    assert_torn_down(&world, &guest);
 }
 
 #[test]
@@ -118,8 +118,8 @@ fn calls_are_seen_through_whatever_the_guest_owes_them() {
         world.act(act);
         let registers = send(&world, &guest, &invoke(&[]));
         assert_ne!(registers[0], u64::from(status::OK), "the call is under way");
-        assert_eq!(guest.wind_up(false), ALL_DONE);
-        assert_wound_up(&world, &guest);
+        assert_eq!(guest.tear_down(false), ALL_DONE);
+        assert_torn_down(&world, &guest);
     }
 }
 
@@ -132,9 +132,9 @@ fn requests_of_op_tee_are_refused() {
     for command in [rpc::LOAD_TA, rpc::SHM_ALLOC, rpc::NOTIFICATION, 99] {
         refused(&world, command);
     }
-    assert_eq!(guest.wind_up(false), ALL_DONE);
+    assert_eq!(guest.tear_down(false), ALL_DONE);
     assert!(world.optee().acts.is_empty());
-    assert_wound_up(&world, &guest);
+    assert_torn_down(&world, &guest);
 }
 
 #[test]
@@ -166,8 +166,8 @@ fn memory_that_is_half_given_is_not_given() {
     assert!(is_rpc(&registers, RpcFunction::ForeignInterrupt));
     world.0.quiet.store(i64::MAX, Ordering::SeqCst);
 
-    assert_eq!(guest.wind_up(false), ALL_DONE);
-    assert_wound_up(&world, &guest);
+    assert_eq!(guest.tear_down(false), ALL_DONE);
+    assert_torn_down(&world, &guest);
 }
 
 #[test]
@@ -181,8 +181,8 @@ fn calls_get_turns_with_each_other() {
     }
     // The first one has to wait once more; then the second one's turn has come.
     refused(&world, rpc::NOTIFICATION);
-    assert_eq!(guest.wind_up(false), ALL_DONE);
-    assert_wound_up(&world, &guest);
+    assert_eq!(guest.tear_down(false), ALL_DONE);
+    assert_torn_down(&world, &guest);
 }
 
 #[test]
@@ -191,15 +191,19 @@ fn an_interrupt_is_let_through() {
     exchange(&world, &guest, &open());
     world.0.quiet.store(0, Ordering::SeqCst);
     let messages = world.message_count();
-    assert_eq!(guest.wind_up(false), WindUp::Interrupted);
+    assert_eq!(guest.tear_down(false), Teardown::Interrupted);
     assert_eq!(world.message_count(), messages, "the mediator saw it");
 
     world.0.quiet.store(i64::MAX, Ordering::SeqCst);
     world.act(Act::Interrupt);
-    assert_eq!(guest.wind_up(false), WindUp::Interrupted, "OP-TEE saw it");
+    assert_eq!(
+        guest.tear_down(false),
+        Teardown::Interrupted,
+        "OP-TEE saw it"
+    );
     assert_eq!(world.suspended(), 1);
-    assert_eq!(guest.wind_up(false), ALL_DONE);
-    assert_wound_up(&world, &guest);
+    assert_eq!(guest.tear_down(false), ALL_DONE);
+    assert_torn_down(&world, &guest);
 }
 
 #[test]
@@ -207,19 +211,19 @@ fn a_close_for_which_there_is_no_thread_is_tried_again() {
     let (world, guest) = guest();
     exchange(&world, &guest, &open());
     world.act(Act::ThreadLimit);
-    assert_eq!(guest.wind_up(false), ALL_DONE);
-    assert_wound_up(&world, &guest);
+    assert_eq!(guest.tear_down(false), ALL_DONE);
+    assert_torn_down(&world, &guest);
 }
 
-/// Winds up in turns of a tenth of a second.
-fn wind_up_in_turns(world: &World, guest: &Guest) -> WindUp {
+/// Tears down in turns of a tenth of a second.
+fn tear_down_in_turns(world: &World, guest: &Guest) -> Teardown {
     for _ in 0..100 {
         world
             .0
             .clock
             .fetch_add(TICKS_PER_SECOND / 10, Ordering::SeqCst);
-        match guest.wind_up(false) {
-            WindUp::Interrupted => {}
+        match guest.tear_down(false) {
+            Teardown::Interrupted => {}
             done => return done,
         }
     }
@@ -235,9 +239,9 @@ fn what_takes_too_long_is_left_and_all_else_is_closed() {
     world.optee().endless.insert(READY);
     let registers = send(&world, &guest, &invoke(&[]));
     assert!(is_rpc(&registers, RpcFunction::ForeignInterrupt));
-    let left = WindUp::Done { left: 2, lost: 0 };
+    let left = Teardown::Done { left: 2, lost: 0 };
     world.optee().calls.clear();
-    assert_eq!(wind_up_in_turns(&world, &guest), left);
+    assert_eq!(tear_down_in_turns(&world, &guest), left);
     let opens_or_closes = |call: &[u64; 8]| call[0] == u64::from(smc::CALL_WITH_REGD_ARG);
     assert!(
         world.optee().calls.iter().take(20).all(opens_or_closes),
@@ -248,7 +252,7 @@ fn what_takes_too_long_is_left_and_all_else_is_closed() {
         1,
         "the one that the call uses"
     );
-    assert_eq!(guest.wind_up(false), left, "it gets no more time");
+    assert_eq!(guest.tear_down(false), left, "it gets no more time");
     guest.destroy();
     assert_nothing_left(&world, &guest);
 }
@@ -263,8 +267,8 @@ fn no_more_sessions_open_than_can_be_closed() {
         exchange(&world, &guest, &open()).result(),
         result::OUT_OF_MEMORY
     );
-    assert_eq!(guest.wind_up(false), ALL_DONE);
-    assert_wound_up(&world, &guest);
+    assert_eq!(guest.tear_down(false), ALL_DONE);
+    assert_torn_down(&world, &guest);
 }
 
 /// An answer to what it asks of files may halt an earlier OP-TEE for all guests.
@@ -285,7 +289,7 @@ fn an_earlier_op_tee_gets_no_errors_about_files() {
             let registers = send(&world, &guest, &invoke(&[]));
             assert!(is_rpc(&registers, RpcFunction::Command));
             let left = if answered { 0 } else { 2 };
-            assert_eq!(guest.wind_up(false), WindUp::Done { left, lost: 0 });
+            assert_eq!(guest.tear_down(false), Teardown::Done { left, lost: 0 });
             guest.destroy();
             assert_nothing_left(&world, &guest);
         }
@@ -304,7 +308,7 @@ fn an_earlier_op_tee_is_answered_about_all_else_and_left_where_it_comes_to_files
     let registers = send(&world, &guest, &invoke(&[]));
     assert!(is_rpc(&registers, RpcFunction::Command));
     world.command(request(rpc::FS), |_| panic!("it is not answered"));
-    assert_eq!(guest.wind_up(false), WindUp::Done { left: 2, lost: 0 });
+    assert_eq!(guest.tear_down(false), Teardown::Done { left: 2, lost: 0 });
     assert_eq!(world.suspended(), 1);
     guest.destroy();
     assert_nothing_left(&world, &guest);
@@ -345,8 +349,8 @@ fn what_is_kept_alive_is_found_out_and_counted() {
             world.act(Act::Result(result::GENERIC));
         }
         let lost = u32::from(kept_alive);
-        assert_eq!(guest.wind_up(false), WindUp::Done { left: 0, lost });
-        assert_wound_up(&world, &guest);
+        assert_eq!(guest.tear_down(false), Teardown::Done { left: 0, lost });
+        assert_torn_down(&world, &guest);
     }
 }
 
@@ -357,8 +361,8 @@ fn one_that_refuses_sessions_runs_all_the_same() {
     exchange(&world, &guest, &close(session));
     exchange(&world, &guest, &close(READY));
     world.act(Act::Result(result::ACCESS_DENIED));
-    assert_eq!(guest.wind_up(false), WindUp::Done { left: 0, lost: 1 });
-    assert_wound_up(&world, &guest);
+    assert_eq!(guest.tear_down(false), Teardown::Done { left: 0, lost: 1 });
+    assert_torn_down(&world, &guest);
 }
 
 #[test]
@@ -370,8 +374,8 @@ fn sessions_that_can_not_be_closed_are_counted() {
     endless.set_session(session);
     let registers = send(&world, &guest, &endless);
     assert!(is_rpc(&registers, RpcFunction::ForeignInterrupt));
-    let left = WindUp::Done { left: 2, lost: 1 };
-    assert_eq!(wind_up_in_turns(&world, &guest), left);
+    let left = Teardown::Done { left: 2, lost: 1 };
+    assert_eq!(tear_down_in_turns(&world, &guest), left);
     guest.destroy();
     assert_nothing_left(&world, &guest);
 }
@@ -444,7 +448,7 @@ fn what_a_guest_leaves_is_taken_back_for_its_next_life() {
         refused(&world, rpc::FS);
         let registers = send(&world, &guest, &invoke_open(SESSION));
         assert!(is_rpc(&registers, RpcFunction::Command));
-        assert_eq!(guest.wind_up(true), WindUp::Renewed, "life {life}");
+        assert_eq!(guest.tear_down(true), Teardown::Renewed, "life {life}");
         assert_eq!(
             (world.shared().len(), world.pinned(), world.suspended()),
             (0, 0, 0)
@@ -467,7 +471,7 @@ fn what_can_not_be_taken_back_is_not_for_another_life() {
     register(&world, &guest, 7, BUFFER, 3);
     exchange(&world, &guest, &close(READY));
     world.act(Act::Result(result::GENERIC));
-    assert_eq!(guest.wind_up(true), WindUp::Done { left: 0, lost: 0 });
+    assert_eq!(guest.tear_down(true), Teardown::Done { left: 0, lost: 0 });
     guest.destroy();
     assert_nothing_left(&world, &guest);
 }
