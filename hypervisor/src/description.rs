@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use dtoolkit::fdt::Fdt;
 
 use addresses::Pa;
+use host_abi::binding::{LogLevel, SEED_SIZE, property};
 use log::LevelFilter;
 
 use crate::devices::gicv3::layout::FIRST_SPI;
@@ -22,9 +23,6 @@ use error::{DescriptionError, Problem};
 use node::DescribedNode;
 use range::Range;
 use vm::VmDescription;
-
-/// Bytes of randomness that make a seed.
-pub const SEED_SIZE: usize = 32;
 
 /// Bytes of a physical redistributor: two frames of 64 KiB (IHI0069H, "GIC Redistributor register
 /// map").
@@ -89,7 +87,7 @@ pub fn parse(dtb: &[u8], hypervisor: Range) -> Result<Machine, DescriptionError>
         uart_interrupt: shared_interrupt(&uart)?,
         tee_interrupt: tee_interrupt(&root)?,
         log_level: log_level(&chosen)?,
-        memory_is_zero: chosen.has("bulkhead,memory-is-zero"),
+        memory_is_zero: chosen.has(property::MEMORY_IS_ZERO),
         seed: seed(&chosen),
         memory,
         cpus,
@@ -101,7 +99,7 @@ pub fn parse(dtb: &[u8], hypervisor: Range) -> Result<Machine, DescriptionError>
 
 /// The first bytes of /chosen's `rng-seed`; one that is shorter does not count.
 fn seed(chosen: &DescribedNode<'_>) -> Option<[u8; SEED_SIZE]> {
-    chosen.bytes("rng-seed")?.first_chunk().copied()
+    chosen.bytes(property::RNG_SEED)?.first_chunk().copied()
 }
 
 /// The PL011 that is the console, also where the rest of the tree at the start of `dtb` can't be
@@ -232,18 +230,15 @@ fn tee_interrupt(root: &DescribedNode<'_>) -> Result<Option<u32>, DescriptionErr
 }
 
 fn log_level(chosen: &DescribedNode<'_>) -> Result<LevelFilter, DescriptionError> {
-    chosen
-        .one_of(
-            "bulkhead,log-level",
-            &[
-                ("error", LevelFilter::Error),
-                ("warn", LevelFilter::Warn),
-                ("info", LevelFilter::Info),
-                ("debug", LevelFilter::Debug),
-                ("trace", LevelFilter::Trace),
-            ],
-        )
-        .map(|level| level.unwrap_or(LevelFilter::Info))
+    let levels = LogLevel::ALL.map(|level| (level.name(), level));
+    let level = chosen.one_of(property::LOG_LEVEL, &levels)?;
+    Ok(match level.unwrap_or_default() {
+        LogLevel::Error => LevelFilter::Error,
+        LogLevel::Warn => LevelFilter::Warn,
+        LogLevel::Info => LevelFilter::Info,
+        LogLevel::Debug => LevelFilter::Debug,
+        LogLevel::Trace => LevelFilter::Trace,
+    })
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ pub(crate) mod counted;
 pub mod host_tools;
 pub mod interrupt;
 pub mod json;
-pub mod memory_map;
 pub mod process;
 pub mod progress;
 pub mod run_folder;

@@ -5,6 +5,7 @@
 //! [`check_guest_memory`] as soon as they are there.
 
 mod check;
+mod choice;
 mod error;
 mod file;
 mod hypervisor;
@@ -18,7 +19,6 @@ mod payload;
 mod size;
 mod smc;
 mod tas;
-mod tee;
 
 #[cfg(test)]
 mod tests;
@@ -27,14 +27,13 @@ use std::path::Path;
 
 pub use error::ConfigError;
 pub(crate) use error::Refusals;
-pub use hypervisor::{LogLevel, Mediator};
+pub use hypervisor::Mediator;
 pub use limits::Limits;
 pub use memory_check::check_guest_memory;
 pub use model::{Description, Guest, GuestCommand, Machine, Optee, Overlay, Overrides, Work};
 pub use size::{Size, SizeError};
-pub use smc::{IdRange, SmcPolicy};
+pub use smc::SmcPolicy;
 pub use tas::{TaAccess, Uuid};
-pub use tee::{Conduit, Tee};
 
 impl Description {
     /// Reads and checks the description in `file`. Paths in it are relative to its folder.

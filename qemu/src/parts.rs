@@ -19,11 +19,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use host_abi::binding::TeeChoice;
+
 use crate::base::host_tools;
 use crate::base::progress::Progress;
 use crate::base::run_folder::RunFolder;
 use crate::description::optee_build;
-use crate::description::{Description, Guest, Optee, Tee, Work};
+use crate::description::{Description, Guest, Optee, Work};
 use crate::machine::placement::GuestFiles;
 use crate::machine::qemu;
 use crate::parts::cache::Cache;
@@ -137,7 +139,7 @@ impl Parts {
             (Work::Job(command), Some(token)) => Some(Job {
                 command: command.clone(),
                 token: token.to_owned(),
-                needs_tee: guest.tee == Tee::Optee,
+                needs_tee: guest.tee == TeeChoice::Optee,
             }),
             _ => None,
         };

@@ -53,6 +53,32 @@ pub const fn fast32(owner: u32, number: u32) -> u32 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FunctionId(pub u32);
 
+/// Function identifiers from `first` to `last`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdRange {
+    /// The first identifier.
+    pub first: u32,
+    /// The last one.
+    pub last: u32,
+}
+
+impl IdRange {
+    /// Whether all of it may reach the firmware as a guest has it: calls of the CPU, SiP, OEM and
+    /// trusted-application owners, and the general queries of the standard service. A range within
+    /// one owner has one answer for all of it.
+    #[must_use]
+    pub fn is_forwardable(self) -> bool {
+        let (first, last) = (FunctionId(self.first), FunctionId(self.last));
+        self.first >> 24 == self.last >> 24
+            && match first.owner() {
+                Owner::Cpu | Owner::Sip | Owner::Oem | Owner::TrustedApplication => true,
+                // Call count, UID and revision (§6.2): they say what is there and do nothing.
+                Owner::StandardSecure => first.is_query() && last.is_query(),
+                _ => false,
+            }
+    }
+}
+
 /// The lowest number of a trusted OS's owners (§2.5).
 pub const FIRST_TRUSTED_OS_OWNER: u32 = 50;
 

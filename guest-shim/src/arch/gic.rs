@@ -1,5 +1,7 @@
 //! The GICv3 (IHI0069H), enough to take the timer's interrupt and SGIs.
 
+use host_abi::memory_map::guest::{DISTRIBUTOR, REDISTRIBUTOR_STRIDE, REDISTRIBUTORS};
+
 use super::mmio;
 use super::registers::{read, write};
 use super::timer::{PHYSICAL_TIMER, Timer, VIRTUAL_TIMER};
@@ -7,9 +9,6 @@ use super::timer::{PHYSICAL_TIMER, Timer, VIRTUAL_TIMER};
 /// What ICC_IAR1_EL1 says when nothing is pending.
 const NONE: u32 = 1020;
 
-const DISTRIBUTOR: u64 = 0x0800_0000;
-const REDISTRIBUTORS: u64 = 0x080a_0000;
-const REDISTRIBUTOR_STRIDE: u64 = 0x2_0000;
 /// The second frame of a redistributor.
 const SGI_FRAME: u64 = 0x1_0000;
 

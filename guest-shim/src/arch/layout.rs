@@ -1,8 +1,7 @@
 //! Where things lie: the image, and the constant map that all vCPUs run on, a GiB of devices, two
 //! of memory, and the first of these again for EL0.
 
-/// The most vCPUs a payload can use.
-pub const MAX_VCPUS: usize = 8;
+pub use host_abi::binding::MAX_VCPUS;
 
 /// How far above its address EL0 has the first GiB of memory.
 pub const USER_OFFSET: u64 = 2 << 30;

@@ -1,8 +1,9 @@
 //! The PL011 (DDI0183G), as a console.
 
+use host_abi::memory_map::guest::UART;
+
 use super::mmio;
 
-const UART: u64 = 0x0900_0000;
 const DR: u64 = 0x00;
 const FR: u64 = 0x18;
 const CR: u64 = 0x30;

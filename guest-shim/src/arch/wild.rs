@@ -1,10 +1,12 @@
 //! Instructions and accesses that are made up at run time, of a kind that does not end the payload.
 
+use host_abi::memory_map::guest::RAM_BASE;
+
 use super::exceptions;
 use super::layout::MAX_VCPUS;
 
 /// The first address behind the devices' GiB of the payload's map.
-const DEVICES_END: u64 = 0x4000_0000;
+const DEVICES_END: u64 = RAM_BASE;
 
 /// MRS, MSR (register) and SYS with operands of zero (DDI0487J.a, C4.1.94, "System instructions",
 /// "System register move").

@@ -11,7 +11,7 @@ use crate::boot::secondary::SecondaryStart;
 use crate::console::terminal;
 use crate::description;
 use crate::description::range::Range;
-use crate::description::vm::{Module, TeeChoice, VmDescription};
+use crate::description::vm::{Module, VmDescription};
 use crate::drivers::gicv3;
 use crate::drivers::pl011::PhysicalUart;
 use crate::mm::boot_modules::{self, BootModule};
@@ -30,9 +30,8 @@ use addresses::{PAGE_SIZE, Pa};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use arm_gic::Trigger;
-
-/// The most that the firmware's device tree may have, in bytes.
-const DEVICE_TREE_MAX: u64 = 1 << 20;
+use host_abi::binding::TeeChoice;
+use host_abi::memory_map::machine::DEVICE_TREE_SIZE_MAX;
 
 /// The first CPU, on the constant map that `boot::entry` starts with. The counter stood at
 /// `entered` when it arrived.
@@ -42,7 +41,7 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
     unsafe { heap::init() };
     let device_tree = Pa(device_tree);
     // SAFETY: the firmware left its tree there and runs no more; nothing of ours lies there.
-    let tree = unsafe { boot_modules::device_tree(device_tree, DEVICE_TREE_MAX) };
+    let tree = unsafe { boot_modules::device_tree(device_tree, DEVICE_TREE_SIZE_MAX) };
     let (region_start, region_len) = layout::image().region();
     let machine = match description::parse(
         tree,
@@ -103,7 +102,7 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
     for range in &machine.reserved {
         free.reserve(range.start, range.len);
     }
-    free.reserve(device_tree, DEVICE_TREE_MAX);
+    free.reserve(device_tree, DEVICE_TREE_SIZE_MAX);
     free.reserve(region_start, region_len);
     for guest in &machine.guests {
         for module in core::iter::once(&guest.kernel).chain(&guest.ramdisk) {

@@ -4,7 +4,7 @@ use alloc::string::String;
 use core::fmt;
 
 use dtoolkit::error::FdtParseError;
-use mediator::optee::IDENTIFIERS;
+use host_abi::binding::{TA_INSTANCES_MAX, property};
 
 use crate::description::policy::PolicyError;
 
@@ -153,14 +153,14 @@ impl fmt::Display for Problem {
             Self::LargerThanMemory => {
                 f.write_str("kernel and RAM disk are larger than the guest's memory")
             }
-            Self::BesideTaAllow => f.write_str("bulkhead,ta-allow is there, too"),
+            Self::BesideTaAllow => write!(f, "{} is there, too", property::TA_ALLOW),
             Self::Identifiers { named, others } => write!(
                 f,
-                "bulkhead,ta-instances-max is {named} for all guests together, of {IDENTIFIERS} that OP-TEE has, and \
-                 {others} guests name none"
+                "{} is {named} for all guests together, of {TA_INSTANCES_MAX} that OP-TEE has, and {others} guests name none",
+                property::TA_INSTANCES_MAX
             ),
             Self::Policy(error) => error.fmt(f),
-            Self::MoreThanTotal => f.write_str("it is more than bulkhead,shm-total-max allows"),
+            Self::MoreThanTotal => write!(f, "it is more than {} allows", property::SHM_TOTAL_MAX),
         }
     }
 }

@@ -7,44 +7,25 @@ use alloc::vec::Vec;
 
 use core::num::NonZeroU32;
 
-use addresses::PAGE_SIZE;
+use host_abi::binding::{
+    self, MAX_GUESTS, MAX_VCPUS, MAX_VCPUS_PER_CPU, SHM_BUFFERS_MAX, SHM_BYTES_MAX, SHM_BYTES_MIN,
+    TA_INSTANCES_MAX, TAS_MAX, TeeChoice, UUID_SIZE, property,
+};
+use host_abi::memory_map::BLOCK_SIZE;
 use mediator::optee::IDENTIFIERS;
 use mediator::ta_access::{TaAccess, TaList, Uuid};
 
 use crate::description::error::{DescriptionError, Problem};
 use crate::description::node::DescribedNode;
-use crate::description::policy::{CallPolicy, IdRange};
+use crate::description::policy::CallPolicy;
 use crate::description::range::Range;
-use crate::description::vm::{
-    MAX_GUESTS, MAX_VCPUS, MAX_VCPUS_PER_CPU, Module, ShmLimits, TeeChoice, VmDescription,
-};
-use crate::mm::frames::BLOCK_SIZE;
-use smccc::Conduit;
+use crate::description::vm::{Module, ShmLimits, VmDescription};
+use smccc::{Conduit, IdRange};
 
-/// The tag of the hypervisor's own lines on the console.
-const OWN_TAG: &str = "bulkhead";
-
-/// The most buffers that a guest may ask for; all of them are set apart when it starts.
-const SHM_BUFFERS_MAX: u32 = 1 << 16;
-/// The most trusted applications that a list may name.
-const TAS_MAX: usize = 256;
-/// The largest limit in bytes.
-const SHM_BYTES_MAX: u64 = 1 << 40;
-
-const CPUS: &str = "cpus";
-const MEMORY: &str = "memory";
-const VCPU_CPUS: &str = "bulkhead,vcpu-cpus";
-const TEE: &str = "bulkhead,tee";
-const TEE_CONDUIT: &str = "bulkhead,tee-conduit";
-const SHM_BUFFER_MAX: &str = "bulkhead,shm-buffer-max";
-const SHM_BUFFERS_MAX_NAME: &str = "bulkhead,shm-buffers-max";
-const SHM_TOTAL_MAX: &str = "bulkhead,shm-total-max";
-const TA_ALLOW: &str = "bulkhead,ta-allow";
-const TA_DENY: &str = "bulkhead,ta-deny";
-const TA_INSTANCES_MAX: &str = "bulkhead,ta-instances-max";
-const TEE_CALLS_PER_SECOND: &str = "bulkhead,tee-calls-per-second";
-const SMC_FORWARD: &str = "bulkhead,smc-forward";
-const SMC_DENY: &str = "bulkhead,smc-deny";
+const _: () = assert!(
+    TA_INSTANCES_MAX == IDENTIFIERS,
+    "the binding promises as many as there are"
+);
 
 /// What a guest has to fit into.
 pub(super) struct Surroundings<'a> {
@@ -61,7 +42,7 @@ pub(super) fn guests(
     let mut guests: Vec<VmDescription> = Vec::new();
     let mut vcpus_on = vec![0; surroundings.cpus];
     for node in chosen.children() {
-        if !node.is_compatible("xen,domain") {
+        if !node.is_compatible(binding::GUEST) {
             continue;
         }
         let guest = guest(&node, surroundings)?;
@@ -71,7 +52,7 @@ pub(super) fn guests(
         for &cpu in &guest.vcpu_cpus {
             vcpus_on[cpu] += 1;
             if vcpus_on[cpu] > MAX_VCPUS_PER_CPU {
-                return Err(node.error(VCPU_CPUS, Problem::CpuFull(cpu as u32)));
+                return Err(node.error(property::VCPU_CPUS, Problem::CpuFull(cpu as u32)));
             }
         }
         guests.push(guest);
@@ -94,19 +75,19 @@ fn guest(
     let name = name(node)?;
     let memory = memory(node, surroundings)?;
     let vcpu_cpus = vcpu_cpus(node, surroundings.cpus)?;
-    if !node.has("vpl011") {
-        return Err(node.error("vpl011", Problem::Missing));
+    if !node.has(property::VPL011) {
+        return Err(node.error(property::VPL011, Problem::Missing));
     }
-    let tees = [("none", TeeChoice::None), ("optee", TeeChoice::Optee)];
-    let tee = node.required(TEE, node.one_of(TEE, &tees)?)?;
-    let conduits = [Conduit::Smc, Conduit::Hvc].map(|conduit| (conduit.name(), conduit));
-    let conduit = node.one_of(TEE_CONDUIT, &conduits)?;
+    let tees = TeeChoice::ALL.map(|tee| (tee.name(), tee));
+    let tee = node.required(property::TEE, node.one_of(property::TEE, &tees)?)?;
+    let conduits = Conduit::ALL.map(|conduit| (conduit.name(), conduit));
+    let conduit = node.one_of(property::TEE_CONDUIT, &conduits)?;
     let modules = Modules::of(node, surroundings)?;
 
     let ramdisk_len = modules.ramdisk.map_or(0, |module| module.len);
     let fits = modules.kernel.len.checked_add(ramdisk_len);
     if fits.is_none_or(|len| len > memory) {
-        return Err(node.error(MEMORY, Problem::LargerThanMemory));
+        return Err(node.error(property::MEMORY, Problem::LargerThanMemory));
     }
     Ok(VmDescription {
         name,
@@ -127,14 +108,7 @@ fn guest(
 
 fn name(node: &DescribedNode<'_>) -> Result<String, DescriptionError> {
     let name = node.name();
-    // That it has 31 characters at most is a rule for all nodes (Devicetree Specification 0.4,
-    // §2.2.1), and checked.
-    let fits = name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name
-            .bytes()
-            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
-        && name != OWN_TAG;
-    if fits {
+    if binding::is_guest_name(name) {
         Ok(name.to_owned())
     } else {
         Err(node.broken(Problem::Name))
@@ -145,14 +119,14 @@ fn memory(
     node: &DescribedNode<'_>,
     surroundings: &Surroundings<'_>,
 ) -> Result<u64, DescriptionError> {
-    let kib = node.required(MEMORY, node.long_number(MEMORY)?)?;
+    let kib = node.required(property::MEMORY, node.long_number(property::MEMORY)?)?;
     let bytes = kib
         .checked_mul(1024)
         .filter(|&bytes| bytes > 0 && bytes.is_multiple_of(BLOCK_SIZE))
-        .ok_or_else(|| node.error(MEMORY, Problem::MemorySize { kib }))?;
+        .ok_or_else(|| node.error(property::MEMORY, Problem::MemorySize { kib }))?;
     let lens = surroundings.memory.iter().map(|range| range.len);
     if bytes > lens.fold(0, u64::saturating_add) {
-        return Err(node.error(MEMORY, Problem::MoreThanThereIs { kib }));
+        return Err(node.error(property::MEMORY, Problem::MoreThanThereIs { kib }));
     }
     Ok(bytes)
 }
@@ -161,16 +135,16 @@ fn vcpu_cpus(
     node: &DescribedNode<'_>,
     physical_cpus: usize,
 ) -> Result<Vec<usize>, DescriptionError> {
-    let vcpus = node.required(CPUS, node.number(CPUS)?)?;
-    within(node, CPUS, u64::from(vcpus), 1, u64::from(MAX_VCPUS))?;
+    let vcpus = node.required(property::CPUS, node.number(property::CPUS)?)?;
+    within(node, property::CPUS, u64::from(vcpus), 1, MAX_VCPUS as u64)?;
     let vcpus = vcpus as usize;
-    let cpus = node.required(VCPU_CPUS, node.numbers(VCPU_CPUS)?)?;
+    let cpus = node.required(property::VCPU_CPUS, node.numbers(property::VCPU_CPUS)?)?;
     if cpus.len() != vcpus {
         let named = cpus.len();
-        return Err(node.error(VCPU_CPUS, Problem::CpusPerVcpu { named, vcpus }));
+        return Err(node.error(property::VCPU_CPUS, Problem::CpusPerVcpu { named, vcpus }));
     }
     if let Some(&cpu) = cpus.iter().find(|&&cpu| cpu as usize >= physical_cpus) {
-        return Err(node.error(VCPU_CPUS, Problem::NoSuchCpu(cpu)));
+        return Err(node.error(property::VCPU_CPUS, Problem::NoSuchCpu(cpu)));
     }
     Ok(cpus.into_iter().map(|cpu| cpu as usize).collect())
 }
@@ -179,36 +153,39 @@ fn shm_limits(node: &DescribedNode<'_>) -> Result<ShmLimits, DescriptionError> {
     let default = ShmLimits::default();
     let bytes = |property, default| -> Result<u64, DescriptionError> {
         let value = node.long_number(property)?.unwrap_or(default);
-        within(node, property, value, PAGE_SIZE, SHM_BYTES_MAX)?;
+        within(node, property, value, SHM_BYTES_MIN, SHM_BYTES_MAX)?;
         Ok(value)
     };
     let limits = ShmLimits {
-        buffer_bytes_max: bytes(SHM_BUFFER_MAX, default.buffer_bytes_max)?,
+        buffer_bytes_max: bytes(property::SHM_BUFFER_MAX, default.buffer_bytes_max)?,
         buffers_max: node
-            .number(SHM_BUFFERS_MAX_NAME)?
+            .number(property::SHM_BUFFERS_MAX)?
             .unwrap_or(default.buffers_max),
-        total_bytes_max: bytes(SHM_TOTAL_MAX, default.total_bytes_max)?,
+        total_bytes_max: bytes(property::SHM_TOTAL_MAX, default.total_bytes_max)?,
     };
     let buffers = u64::from(limits.buffers_max);
     within(
         node,
-        SHM_BUFFERS_MAX_NAME,
+        property::SHM_BUFFERS_MAX,
         buffers,
         1,
         u64::from(SHM_BUFFERS_MAX),
     )?;
     if limits.buffer_bytes_max > limits.total_bytes_max {
-        return Err(node.error(SHM_BUFFER_MAX, Problem::MoreThanTotal));
+        return Err(node.error(property::SHM_BUFFER_MAX, Problem::MoreThanTotal));
     }
     Ok(limits)
 }
 
 fn ta_access(node: &DescribedNode<'_>) -> Result<TaAccess, DescriptionError> {
-    match (ta_list(node, TA_ALLOW)?, ta_list(node, TA_DENY)?) {
+    match (
+        ta_list(node, property::TA_ALLOW)?,
+        ta_list(node, property::TA_DENY)?,
+    ) {
         (None, None) => Ok(TaAccess::All),
         (Some(allowed), None) => Ok(TaAccess::Only(allowed)),
         (None, Some(denied)) => Ok(TaAccess::AllBut(denied)),
-        (Some(_), Some(_)) => Err(node.error(TA_DENY, Problem::BesideTaAllow)),
+        (Some(_), Some(_)) => Err(node.error(property::TA_DENY, Problem::BesideTaAllow)),
     }
 }
 
@@ -220,7 +197,7 @@ fn ta_list(
     let Some(bytes) = node.bytes(property) else {
         return Ok(None);
     };
-    let (names, rest) = bytes.as_chunks::<16>();
+    let (names, rest) = bytes.as_chunks::<UUID_SIZE>();
     if !rest.is_empty() {
         return Err(node.error(property, Problem::Malformed));
     }
@@ -230,20 +207,20 @@ fn ta_list(
 }
 
 fn tee_calls_per_second(node: &DescribedNode<'_>) -> Result<Option<NonZeroU32>, DescriptionError> {
-    let Some(calls) = node.number(TEE_CALLS_PER_SECOND)? else {
+    let Some(calls) = node.number(property::TEE_CALLS_PER_SECOND)? else {
         return Ok(None);
     };
     let (value, max) = (u64::from(calls), u64::from(u32::MAX));
-    within(node, TEE_CALLS_PER_SECOND, value, 1, max)?;
+    within(node, property::TEE_CALLS_PER_SECOND, value, 1, max)?;
     Ok(NonZeroU32::new(calls))
 }
 
 fn ta_instances_max(node: &DescribedNode<'_>) -> Result<Option<NonZeroU32>, DescriptionError> {
-    let Some(count) = node.number(TA_INSTANCES_MAX)? else {
+    let Some(count) = node.number(property::TA_INSTANCES_MAX)? else {
         return Ok(None);
     };
-    let (value, max) = (u64::from(count), u64::from(IDENTIFIERS));
-    within(node, TA_INSTANCES_MAX, value, 1, max)?;
+    let (value, max) = (u64::from(count), u64::from(TA_INSTANCES_MAX));
+    within(node, property::TA_INSTANCES_MAX, value, 1, max)?;
     Ok(NonZeroU32::new(count))
 }
 
@@ -276,8 +253,8 @@ fn share_identifiers(
 }
 
 fn policy(node: &DescribedNode<'_>) -> Result<CallPolicy, DescriptionError> {
-    let forward = id_ranges(node, SMC_FORWARD)?;
-    let deny = id_ranges(node, SMC_DENY)?;
+    let forward = id_ranges(node, property::SMC_FORWARD)?;
+    let deny = id_ranges(node, property::SMC_DENY)?;
     CallPolicy::new(&forward, &deny).map_err(|error| node.broken(Problem::Policy(error)))
 }
 
@@ -325,17 +302,20 @@ impl Modules {
         let mut kernel = None;
         let mut ramdisk = None;
         for child in node.children() {
-            if !child.is_compatible("multiboot,module") {
+            if !child.is_compatible(binding::MODULE) {
                 continue;
             }
             let module = module(&child, surroundings)?;
             let second = |kind| child.broken(Problem::SecondModule(kind));
-            if child.is_compatible("multiboot,kernel") {
-                let bootargs = child.text("bootargs")?.unwrap_or_default().to_owned();
+            if child.is_compatible(binding::KERNEL) {
+                let bootargs = child
+                    .text(property::BOOTARGS)?
+                    .unwrap_or_default()
+                    .to_owned();
                 if kernel.replace((module, bootargs)).is_some() {
                     return Err(second("kernel"));
                 }
-            } else if child.is_compatible("multiboot,ramdisk") {
+            } else if child.is_compatible(binding::RAMDISK) {
                 if ramdisk.replace(module).is_some() {
                     return Err(second("ramdisk"));
                 }
@@ -361,7 +341,7 @@ fn module(
         return Err(node.error("reg", Problem::Malformed));
     };
     let refuse = |problem| Err(node.error("reg", problem));
-    if !range.start.is_aligned(PAGE_SIZE) {
+    if !range.start.is_aligned(addresses::PAGE_SIZE) {
         return refuse(Problem::Misaligned);
     }
     if !surroundings

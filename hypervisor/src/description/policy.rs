@@ -5,19 +5,8 @@
 //! description denies is refused in any case.
 
 use heapless::Vec;
-use smccc::{ARCH_WORKAROUND_1, ARCH_WORKAROUND_3, FunctionId, Owner};
-
-/// The most ranges a list of a policy may have.
-pub const MAX_RANGES: usize = 16;
-
-/// Function identifiers from `first` to `last`, both included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IdRange {
-    /// The first identifier.
-    pub first: u32,
-    /// The last one.
-    pub last: u32,
-}
+use host_abi::binding::SMC_RANGES_MAX;
+use smccc::{ARCH_WORKAROUND_1, ARCH_WORKAROUND_3, FunctionId, IdRange};
 
 /// Why a policy can't be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +16,7 @@ pub enum PolicyError {
     /// The range holds identifiers that must not reach the firmware as a guest has them: this
     /// hypervisor stands in for the firmware there, or a mediator has to check them.
     NotForwardable(IdRange),
-    /// There are more than [`MAX_RANGES`] ranges.
+    /// There are more than [`SMC_RANGES_MAX`] ranges.
     TooMany,
 }
 
@@ -42,7 +31,7 @@ impl core::fmt::Display for PolicyError {
                 "{first:#x} to {last:#x} can't be forwarded: only calls of the CPU, SiP, OEM and trusted-application owners \
                  and queries of the standard service (0x8400ff00 to 0x8400ff03) can"
             ),
-            Self::TooMany => write!(f, "a list has more than {MAX_RANGES} ranges"),
+            Self::TooMany => write!(f, "a list has more than {SMC_RANGES_MAX} ranges"),
         }
     }
 }
@@ -61,8 +50,8 @@ pub enum Verdict {
 /// The policy of one VM.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallPolicy {
-    forward: Vec<IdRange, MAX_RANGES>,
-    deny: Vec<IdRange, MAX_RANGES>,
+    forward: Vec<IdRange, SMC_RANGES_MAX>,
+    deny: Vec<IdRange, SMC_RANGES_MAX>,
     /// Bit n: a range names identifiers of owner n. Calls of other owners need no look at the
     /// lists.
     ruled_owners: u64,
@@ -82,7 +71,7 @@ impl CallPolicy {
             }
             policy.ruled_owners |= owners_of(range);
         }
-        if let Some(&range) = forward.iter().find(|&&range| !is_forwardable(range)) {
+        if let Some(&range) = forward.iter().find(|range| !range.is_forwardable()) {
             return Err(PolicyError::NotForwardable(range));
         }
         policy.forward = Vec::from_slice(forward).map_err(|_| PolicyError::TooMany)?;
@@ -136,20 +125,6 @@ fn owners_of(range: IdRange) -> u64 {
         id = id.saturating_add(OWNER_STEP);
     }
     owners
-}
-
-/// Whether all of a range may reach the firmware. A range within one owner has one answer for all
-/// of it.
-fn is_forwardable(range: IdRange) -> bool {
-    let (first, last) = (FunctionId(range.first), FunctionId(range.last));
-    let one_owner = range.first >> 24 == range.last >> 24;
-    one_owner
-        && match first.owner() {
-            Owner::Cpu | Owner::Sip | Owner::Oem | Owner::TrustedApplication => true,
-            // Call count, UID and revision (DEN0028G, §6.2): they say what is there and do nothing.
-            Owner::StandardSecure => first.is_query() && last.is_query(),
-            _ => false,
-        }
 }
 
 #[cfg(test)]
@@ -256,7 +231,7 @@ mod tests {
             CallPolicy::new(&[], &[backwards]).err(),
             Some(PolicyError::Backwards(backwards))
         );
-        let many = [range(0x8200_0000, 0x8200_0000); MAX_RANGES + 1];
+        let many = [range(0x8200_0000, 0x8200_0000); SMC_RANGES_MAX + 1];
         assert_eq!(
             CallPolicy::new(&many, &[]).err(),
             Some(PolicyError::TooMany)

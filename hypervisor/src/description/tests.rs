@@ -11,8 +11,9 @@ use std::vec::Vec;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 
 use super::*;
-use crate::description::vm::{Module, ShmLimits, TeeChoice};
+use crate::description::vm::{Module, ShmLimits};
 use core::num::NonZeroU32;
+use host_abi::binding::TeeChoice;
 use mediator::ta_access::TaAccess;
 
 const HYPERVISOR: Range = Range {

@@ -4,17 +4,10 @@ use crate::description::policy::CallPolicy;
 use addresses::Pa;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 use core::num::NonZeroU32;
+use host_abi::binding::{self, TeeChoice};
 use mediator::ta_access::TaAccess;
 use smccc::Conduit;
-
-/// The most vCPUs of a guest.
-pub const MAX_VCPUS: u32 = 8;
-/// The most vCPUs, of all guests together, that share a physical CPU.
-pub const MAX_VCPUS_PER_CPU: usize = 16;
-/// The most guests: VMIDs have 8 bits, and 0 is no guest's.
-pub const MAX_GUESTS: usize = 255;
 
 /// A file that the host put into memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,24 +16,6 @@ pub struct Module {
     pub pa: Pa,
     /// Its length in bytes.
     pub len: u64,
-}
-
-/// The TEE that a guest gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TeeChoice {
-    /// None.
-    None,
-    /// A partition of OP-TEE.
-    Optee,
-}
-
-impl fmt::Display for TeeChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::Optee => "optee",
-        })
-    }
 }
 
 /// How much memory a guest may share with its TEE.
@@ -55,12 +30,11 @@ pub struct ShmLimits {
 }
 
 impl Default for ShmLimits {
-    /// 64 MiB a buffer, 1024 buffers, 256 MiB in all.
     fn default() -> Self {
         Self {
-            buffer_bytes_max: 64 << 20,
-            buffers_max: 1024,
-            total_bytes_max: 256 << 20,
+            buffer_bytes_max: binding::DEFAULT_SHM_BUFFER_BYTES,
+            buffers_max: binding::DEFAULT_SHM_BUFFERS,
+            total_bytes_max: binding::DEFAULT_SHM_TOTAL_BYTES,
         }
     }
 }
@@ -68,13 +42,13 @@ impl Default for ShmLimits {
 /// A guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VmDescription {
-    /// Its name: a letter, then letters, digits and `-`, all lower case, at most 31 in all; no
-    /// other guest has it.
+    /// Its name ([`binding::is_guest_name`]); no other guest has it.
     pub name: String,
     /// Bytes of its memory, a multiple of 2 MiB.
     pub memory: u64,
     /// For each vCPU the physical CPU it runs on, as an index into
-    /// [`Machine::cpus`](crate::description::Machine::cpus); 1 to [`MAX_VCPUS`].
+    /// [`Machine::cpus`](crate::description::Machine::cpus); 1 to
+    /// [`binding::MAX_VCPUS`].
     pub vcpu_cpus: Vec<usize>,
     /// Its kernel.
     pub kernel: Module,

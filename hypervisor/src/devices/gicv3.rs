@@ -48,8 +48,9 @@ pub struct VirtualGic {
 }
 
 impl VirtualGic {
-    /// The state after reset, for `vcpus` vCPUs (at most [`MAX_VCPUS`](kicks::MAX_VCPUS)) on CPUs
-    /// with `list_registers` list registers (ICH_VTR_EL2.ListRegs + 1).
+    /// The state after reset, for `vcpus` vCPUs, at most
+    /// [`MAX_VCPUS`](host_abi::binding::MAX_VCPUS), on CPUs with `list_registers` list registers
+    /// (ICH_VTR_EL2.ListRegs + 1).
     #[must_use]
     pub fn new(vcpus: usize, list_registers: usize) -> Self {
         Self {

@@ -4,9 +4,7 @@
 use alloc::vec::Vec;
 
 use addresses::{PAGE_SIZE, Pa};
-
-/// Bytes in a level 2 block of the 4 KiB granule: the unit of a guest's memory.
-pub const BLOCK_SIZE: u64 = 2 << 20;
+use host_abi::memory_map::BLOCK_SIZE;
 
 /// Bytes in a level 1 block of the 4 KiB granule.
 pub const GIGABYTE: u64 = 1 << 30;

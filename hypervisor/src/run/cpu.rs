@@ -5,7 +5,6 @@ use crate::arch::pmu::{self, Counts};
 use crate::arch::this_cpu::ThisCpu;
 use crate::arch::{access, registers, timer};
 use crate::console::terminal;
-use crate::description::vm::MAX_VCPUS_PER_CPU;
 use crate::drivers::gicv3;
 use crate::drivers::interrupt::Interrupt;
 use crate::exits::trap;
@@ -17,6 +16,7 @@ use crate::vm::power::{Status, Step};
 use crate::vm::vcpu::{Next, Vcpu};
 use alloc::vec::Vec;
 use heapless::Vec as FixedVec;
+use host_abi::binding::MAX_VCPUS_PER_CPU;
 
 /// Time slices a second, for vCPUs that share a CPU.
 const SLICES_PER_SECOND: u64 = 100;

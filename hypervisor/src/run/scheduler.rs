@@ -4,8 +4,8 @@
 //! interrupt gives way at once, one that works gives way when its slice is over and another is
 //! ready.
 
-use crate::description::vm::MAX_VCPUS_PER_CPU;
 use crate::vm::power::Status;
+use host_abi::binding::MAX_VCPUS_PER_CPU;
 
 /// What a CPU does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

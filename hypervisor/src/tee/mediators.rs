@@ -1,11 +1,11 @@
 //! The mediators that were compiled in.
 
-use crate::description::vm::TeeChoice;
 #[cfg(feature = "optee")]
 use crate::tee::optee;
 use crate::tee::request::Request;
 use alloc::string::String;
 use alloc::sync::Arc;
+use host_abi::binding::TeeChoice;
 use mediator::Tee;
 
 /// Asks the secure world, once at boot, what is there. `interrupt` is the one by which the TEE says

@@ -6,12 +6,13 @@
 
 use chacha20::ChaCha12Rng;
 use chacha20::rand_core::{Rng, SeedableRng};
+use host_abi::binding::SEED_SIZE;
 use spin::{Mutex, Once};
 
 static GENERATOR: Once<Mutex<ChaCha12Rng>> = Once::new();
 
 /// Takes the seed. Without it there is no randomness.
-pub fn init(seed: [u8; crate::description::SEED_SIZE]) {
+pub fn init(seed: [u8; SEED_SIZE]) {
     GENERATOR.call_once(|| Mutex::new(ChaCha12Rng::from_seed(seed)));
 }
 

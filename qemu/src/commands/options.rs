@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use host_abi::binding::TeeChoice;
+
 use crate::base::checkout::checkout;
 use crate::base::interrupt::Interrupt;
-use crate::description::{ConfigError, Description, Overrides, Refusals, Tee, Work};
+use crate::description::{ConfigError, Description, Overrides, Refusals, Work};
 use crate::run::RunOptions;
 
 /// A machine that the user describes, and how it is run.
@@ -56,7 +58,7 @@ impl MachineOptions {
         let guests: Vec<String> = description
             .guests
             .iter()
-            .filter(|guest| guest.tee == Tee::Optee && matches!(guest.work, Work::Job(_)))
+            .filter(|guest| guest.tee == TeeChoice::Optee && matches!(guest.work, Work::Job(_)))
             .map(|guest| guest.name.clone())
             .collect();
         if guests.is_empty() {

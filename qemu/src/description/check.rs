@@ -8,21 +8,16 @@ use super::limits;
 use super::memory_check::check_guest_memory;
 use super::optee;
 use super::payload;
-use super::{
-    ConfigError, Description, Guest, Machine, Mediator, Overrides, Refusals, Size, Tee, Work,
-};
+use super::{ConfigError, Description, Guest, Machine, Mediator, Overrides, Refusals, Size, Work};
 use super::{smc, tas};
 use crate::base::counted::counted;
-use crate::base::memory_map::BLOCK;
 use crate::description::kernel_image::KernelImage;
+use host_abi::binding::{HYPERVISOR_TAG, NAME_MAX, TeeChoice, is_guest_name};
+use host_abi::memory_map::BLOCK_SIZE;
 
 /// CPUs that OP-TEE has room for, as Debian builds it and as it is built from source
 /// (`CFG_TEE_CORE_NB_CORE`).
 const CPUS_MAX: u32 = 4;
-/// The longest name of a device-tree node (Devicetree Specification 0.4, section 2.2.1).
-const NAME_MAX: usize = 31;
-/// The tag of the hypervisor's own lines on the console.
-const RESERVED_NAME: &str = "bulkhead";
 /// What a Linux command line may have on arm64 (`COMMAND_LINE_SIZE`), without the NUL at its end.
 const COMMAND_LINE_MAX: usize = 2047;
 /// Debian's kernel and initramfs do not come up in less.
@@ -103,7 +98,7 @@ fn machine(
         ));
     }
     let memory = table.memory.unwrap_or(DEFAULT_MEMORY);
-    if memory < MACHINE_MEMORY_MIN || !memory.is_multiple_of(BLOCK) {
+    if memory < MACHINE_MEMORY_MIN || !memory.is_multiple_of(BLOCK_SIZE) {
         return Err(refuse.at(
             "machine: memory",
             format!("{memory} is less than {MACHINE_MEMORY_MIN} or no multiple of 2 MiB"),
@@ -147,25 +142,20 @@ fn machine(
 }
 
 fn name(refuse: Refusals<'_>, name: &str) -> Result<(), ConfigError> {
-    let well_formed = name.len() <= NAME_MAX
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .bytes()
-            .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'));
-    if !well_formed {
+    if name == HYPERVISOR_TAG {
+        return Err(refuse.at(
+            format!("guest {name}: name"),
+            "is the hypervisor's own name on the console",
+            "Give the guest another name.",
+        ));
+    }
+    if !is_guest_name(name) {
         return Err(refuse.at(
             format!("guest {name:?}: name"),
             "is no name for a guest",
             format!(
                 "Begin with a letter, use the letters a to z, digits and `-`, at most {NAME_MAX} in all."
             ),
-        ));
-    }
-    if name == RESERVED_NAME {
-        return Err(refuse.at(
-            format!("guest {name}: name"),
-            "is the hypervisor's own name on the console",
-            "Give the guest another name.",
         ));
     }
     Ok(())
@@ -187,7 +177,7 @@ fn guest(
     };
     let kernel = own("kernel", &table.kernel)?;
     let initramfs = own("initramfs", &table.initramfs)?;
-    if table.memory == Size::bytes(0) || !table.memory.is_multiple_of(BLOCK) {
+    if table.memory == Size::bytes(0) || !table.memory.is_multiple_of(BLOCK_SIZE) {
         return Err(refuse.at(
             place("memory"),
             format!(
@@ -215,7 +205,7 @@ fn guest(
         kernel.as_deref(),
         initramfs.as_deref(),
     )?;
-    if table.tee == Tee::Optee
+    if table.tee == TeeChoice::Optee
         && machine.hypervisor.is_none()
         && !machine.mediators.contains(&Mediator::Optee)
     {
@@ -240,8 +230,8 @@ fn guest(
         }
         (false, job) => Work::Job(job.unwrap_or_else(|| {
             match table.tee {
-                Tee::Optee => DEFAULT_TEE_JOB,
-                Tee::None => DEFAULT_NO_TEE_JOB,
+                TeeChoice::Optee => DEFAULT_TEE_JOB,
+                TeeChoice::None => DEFAULT_NO_TEE_JOB,
             }
             .to_owned()
         })),
@@ -474,8 +464,8 @@ pub(crate) fn check_images(
         let size = file_size(refuse, &place, path)?;
         // Beside the kernel there is the guest's device tree, in a block of its own.
         let needed = size
-            .checked_next_multiple_of(BLOCK)
-            .and_then(|size| size.checked_add(needed)?.checked_add(BLOCK))
+            .checked_next_multiple_of(BLOCK_SIZE)
+            .and_then(|size| size.checked_add(needed)?.checked_add(BLOCK_SIZE))
             .unwrap_or(u64::MAX);
         if needed > memory.to_bytes() {
             return Err(refuse.at(

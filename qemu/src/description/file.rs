@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Conduit, Mediator, Size, SmcPolicy, TaAccess, Tee};
+use host_abi::binding::{LogLevel, TeeChoice};
+use smccc::Conduit;
+
+use super::{Mediator, Size, SmcPolicy, TaAccess, choice};
 
 /// The whole file.
 #[derive(Debug, Deserialize)]
@@ -28,7 +31,8 @@ pub(super) struct MachineTable {
     pub(super) firmware: Option<PathBuf>,
     pub(super) hypervisor: Option<PathBuf>,
     pub(super) mediators: Option<Vec<Mediator>>,
-    pub(super) log_level: Option<super::LogLevel>,
+    #[serde(default, deserialize_with = "choice::log_level")]
+    pub(super) log_level: Option<LogLevel>,
 }
 
 /// `[[guest]]`
@@ -43,9 +47,9 @@ pub(super) struct GuestTable {
     pub(super) initramfs: Option<PathBuf>,
     pub(super) command_line: Option<String>,
     pub(super) command_line_extra: Option<String>,
-    #[serde(default)]
-    pub(super) tee: Tee,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "choice::tee")]
+    pub(super) tee: TeeChoice,
+    #[serde(default = "smc", deserialize_with = "choice::conduit")]
     pub(super) tee_conduit: Conduit,
     #[serde(default)]
     pub(super) limits: LimitsTable,
@@ -55,6 +59,10 @@ pub(super) struct GuestTable {
     pub(super) smc: SmcPolicy,
     pub(super) job: Option<String>,
     pub(super) payload: Option<String>,
+}
+
+fn smc() -> Conduit {
+    Conduit::Smc
 }
 
 /// `[guest.limits]`

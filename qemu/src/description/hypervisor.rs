@@ -18,32 +18,3 @@ impl Mediator {
         }
     }
 }
-
-/// How much the hypervisor logs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogLevel {
-    /// What stops it.
-    Error,
-    /// What should not happen.
-    Warn,
-    /// What becomes of guests.
-    Info,
-    /// What it decides.
-    Debug,
-    /// What it does.
-    Trace,
-}
-
-impl LogLevel {
-    /// The name in the description and in the device tree.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        }
-    }
-}

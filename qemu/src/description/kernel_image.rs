@@ -7,7 +7,7 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use crate::base::memory_map::BLOCK;
+use host_abi::memory_map::BLOCK_SIZE;
 
 /// What the header says about where a kernel may lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl KernelImage {
         self.image_size
             .max(self.file_size)
             .checked_add(self.text_offset)
-            .and_then(|end| end.checked_next_multiple_of(BLOCK))
+            .and_then(|end| end.checked_next_multiple_of(BLOCK_SIZE))
             .unwrap_or(u64::MAX)
     }
 }

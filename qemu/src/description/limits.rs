@@ -2,10 +2,14 @@
 
 use std::num::NonZeroU32;
 
+use host_abi::binding::{
+    DEFAULT_SHM_BUFFER_BYTES, DEFAULT_SHM_TOTAL_BYTES, SHM_BUFFERS_MAX, SHM_BYTES_MAX,
+    SHM_BYTES_MIN, TA_INSTANCES_MAX, TeeChoice,
+};
+
 use super::error::{ConfigError, Refusals};
 use super::file::LimitsTable;
 use super::size::Size;
-use super::tee::Tee;
 
 /// Limits of a guest; `None` leaves the hypervisor's own default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,23 +26,17 @@ pub struct Limits {
     pub ta_instances_max: Option<NonZeroU32>,
 }
 
-/// What one shared buffer, and all of them, may have where a description says nothing: the
-/// hypervisor's limits (`Limits::default`, `mediator/src/optee/limits.rs`).
-const SHM_BUFFER_DEFAULT: Size = Size::mib(64);
-const SHM_TOTAL_DEFAULT: Size = Size::mib(256);
-/// What the hypervisor takes (`shm_limits`, `hypervisor/src/description/guest.rs`).
-const SHM_MIN: Size = Size::bytes(4 << 10);
-const SHM_MAX: Size = Size::bytes(1 << 40);
-const SHM_BUFFERS_MAX: u32 = 1 << 16;
-/// Address space identifiers that OP-TEE has for trusted applications of all guests (`IDENTIFIERS`,
-/// `mediator/src/optee/limits.rs`).
-pub(super) const IDENTIFIERS: u32 = 64;
+/// What one shared buffer, and all of them, may have where a description says nothing.
+const SHM_BUFFER_DEFAULT: Size = Size::bytes(DEFAULT_SHM_BUFFER_BYTES);
+const SHM_TOTAL_DEFAULT: Size = Size::bytes(DEFAULT_SHM_TOTAL_BYTES);
+const SHM_MIN: Size = Size::bytes(SHM_BYTES_MIN);
+const SHM_MAX: Size = Size::bytes(SHM_BYTES_MAX);
 
 /// Checks the limits of the guest `name`, each by itself.
 pub(super) fn check(
     refuse: Refusals<'_>,
     name: &str,
-    tee: Tee,
+    tee: TeeChoice,
     table: &LimitsTable,
 ) -> Result<Limits, ConfigError> {
     let place = |field: &str| format!("guest {name}: limits.{field}");
@@ -68,9 +66,9 @@ pub(super) fn check(
             .map(NonZeroU32::get),
         shm_total_max,
         tee_calls_per_second: number("tee-calls-per-second", table.tee_calls_per_second, u32::MAX)?,
-        ta_instances_max: number("ta-instances-max", table.ta_instances_max, IDENTIFIERS)?,
+        ta_instances_max: number("ta-instances-max", table.ta_instances_max, TA_INSTANCES_MAX)?,
     };
-    if tee == Tee::None && limits != Limits::default() {
+    if tee == TeeChoice::None && limits != Limits::default() {
         return Err(refuse.at(
             format!("guest {name}: limits"),
             "a guest with tee = \"none\" has no TEE to use up",

@@ -2,7 +2,8 @@
 
 use super::error::{ConfigError, Refusals};
 use super::model::Description;
-use crate::base::memory_map::{BLOCK, HYPERVISOR_SIZE, MEMORY_BASE, MODULES_BASE};
+use host_abi::memory_map::BLOCK_SIZE;
+use host_abi::memory_map::machine::{HYPERVISOR_SIZE, MEMORY_BASE, MODULES_BASE};
 
 /// Refuses guests that together need more than the machine's memory has beside the device tree, the
 /// hypervisor and modules of these sizes in bytes (0 as long as they are not known).
@@ -11,7 +12,7 @@ pub fn check_guest_memory(description: &Description, modules_size: u64) -> Resul
         file: &description.file,
     };
     let memory = description.machine.memory;
-    let reserved = BLOCK
+    let reserved = BLOCK_SIZE
         .saturating_add(HYPERVISOR_SIZE)
         .saturating_add(modules_size);
     let modules_end = MODULES_BASE.saturating_add(modules_size);

@@ -3,14 +3,16 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use host_abi::binding::{LogLevel, TeeChoice};
+use smccc::Conduit;
+
 use crate::base::counted::counted;
 
-use super::hypervisor::{LogLevel, Mediator};
+use super::hypervisor::Mediator;
 use super::limits::Limits;
 use super::size::Size;
 use super::smc::SmcPolicy;
 use super::tas::TaAccess;
-use super::tee::{Conduit, Tee};
 
 /// A machine and its guests.
 #[derive(Clone, Debug)]
@@ -78,7 +80,7 @@ pub struct Guest {
     /// The kernel's whole command line.
     pub command_line: String,
     /// The TEE that it may call.
-    pub tee: Tee,
+    pub tee: TeeChoice,
     /// How it calls the TEE and PSCI.
     pub tee_conduit: Conduit,
     /// What it may use of the hypervisor's memory and the TEE's.
@@ -156,7 +158,7 @@ impl Description {
     pub fn optee_guests(&self) -> usize {
         self.guests
             .iter()
-            .filter(|guest| guest.tee == Tee::Optee)
+            .filter(|guest| guest.tee == TeeChoice::Optee)
             .count()
     }
 

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::limits::IDENTIFIERS;
 use super::optee_build::{self, OPTEE_IMAGES};
-use super::{ConfigError, Description, Optee, Refusals, Tee};
+use super::{ConfigError, Description, Optee, Refusals};
+use host_abi::binding::{TA_INSTANCES_MAX, TeeChoice};
 
 /// Guests that OP-TEE, as Debian builds it, has room for (`CFG_VIRT_GUEST_COUNT`).
 const DEBIAN_GUESTS_MAX: usize = 2;
@@ -95,7 +95,7 @@ pub(super) fn check_room(
     let mut with_tee = description
         .guests
         .iter()
-        .filter(|guest| guest.tee == Tee::Optee);
+        .filter(|guest| guest.tee == TeeChoice::Optee);
     match with_tee.nth(room) {
         Some(guest) => Err(refuse.at(
             format!("guest {}: tee", guest.name),
@@ -115,19 +115,21 @@ pub(super) fn check_identifiers(
     let (mut named, mut others) = (0_u32, 0_u32);
     for guest in &description.guests {
         match guest.limits.ta_instances_max {
-            _ if guest.tee == Tee::None => {}
+            _ if guest.tee == TeeChoice::None => {}
             Some(share) => named = named.saturating_add(share.get()),
             None => others = others.saturating_add(1),
         }
     }
-    if named.saturating_add(others) <= IDENTIFIERS {
+    if named.saturating_add(others) <= TA_INSTANCES_MAX {
         return Ok(());
     }
-    let problem = if named > IDENTIFIERS {
-        format!("the guests name {named} together, and OP-TEE has {IDENTIFIERS} for all of them")
+    let problem = if named > TA_INSTANCES_MAX {
+        format!(
+            "the guests name {named} together, and OP-TEE has {TA_INSTANCES_MAX} for all of them"
+        )
     } else {
         format!(
-            "the guests name {named} together, and of OP-TEE's {IDENTIFIERS} that leaves too few for those that name \
+            "the guests name {named} together, and of OP-TEE's {TA_INSTANCES_MAX} that leaves too few for those that name \
              none ({others})"
         )
     };

@@ -3,54 +3,31 @@
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
+use host_abi::binding::SMC_RANGES_MAX;
+use smccc::IdRange;
+
 use super::{ConfigError, Refusals};
 
-/// The most ranges of a list; the hypervisor has room for no more.
-const RANGES_MAX: usize = 16;
-
-/// Function identifiers (SMCCC, DEN0028, section 2.5) from `first` to `last`, both included.
-/// Written as `"0x8400ff01"` or `"0xc2000000-0xc200ffff"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IdRange {
-    /// The first identifier.
-    pub first: u32,
-    /// The last one.
-    pub last: u32,
-}
-
-impl IdRange {
-    fn parse(text: &str) -> Option<Self> {
-        let number = |text: &str| u32::from_str_radix(text.strip_prefix("0x")?, 16).ok();
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        Some(Self {
-            first: number(first)?,
-            last: number(last)?,
-        })
-    }
-
-    /// Whether all of it may reach the firmware as the guest has it: calls of the CPU, SiP, OEM and
-    /// trusted-application owners, and the general queries of the standard service.
-    fn is_forwardable(self) -> bool {
-        let owner = self.first >> 24 & 0x3f;
-        let queries = 0x8400_ff00..=0x8400_ff03;
-        self.first >> 24 == self.last >> 24
-            && match owner {
-                1..=3 | 48..=49 => true,
-                4 => queries.contains(&self.first) && queries.contains(&self.last),
-                _ => false,
-            }
-    }
-}
-
-impl<'de> Deserialize<'de> for IdRange {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| {
+/// Reads a list of ranges, each written as `"0x8400ff01"` or `"0xc2000000-0xc200ffff"`.
+fn ranges<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IdRange>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let read = |text: &String| {
+        range(text).ok_or_else(|| {
             D::Error::custom(format!(
                 "`{text}` names no SMC: write an identifier such as \"0x8400ff01\", or two with `-` between them"
             ))
         })
-    }
+    };
+    texts.iter().map(read).collect()
+}
+
+fn range(text: &str) -> Option<IdRange> {
+    let number = |text: &str| u32::from_str_radix(text.strip_prefix("0x")?, 16).ok();
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    Some(IdRange {
+        first: number(first)?,
+        last: number(last)?,
+    })
 }
 
 /// What a guest may call beside what the hypervisor serves itself and its TEE.
@@ -58,10 +35,10 @@ impl<'de> Deserialize<'de> for IdRange {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SmcPolicy {
     /// What goes to the firmware.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "ranges")]
     pub forward: Vec<IdRange>,
     /// What is refused, even if it is served or forwarded otherwise.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "ranges")]
     pub deny: Vec<IdRange>,
 }
 
@@ -73,10 +50,10 @@ pub(super) fn check(
 ) -> Result<(), ConfigError> {
     for (name, list) in [("forward", &policy.forward), ("deny", &policy.deny)] {
         let place = format!("guest {guest}: smc.{name}");
-        if list.len() > RANGES_MAX {
+        if list.len() > SMC_RANGES_MAX {
             return Err(refuse.at(
                 place,
-                format!("names {} ranges, more than {RANGES_MAX}", list.len()),
+                format!("names {} ranges, more than {SMC_RANGES_MAX}", list.len()),
                 "Join ranges.",
             ));
         }
@@ -171,7 +148,7 @@ mod tests {
 
     #[test]
     fn too_many_ranges_are_refused() {
-        let ranges = vec!["\"0x82000000\""; RANGES_MAX + 1].join(", ");
+        let ranges = vec!["\"0x82000000\""; SMC_RANGES_MAX + 1].join(", ");
         for list in ["forward", "deny"] {
             refused(
                 &format!("{list} = [{ranges}]"),

@@ -5,14 +5,13 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
-use super::{ConfigError, Refusals, Tee};
+use host_abi::binding::{TAS_MAX, TeeChoice, UUID_SIZE};
 
-/// The most applications of a list; the hypervisor has room for no more.
-const TAS_MAX: usize = 256;
+use super::{ConfigError, Refusals};
 
 /// The name of a trusted application. Written as `"8aaaf200-2450-11e4-abe2-0002a5d5c51b"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Uuid(pub [u8; 16]);
+pub struct Uuid(pub [u8; UUID_SIZE]);
 
 impl Uuid {
     /// Hexadecimal digits in groups of 8, 4, 4, 4 and 12 (RFC 9562, section 4).
@@ -66,11 +65,11 @@ pub struct TaAccess {
 pub(super) fn check(
     refuse: Refusals<'_>,
     guest: &str,
-    tee: Tee,
+    tee: TeeChoice,
     access: &TaAccess,
 ) -> Result<(), ConfigError> {
     let place = format!("guest {guest}: tas");
-    if tee == Tee::None && *access != TaAccess::default() {
+    if tee == TeeChoice::None && *access != TaAccess::default() {
         return Err(refuse.at(
             place,
             "a guest with tee = \"none\" opens no trusted applications",

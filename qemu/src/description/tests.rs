@@ -6,6 +6,9 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
+use host_abi::binding::{LogLevel, TeeChoice};
+use smccc::Conduit;
+
 use super::*;
 use crate::description::kernel_image::tests::header;
 
@@ -92,7 +95,7 @@ fn what_is_left_out_is_filled_in() {
     );
     let guest = description.guest("vm1").unwrap();
     assert_eq!(guest.vcpu_cpus, [0]);
-    assert_eq!(guest.tee, Tee::Optee);
+    assert_eq!(guest.tee, TeeChoice::Optee);
     assert_eq!(guest.tee_conduit, Conduit::Smc);
     assert_eq!(guest.limits, Limits::default());
     assert_eq!(

@@ -8,9 +8,10 @@ use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use thiserror::Error;
 
-use crate::base::memory_map::DEVICE_TREE_MAX;
 use crate::description::{Description, Guest};
 use crate::machine::placement::{GuestFiles, Module, Placement};
+use host_abi::binding::{self, property};
+use host_abi::memory_map::machine::DEVICE_TREE_SIZE_MAX;
 
 /// What the firmware adds at boot must fit beside the tree: PSCI and the CPUs' enable methods, and
 /// some to spare.
@@ -49,9 +50,9 @@ pub fn compose(
     chosen.add_property(cells("#address-cells", &[2]));
     chosen.add_property(cells("#size-cells", &[2]));
     // QEMU's memory starts as zeros, and the firmware writes to what it reserves alone.
-    chosen.add_property(bytes("bulkhead,memory-is-zero", Vec::new()));
+    chosen.add_property(bytes(property::MEMORY_IS_ZERO, Vec::new()));
     if let Some(level) = description.machine.log_level {
-        chosen.add_property(text("bulkhead,log-level", level.name()));
+        chosen.add_property(text(property::LOG_LEVEL, level.name()));
     }
     for (guest, files) in description.guests.iter().zip(files) {
         let placed = |path: &Path| {
@@ -66,7 +67,7 @@ pub fn compose(
         ));
     }
     let dtb = tree.to_dtb();
-    if dtb.len() as u64 > DEVICE_TREE_MAX - FIRMWARE_ROOM {
+    if dtb.len() as u64 > DEVICE_TREE_SIZE_MAX - FIRMWARE_ROOM {
         return Err(DeviceTreeError::TooLarge(dtb.len()));
     }
     Ok(dtb)
@@ -75,34 +76,34 @@ pub fn compose(
 /// A guest's node.
 fn domain(guest: &Guest, kernel: &Module, ramdisk: Option<&Module>) -> DeviceTreeNode {
     let mut domain = node(&guest.name);
-    domain.add_property(text("compatible", "xen,domain"));
+    domain.add_property(text("compatible", binding::GUEST));
     domain.add_property(cells("#address-cells", &[2]));
     domain.add_property(cells("#size-cells", &[2]));
-    domain.add_property(number("memory", guest.memory.to_kib()));
+    domain.add_property(number(property::MEMORY, guest.memory.to_kib()));
     let vcpus = u32::try_from(guest.vcpu_cpus.len()).unwrap_or(u32::MAX);
-    domain.add_property(cells("cpus", &[vcpus]));
-    domain.add_property(bytes("vpl011", Vec::new()));
-    domain.add_property(cells("bulkhead,vcpu-cpus", &guest.vcpu_cpus));
-    domain.add_property(text("bulkhead,tee", guest.tee.name()));
-    domain.add_property(text("bulkhead,tee-conduit", guest.tee_conduit.name()));
+    domain.add_property(cells(property::CPUS, &[vcpus]));
+    domain.add_property(bytes(property::VPL011, Vec::new()));
+    domain.add_property(cells(property::VCPU_CPUS, &guest.vcpu_cpus));
+    domain.add_property(text(property::TEE, guest.tee.name()));
+    domain.add_property(text(property::TEE_CONDUIT, guest.tee_conduit.name()));
     if let Some(size) = guest.limits.shm_buffer_max {
-        domain.add_property(number("bulkhead,shm-buffer-max", size.to_bytes()));
+        domain.add_property(number(property::SHM_BUFFER_MAX, size.to_bytes()));
     }
     if let Some(count) = guest.limits.shm_buffers_max {
-        domain.add_property(cells("bulkhead,shm-buffers-max", &[count]));
+        domain.add_property(cells(property::SHM_BUFFERS_MAX, &[count]));
     }
     if let Some(size) = guest.limits.shm_total_max {
-        domain.add_property(number("bulkhead,shm-total-max", size.to_bytes()));
+        domain.add_property(number(property::SHM_TOTAL_MAX, size.to_bytes()));
     }
     if let Some(calls) = guest.limits.tee_calls_per_second {
-        domain.add_property(cells("bulkhead,tee-calls-per-second", &[calls.get()]));
+        domain.add_property(cells(property::TEE_CALLS_PER_SECOND, &[calls.get()]));
     }
     if let Some(count) = guest.limits.ta_instances_max {
-        domain.add_property(cells("bulkhead,ta-instances-max", &[count.get()]));
+        domain.add_property(cells(property::TA_INSTANCES_MAX, &[count.get()]));
     }
     for (name, list) in [
-        ("bulkhead,ta-allow", &guest.tas.allow),
-        ("bulkhead,ta-deny", &guest.tas.deny),
+        (property::TA_ALLOW, &guest.tas.allow),
+        (property::TA_DENY, &guest.tas.deny),
     ] {
         if let Some(list) = list {
             let octets = list.iter().flat_map(|uuid| uuid.0).collect();
@@ -110,8 +111,8 @@ fn domain(guest: &Guest, kernel: &Module, ramdisk: Option<&Module>) -> DeviceTre
         }
     }
     for (name, ranges) in [
-        ("bulkhead,smc-forward", &guest.smc.forward),
-        ("bulkhead,smc-deny", &guest.smc.deny),
+        (property::SMC_FORWARD, &guest.smc.forward),
+        (property::SMC_DENY, &guest.smc.deny),
     ] {
         if !ranges.is_empty() {
             let ends: Vec<u32> = ranges
@@ -121,11 +122,11 @@ fn domain(guest: &Guest, kernel: &Module, ramdisk: Option<&Module>) -> DeviceTre
             domain.add_property(cells(name, &ends));
         }
     }
-    let mut kernel = module(kernel, "multiboot,kernel");
-    kernel.add_property(text("bootargs", &guest.command_line));
+    let mut kernel = module(kernel, binding::KERNEL);
+    kernel.add_property(text(property::BOOTARGS, &guest.command_line));
     domain.add_child(kernel);
     if let Some(ramdisk) = ramdisk {
-        domain.add_child(module(ramdisk, "multiboot,ramdisk"));
+        domain.add_child(module(ramdisk, binding::RAMDISK));
     }
     domain
 }
@@ -134,7 +135,7 @@ fn module(module: &Module, kind: &str) -> DeviceTreeNode {
     let mut node = node(&format!("module@{:x}", module.address));
     node.add_property(bytes(
         "compatible",
-        format!("{kind}\0multiboot,module\0").into_bytes(),
+        format!("{kind}\0{}\0", binding::MODULE).into_bytes(),
     ));
     let reg = [module.address, module.size];
     node.add_property(bytes(

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use crate::base::memory_map::{BLOCK, MODULES_BASE};
+use host_abi::memory_map::BLOCK_SIZE;
+use host_abi::memory_map::machine::MODULES_BASE;
 
 /// A kernel or an initramfs in physical memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +59,7 @@ impl Placement {
             });
             next = next
                 .checked_add(size)
-                .and_then(|end| end.checked_next_multiple_of(BLOCK))
+                .and_then(|end| end.checked_next_multiple_of(BLOCK_SIZE))
                 .with_context(|| format!("{} is larger than any memory", path.display()))?;
         }
         Ok(placement)
@@ -77,7 +78,7 @@ impl Placement {
     /// What the modules take, in whole blocks.
     pub fn modules_size(&self) -> u64 {
         self.modules.last().map_or(0, |last| {
-            (last.address + last.size).next_multiple_of(BLOCK) - MODULES_BASE
+            (last.address + last.size).next_multiple_of(BLOCK_SIZE) - MODULES_BASE
         })
     }
 }
@@ -101,7 +102,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let kernel = file(folder.path(), "Image", (36 << 20) + 5);
         let first = file(folder.path(), "first.cpio", 4096);
-        let second = file(folder.path(), "second.cpio", BLOCK);
+        let second = file(folder.path(), "second.cpio", BLOCK_SIZE);
         let guest = |initramfs: &Path| GuestFiles {
             kernel: kernel.clone(),
             initramfs: Some(initramfs.to_owned()),
@@ -118,7 +119,7 @@ mod tests {
             [
                 (0x6200_0000, (36 << 20) + 5),
                 (0x6460_0000, 4096),
-                (0x6480_0000, BLOCK),
+                (0x6480_0000, BLOCK_SIZE),
             ]
         );
         assert_eq!(placement.module(&second).unwrap().address, 0x6480_0000);

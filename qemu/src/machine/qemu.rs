@@ -13,9 +13,9 @@ use dtoolkit::model::{DeviceTree, DeviceTreeProperty};
 use thiserror::Error;
 
 use crate::base::counted::counted;
-use crate::base::memory_map::HYPERVISOR_BASE;
 use crate::description::Machine;
 use crate::machine::placement::Placement;
+use host_abi::memory_map::machine::HYPERVISOR_BASE;
 
 /// The program.
 pub const QEMU: &str = "qemu-system-aarch64";

@@ -14,11 +14,7 @@ use crate::base::progress::{Progress, Step};
 use crate::description::optee_build::OPTEE_IMAGES;
 use crate::parts::cache::{Cache, LockedCache, sha256_of_bytes, sha256_of_file};
 use crate::parts::source_package;
-
-/// Where TF-A enters what comes after it, at EL2.
-pub const BL33_BASE: u64 = 0x6000_0000;
-/// Where QEMU puts the device tree, and what TF-A hands over in x0.
-pub const DEVICE_TREE_BASE: u64 = 0x4000_0000;
+use host_abi::memory_map::machine::{HYPERVISOR_BASE, MEMORY_BASE};
 
 /// TF-A's image for QEMU's `-bios`.
 const BIOS: &str = "qemu_fw.bios";
@@ -92,7 +88,7 @@ impl OpteeImages {
 }
 
 /// Builds the firmware, or finds it in the cache: an image for QEMU's `-bios`. It enters at
-/// [`BL33_BASE`] what QEMU loaded there.
+/// [`HYPERVISOR_BASE`] what QEMU loaded there.
 ///
 /// # Errors
 ///
@@ -127,8 +123,8 @@ fn key(request: &FirmwareRequest) -> Result<String> {
 /// The options that are always the same.
 fn options(options: &[&str]) -> impl Iterator<Item = String> {
     let addresses = [
-        ("PRELOADED_BL33_BASE", BL33_BASE),
-        ("ARM_PRELOADED_DTB_BASE", DEVICE_TREE_BASE),
+        ("PRELOADED_BL33_BASE", HYPERVISOR_BASE),
+        ("ARM_PRELOADED_DTB_BASE", MEMORY_BASE),
     ];
     options
         .iter()

@@ -9,10 +9,10 @@ use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _};
 use object::{Endianness, Object as _};
 use thiserror::Error;
 
-use crate::base::memory_map::{HYPERVISOR_BASE, HYPERVISOR_SIZE};
 use crate::base::progress::Progress;
 use crate::description::Mediator;
 use crate::parts::cargo::build_bare_metal;
+use host_abi::memory_map::machine::{HYPERVISOR_BASE, HYPERVISOR_SIZE};
 
 /// Why an image can't be the hypervisor.
 #[derive(Debug, PartialEq, Eq, Error)]

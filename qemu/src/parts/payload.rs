@@ -7,13 +7,15 @@ use anyhow::{Context as _, Result};
 
 use crate::base::progress::Progress;
 use crate::base::run_folder::RunFolder;
+use host_abi::memory_map::guest::{PAYLOAD_SIZE_MAX, RAM_BASE};
+
 use crate::parts::cargo::build_bare_metal;
 use crate::parts::image::{Place, flatten};
 
-/// Where a guest's memory starts, and so a payload (`guest-shim/payload.ld`), and what it may have.
+/// A payload's place (`guest-shim/payload.ld`).
 const PAYLOAD: Place = Place {
-    base: 0x4000_0000,
-    size: 16 << 20,
+    base: RAM_BASE,
+    size: PAYLOAD_SIZE_MAX,
 };
 
 /// Builds a payload of this checkout, and puts the image that the hypervisor loads as a kernel into

@@ -7,6 +7,7 @@ use guest_shim::arch::{gic, layout};
 use guest_shim::kit::random::Random;
 use guest_shim::runtime::conduit::call;
 use guest_shim::runtime::psci::id;
+use host_abi::memory_map::guest::{DISTRIBUTOR, REDISTRIBUTORS, UART};
 use smccc::Conduit;
 
 use crate::tee::Tee;
@@ -95,10 +96,7 @@ const WEIGHTS: [(Kind, u64); 11] = [
 /// What ends a life comes once in this many actions.
 const FATAL: u64 = 100_000;
 
-const DISTRIBUTOR: u64 = 0x0800_0000;
-const REDISTRIBUTORS: u64 = 0x080a_0000;
 const FRAME: u64 = 0x1_0000;
-const UART: u64 = 0x0900_0000;
 
 /// Calls that may leave the payload without a vCPU or a life: CPU_SUSPEND, CPU_OFF, SYSTEM_OFF,
 /// SYSTEM_RESET, CPU_DEFAULT_SUSPEND, SYSTEM_SUSPEND, SYSTEM_RESET2, and CPU_FREEZE.

@@ -3,11 +3,12 @@
 use alloc::vec::Vec;
 
 use crate::devices::gicv3::bank::{BANK_SIZE, Bank, Groups};
-use crate::devices::gicv3::kicks::{Kicks, MAX_VCPUS, ones};
+use crate::devices::gicv3::kicks::{Kicks, ones};
 use crate::devices::gicv3::layout::{FIRST_SPI, Register, SPIS};
 use crate::devices::gicv3::list_register::{
     ListRegisters, MAX_LIST_REGISTERS, Refill, VINTID_MASK,
 };
+use host_abi::binding::MAX_VCPUS;
 
 /// SGIs and PPIs of a vCPU.
 const PRIVATE: u32 = 32;

@@ -3,8 +3,9 @@
 use crate::devices::bus::{Access, Load, MmioDevice};
 use crate::devices::gicv3::VirtualGic;
 use crate::devices::gicv3::kicks::Kicks;
-use crate::devices::gicv3::layout::{REDISTRIBUTOR_STRIDE, Register};
+use crate::devices::gicv3::layout::Register;
 use alloc::sync::Arc;
+use host_abi::memory_map::guest::REDISTRIBUTOR_STRIDE;
 
 /// The distributor.
 #[derive(Debug)]

@@ -1,10 +1,13 @@
 //! Which vCPUs have something new to see.
 
 use core::ops::BitOr;
+use host_abi::binding::MAX_VCPUS;
 
-/// The most vCPUs of a VM, as [`Kicks`] and the target list of an SGI can name them without a range
-/// selector.
-pub const MAX_VCPUS: usize = 16;
+const _: () = assert!(
+    MAX_VCPUS <= 16,
+    "Kicks and the target list of an SGI name vCPUs without a range selector"
+);
+
 /// Bit n: vCPU n has something new for its list registers. If it runs, interrupt its CPU, so that
 /// it comes by [`VirtualGic::sync`](crate::devices::gicv3::VirtualGic::sync); if it sleeps, see
 /// whether it should wake up.

@@ -1,9 +1,9 @@
 use super::*;
 use crate::arch::fake;
-use crate::devices::gicv3::layout::REDISTRIBUTOR_STRIDE;
 use crate::vm::image::device_tree::GuestLayout;
 use crate::vm::power::{After, Life};
 use crate::vm::testing::Bench;
+use host_abi::memory_map::guest::REDISTRIBUTOR_STRIDE;
 
 /// Exception classes (DDI0487J.a, D19.2.37), where ESR_EL2 has them, with IL.
 const fn class(class: u64) -> u64 {

@@ -14,9 +14,11 @@ use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use dtoolkit::{Node as _, Property as _, ToPropertyValue};
 
-use crate::description::vm::{MAX_VCPUS, TeeChoice, VmDescription};
-use crate::devices::gicv3::layout::{DISTRIBUTOR_SIZE, FIRST_SPI, REDISTRIBUTOR_STRIDE};
+use crate::description::vm::VmDescription;
+use crate::devices::gicv3::layout::FIRST_SPI;
 use crate::mm::stage2::IPA_BITS;
+use host_abi::binding::TeeChoice;
+use host_abi::memory_map::guest::{self, DISTRIBUTOR_SIZE, REDISTRIBUTOR_STRIDE};
 
 /// Where things are for a guest. All guests see the same machine, apart from its size.
 #[derive(Clone, Copy, Debug)]
@@ -24,29 +26,20 @@ pub struct GuestLayout;
 
 impl GuestLayout {
     /// The virtual GICv3's distributor.
-    pub const DISTRIBUTOR: Ipa = Ipa(0x0800_0000);
+    pub const DISTRIBUTOR: Ipa = Ipa(guest::DISTRIBUTOR);
     /// Its redistributors, one after the other.
-    pub const REDISTRIBUTORS: Ipa = Ipa(0x080a_0000);
+    pub const REDISTRIBUTORS: Ipa = Ipa(guest::REDISTRIBUTORS);
     /// The emulated PL011: a page.
-    pub const UART: Ipa = Ipa(0x0900_0000);
+    pub const UART: Ipa = Ipa(guest::UART);
     /// The PL011's interrupt, which is level-sensitive.
-    pub const UART_INTID: u32 = FIRST_SPI + UART_SPI;
+    pub const UART_INTID: u32 = FIRST_SPI + guest::UART_SPI;
     /// The interrupt by which a TEE says that a notification waits; edge-triggered.
-    pub const TEE_INTID: u32 = FIRST_SPI + TEE_SPI;
+    pub const TEE_INTID: u32 = FIRST_SPI + guest::TEE_SPI;
     /// The start of RAM.
-    pub const RAM: Ipa = Ipa(0x4000_0000);
+    pub const RAM: Ipa = Ipa(guest::RAM_BASE);
 }
 
-const UART_SPI: u32 = 1;
-const TEE_SPI: u32 = 2;
 const UART_CLOCK_HZ: u32 = 24_000_000;
-
-const _: () = {
-    let redistributors = GuestLayout::REDISTRIBUTORS.0;
-    assert!(GuestLayout::DISTRIBUTOR.0 + DISTRIBUTOR_SIZE <= redistributors);
-    assert!(redistributors + REDISTRIBUTOR_STRIDE * MAX_VCPUS as u64 <= GuestLayout::UART.0);
-    assert!(GuestLayout::UART.0 + PAGE_SIZE <= GuestLayout::RAM.0);
-};
 
 /// The first cell of an interrupt: SPI or PPI.
 const SPI: u32 = 0;
@@ -293,7 +286,7 @@ fn uart() -> DeviceTreeNode {
         ["arm,pl011", "arm,primecell"].as_slice(),
     );
     set(&mut uart, "reg", reg(&[(GuestLayout::UART, PAGE_SIZE)]));
-    set(&mut uart, "interrupts", [SPI, UART_SPI, LEVEL_HIGH]);
+    set(&mut uart, "interrupts", [SPI, guest::UART_SPI, LEVEL_HIGH]);
     set(&mut uart, "clocks", [CLOCK_PHANDLE, CLOCK_PHANDLE]);
     set(&mut uart, "clock-names", ["uartclk", "apb_pclk"].as_slice());
     uart
@@ -303,7 +296,7 @@ fn firmware(method: &str) -> DeviceTreeNode {
     let mut optee = node("optee");
     set(&mut optee, "compatible", "linaro,optee-tz");
     set(&mut optee, "method", method);
-    set(&mut optee, "interrupts", [SPI, TEE_SPI, EDGE_RISING]);
+    set(&mut optee, "interrupts", [SPI, guest::TEE_SPI, EDGE_RISING]);
     let mut firmware = node("firmware");
     firmware.add_child(optee);
     firmware

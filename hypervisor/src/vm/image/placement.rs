@@ -2,9 +2,7 @@
 
 use crate::vm::image::device_tree::GuestLayout;
 use addresses::Ipa;
-
-/// Blocks of 2 MiB: the alignment that the Linux boot protocol wants of kernel and device tree.
-const BLOCK: u64 = 2 << 20;
+use host_abi::memory_map::BLOCK_SIZE;
 
 /// The place of each part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +51,8 @@ pub fn place(kernel: &[u8], ramdisk_len: u64, memory: u64) -> Option<Placement> 
         .max(kernel.len() as u64);
 
     let end_of_kernel = text_offset.checked_add(size)?;
-    let device_tree = end_of_kernel.checked_next_multiple_of(BLOCK)?;
-    let ramdisk = device_tree.checked_add(BLOCK)?;
+    let device_tree = end_of_kernel.checked_next_multiple_of(BLOCK_SIZE)?;
+    let ramdisk = device_tree.checked_add(BLOCK_SIZE)?;
     (ramdisk.checked_add(ramdisk_len)? <= memory).then_some(())?;
     let at = |offset: u64| GuestLayout::RAM.checked_add(offset);
     Some(Placement {

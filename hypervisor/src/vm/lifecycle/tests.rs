@@ -57,7 +57,7 @@ fn memory_is_filled_a_little_at_a_time() {
 #[test]
 fn a_vm_that_does_not_fit_into_its_memory_is_off_with_a_reason() {
     let mut description = description(1);
-    description.memory = crate::mm::frames::BLOCK_SIZE;
+    description.memory = host_abi::memory_map::BLOCK_SIZE;
     let mut bench = Bench::off(description);
     bench.vm.ask_for_start();
     assert_eq!(bench.work(), Step::Off);

@@ -15,7 +15,6 @@ use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 
 use crate::base::interrupt::Interrupt;
-use crate::base::memory_map::{BLOCK, MEMORY_BASE, MODULES_BASE};
 use crate::base::progress::Progress;
 use crate::base::run_folder::RunFolder;
 use crate::description::kernel_image::KernelImage;
@@ -26,6 +25,8 @@ use crate::parts::cargo::build_bare_metal;
 use crate::parts::image::flat_image;
 use crate::parts::initramfs::{Job, guest_initramfs};
 use crate::run::marker::{Marker, random_token};
+use host_abi::memory_map::BLOCK_SIZE;
+use host_abi::memory_map::machine::{MEMORY_BASE, MODULES_BASE};
 
 /// What stands at EL2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -281,7 +282,7 @@ fn reserved(machine: Size, guest: Size) -> DeviceTreeNode {
     }
     reserved.add_property(property("ranges", Vec::new()));
     for (start, end) in [
-        (MEMORY_BASE + BLOCK, MODULES_BASE),
+        (MEMORY_BASE + BLOCK_SIZE, MODULES_BASE),
         (
             MODULES_BASE + guest.to_bytes(),
             MEMORY_BASE + machine.to_bytes(),

@@ -9,12 +9,13 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::base::memory_map::{BLOCK, HYPERVISOR_BASE};
+use host_abi::memory_map::BLOCK_SIZE;
+use host_abi::memory_map::machine::HYPERVISOR_BASE;
 
 /// Has QEMU log to `log` each block of instructions that it executes in the hypervisor's image,
 /// exceptions, and each change of the interrupt lines from the GIC to the CPU.
 pub(super) fn qemu_arguments(log: &Path) -> Vec<OsString> {
-    let range = format!("{HYPERVISOR_BASE:#x}+{BLOCK:#x}");
+    let range = format!("{HYPERVISOR_BASE:#x}+{BLOCK_SIZE:#x}");
     let mut arguments: Vec<OsString> = vec![
         "-d".into(),
         "in_asm,exec,nochain,int".into(),

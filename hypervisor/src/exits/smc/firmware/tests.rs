@@ -1,9 +1,10 @@
 use super::*;
 use crate::arch::fake;
-use crate::description::policy::{CallPolicy, IdRange};
+use crate::description::policy::CallPolicy;
 use crate::exits::smc::call;
 use crate::vm::testing::{Bench, description};
 use smccc::Conduit;
+use smccc::IdRange;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::vec::Vec;

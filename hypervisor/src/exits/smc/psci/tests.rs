@@ -472,7 +472,8 @@ fn cpu_suspend_checks_where_a_power_down_state_would_go_on() {
 
 #[test]
 fn a_denied_function_is_refused() {
-    use crate::description::policy::{CallPolicy, IdRange};
+    use crate::description::policy::CallPolicy;
+    use smccc::IdRange;
     let mut description = crate::vm::testing::description(1);
     let deny = [IdRange {
         first: SYSTEM_RESET,
