@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use end_to_end::Scenario;
+use host_abi::console::Event;
 use qemu::run::operator::{DETACH, Heard, Operator, Said};
 
 const GUESTS: [&str; 2] = ["vm1", "vm2"];
@@ -70,12 +71,19 @@ impl Watch {
         })
     }
 
-    /// What these guests hold: buffers, pages and calls in flight.
-    fn hold(&mut self, guests: &[&str]) -> Result<Vec<String>> {
+    /// What these guests hold: buffers, pages and calls in flight. They are told of in the order
+    /// of the description.
+    fn hold(&mut self, guests: &[&str]) -> Result<Vec<(u64, u64, u64)>> {
+        self.operator.command("stats")?;
         let held = |guest: &&str| {
-            let line = self.ask("stats", &format!("{guest}: TEE: "))?;
-            let now = line.rsplit("; now ").next().unwrap_or_default();
-            Ok(now.to_owned())
+            self.until(guest, |_, said| {
+                match said.map(|said| Event::parse(&said.text))? {
+                    Event::Tee { name, stats } if name == *guest => {
+                        Some((stats.buffers, stats.pinned_pages, stats.calls_in_flight))
+                    }
+                    _ => None,
+                }
+            })
         };
         guests.iter().map(held).collect()
     }
@@ -138,9 +146,6 @@ fn guests_share_as_much_as_they_may_and_nothing_is_left() {
             // A call that waits for its guest.
             ("owing", [(3, 21, 1); 2]),
         ] {
-            let expected = expected.map(|(buffers, pages, calls)| {
-                format!("{buffers} buffers, {pages} pages, {calls} calls in flight")
-            });
             watch.reach(&GUESTS, stage)?;
             let held = watch.hold(&GUESTS)?;
             ensure!(held == expected, "at {stage} they hold {held:?}");
@@ -154,11 +159,14 @@ fn guests_share_as_much_as_they_may_and_nothing_is_left() {
             said.is_some_and(|said| said.text == "vm1: off")
                 .then_some(())
         })?;
-        let stats = watch.ask("stats", "vm1: ")?;
-        ensure!(
-            stats.ends_with(", 0 pages known to the secure world"),
-            "{stats}"
-        );
+        watch.operator.command("stats")?;
+        let stats = watch.until("what vm1 left", |_, said| {
+            match said.map(|said| Event::parse(&said.text))? {
+                Event::Guest { name: "vm1", stats } => Some(stats),
+                _ => None,
+            }
+        })?;
+        ensure!(stats.pages == 0, "{stats:?}");
         watch.stages.clear();
         watch.ask("restart vm2", "vm2: reset")?;
         for stage in ["start", "large", "total", "many"] {

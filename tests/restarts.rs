@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use end_to_end::{Outcome, Scenario, tell};
+use host_abi::console::{Event, GuestStats, HeapStats};
 use qemu::run::operator::Operator;
 
 /// How often a guest is restarted while the other one runs xtest.
@@ -25,27 +26,31 @@ const FIRST_CASE: &str = "Core self tests";
 #[derive(Debug)]
 struct Stats {
     /// What the hypervisor's heap holds.
-    heap: String,
+    heap: HeapStats,
     /// The guest's own counters.
-    guest: String,
+    guest: GuestStats,
 }
 
 impl Stats {
     fn ask(operator: &mut Operator, guest: &str) -> Result<Self> {
-        let heap = operator.ask("stats", LIMIT, |line| line.starts_with("heap: "))?;
-        let own = format!("{guest}: ");
-        let guest = operator.wait_for("bulkhead", LIMIT, |line| {
-            line.starts_with(&own) && line.contains(" starts, ")
-        })?;
-        Ok(Self { heap, guest })
+        let is_heap = |line: &str| matches!(Event::parse(line), Event::Heap { .. });
+        let is_own = |line: &str| {
+            let event = Event::parse(line);
+            matches!(event, Event::Guest { name, .. } if name == guest)
+        };
+        let heap = operator.ask("stats", LIMIT, is_heap)?;
+        let own = operator.wait_for("bulkhead", LIMIT, is_own)?;
+        match (Event::parse(&heap), Event::parse(&own)) {
+            (Event::Heap { stats: heap }, Event::Guest { stats: guest, .. }) => {
+                Ok(Self { heap, guest })
+            }
+            _ => bail!("{heap} and {own} are no stats"),
+        }
     }
 
     /// Asserts that the guest is off, and that nobody knows any memory of it.
     fn nothing_is_shared(&self) -> Result<()> {
-        ensure!(
-            self.guest.ends_with(", 0 pages known to the secure world"),
-            "{self:?}"
-        );
+        ensure!(self.guest.pages == 0, "{self:?}");
         Ok(())
     }
 }
@@ -125,8 +130,8 @@ fn a_guest_that_is_restarted_leaves_nothing_and_disturbs_nobody() {
         }
 
         let last = Stats::ask(&mut operator, "vm2")?;
-        let starts = format!("vm2: {} starts, ", RESTARTS + 2);
-        ensure!(last.guest.starts_with(&starts), "{last:?}");
+        let starts = u64::from(RESTARTS) + 2;
+        ensure!(last.guest.starts == starts, "{last:?}");
         ensure!(first.heap == last.heap, "{first:?} became {last:?}");
         let heap_after = destroy(&mut operator)?;
         ensure!(
@@ -181,7 +186,7 @@ fn a_linux_guest_starts_afresh_however_it_ended() {
             operator
                 .wait_for("vm2", 4 * LIMIT, |line| line == "ready")
                 .with_context(|| format!("before {how}"))?;
-            heaps.insert(Stats::ask(operator, "vm2")?.heap);
+            heaps.insert(Stats::ask(operator, "vm2")?.heap.to_string());
             tell(operator, "vm2", how)
         };
         let at_work =

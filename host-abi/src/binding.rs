@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-pub use crate::name::{HYPERVISOR_TAG, NAME_MAX, is_guest_name};
+pub use crate::name::{HYPERVISOR_TAG, NAME_MAX, RESERVED_NAMES, is_guest_name};
 
 /// The `compatible` of a guest's node.
 pub const GUEST: &str = "xen,domain";

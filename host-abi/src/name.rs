@@ -7,12 +7,25 @@ pub const HYPERVISOR_TAG: &str = "bulkhead";
 /// §2.2.1).
 pub const NAME_MAX: usize = 31;
 
+/// Names that no guest may have, since they are others' on the console and among its logs.
+pub const RESERVED_NAMES: [&str; 6] = [
+    HYPERVISOR_TAG,
+    "error",
+    "firmware",
+    "panic",
+    "secure-world",
+    "warning",
+];
+
 /// Whether a guest may have the name `name`: a letter, then letters, digits and `-`, all lower
-/// case, at most [`NAME_MAX`] in all, and not [the hypervisor's](HYPERVISOR_TAG).
+/// case, at most [`NAME_MAX`] in all, and none of the [reserved ones](RESERVED_NAMES).
 #[must_use]
 pub fn is_guest_name(name: &str) -> bool {
-    name != HYPERVISOR_TAG
-        && name.len() <= NAME_MAX
+    is_name(name) && !RESERVED_NAMES.contains(&name)
+}
+
+fn is_name(name: &str) -> bool {
+    name.len() <= NAME_MAX
         && name.starts_with(|first: char| first.is_ascii_lowercase())
         && name
             .bytes()
@@ -39,6 +52,8 @@ mod tests {
             "vé",
             "abcdefghijklmnopqrstuvwxyz012345",
             "bulkhead",
+            "panic",
+            "secure-world",
         ] {
             assert!(!is_guest_name(name), "{name}");
         }

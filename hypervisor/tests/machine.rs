@@ -1,6 +1,7 @@
 //! A machine on the host, from the start of its VMs to its end: the run loop, what a person types,
 //! and guests that are functions. There is one machine in a process, so it is one test.
 
+use host_abi::console::Event;
 use hypervisor::arch::context::Exit;
 use hypervisor::arch::{fake, timer};
 use hypervisor::console::terminal;
@@ -96,6 +97,15 @@ fn two_vms_take_turns_and_obey_the_person_until_both_are_off() {
     assert!(changes >= 15, "they take turns: {entered:?}");
 
     let said = fake::take_sent();
+    for line in said
+        .lines()
+        .filter_map(|line| line.strip_prefix("bulkhead| "))
+    {
+        // This machine's firmware does nothing.
+        let promised = !matches!(Event::parse(line), Event::Note { .. })
+            || line.starts_with("error: the firmware did not power the machine off");
+        assert!(promised, "{line} is not on docs/console.md");
+    }
     for line in [
         "bulkhead| vm1: started, 8 MiB, 1 vCPUs on CPUs 0, tee none",
         "bulkhead| vm1: running, 8 MiB, 1 vCPUs on CPUs 0, tee none",

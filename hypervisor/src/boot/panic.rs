@@ -5,6 +5,7 @@ use crate::console::terminal;
 use core::fmt;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
+use host_abi::console::Event;
 
 /// Says where and why, after all that waits to go out, and powers the machine off.
 #[panic_handler]
@@ -16,7 +17,11 @@ fn panic(info: &PanicInfo<'_>) -> ! {
             None => Ok(()),
         });
         // SAFETY: the machine is about to be powered off.
-        unsafe { terminal::say_last(format_args!("panic: {}{place}", info.message())) };
+        unsafe {
+            terminal::say_last(&Event::Panic {
+                message: format_args!("{}{place}", info.message()),
+            });
+        }
     }
     smc::system_off()
 }

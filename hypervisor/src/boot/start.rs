@@ -31,6 +31,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use arm_gic::Trigger;
 use host_abi::binding::TeeChoice;
+use host_abi::console::Event;
 use host_abi::memory_map::machine::DEVICE_TREE_SIZE_MAX;
 
 /// The first CPU, on the constant map that `boot::entry` starts with. The counter stood at
@@ -80,11 +81,10 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
         }
         gicv3::init(machine.gicd, machine.gicr.start, machine.cpus.len());
     }
-    log::info!(
-        "Bulkhead {} on {} CPUs",
-        env!("CARGO_PKG_VERSION"),
-        machine.cpus.len()
-    );
+    terminal::tell::<&str>(&Event::Up {
+        version: env!("CARGO_PKG_VERSION"),
+        cpus: machine.cpus.len(),
+    });
     match machine.seed {
         Some(seed) => entropy::init(seed),
         None => log::warn!("/chosen has no rng-seed: guests get no random numbers"),

@@ -1,5 +1,5 @@
 //! The one physical console: tagged lines of the guests, and the hypervisor's own
-//! (docs/device-tree.md has the format).
+//! (docs/console.md has the format).
 //!
 //! Lines wait in a ring for each source ([`crate::console::output`]) and go out as the UART takes
 //! them: nobody waits for it while guests run. Who adds a line to empty rings sends what the UART
@@ -15,14 +15,13 @@ use crate::drivers::pl011::PhysicalUart;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU64, Ordering};
+use host_abi::console::{Event, HYPERVISOR_TAG, PIECE_OVERHEAD_MAX, Severity};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use spin::{Mutex, Once};
 
 /// The number of the CPU that the UART's interrupt goes to.
 pub const CPU: usize = 0;
 
-/// The tag of the hypervisor's own lines.
-const OWN_TAG: &str = "bulkhead";
 /// What the hypervisor says by itself, and what it answers to the person at the console.
 const OWN: usize = 0;
 const ANSWERS: usize = 1;
@@ -35,8 +34,8 @@ const GUEST_RING: usize = 5 << 10;
 /// The part of a guest's ring that is for what the hypervisor says of the guest, which keeps its
 /// order with the guest's lines.
 const ABOUT_GUEST: usize = 1 << 10;
-/// The longest line of a guest with its tag: a name of 31 bytes, a mark, a space and a line feed.
-const GUEST_LINE_MAX: usize = CAPACITY + 34;
+/// The longest line of a guest with its tag.
+const GUEST_LINE_MAX: usize = CAPACITY + PIECE_OVERHEAD_MAX;
 /// Free bytes of its ring from which on a guest that was held back goes on.
 const ROOM_AGAIN: usize = GUEST_RING / 2;
 /// The hypervisor's own lines are cut here, in bytes: all that is said at once.
@@ -181,10 +180,8 @@ impl Console {
         for line in text.split(|&byte| byte == b'\n') {
             if let Some(Lost { lines, bytes }) = self.output.take_lost(source) {
                 let mut marker = OwnText::new();
-                let _ = write!(
-                    marker,
-                    "{lines} lines with {bytes} bytes are lost: the console is too slow"
-                );
+                let lost: Event<'_> = Event::LinesLost { lines, bytes };
+                let _ = write!(marker, "{lost}");
                 self.say_line(source, &marker.0);
             }
             self.say_line(source, line);
@@ -194,7 +191,7 @@ impl Console {
 
     fn say_line(&mut self, source: usize, line: &[u8]) {
         self.output
-            .push(source, &[OWN_TAG.as_bytes(), b"| ", line, b"\n"]);
+            .push(source, &[HYPERVISOR_TAG.as_bytes(), b"| ", line, b"\n"]);
     }
 }
 
@@ -216,20 +213,21 @@ impl Write for OwnText {
     }
 }
 
-/// How a record of `level` begins.
-fn prefix(level: Level) -> &'static str {
-    match level {
-        Level::Error => "error: ",
-        Level::Warn => "warning: ",
-        _ => "",
-    }
+fn say<T: fmt::Display>(source: usize, event: &Event<'_, T>) {
+    let Some(console) = CONSOLE.get() else { return };
+    let mut text = OwnText::new();
+    let _ = write!(text, "{event}");
+    console.lock().say(source, &text.0);
 }
 
-fn say(source: usize, prefix: &str, text: fmt::Arguments<'_>) {
-    let Some(console) = CONSOLE.get() else { return };
-    let mut whole = OwnText::new();
-    let _ = write!(whole, "{prefix}{text}");
-    console.lock().say(source, &whole.0);
+/// Whether the log level lets this through.
+fn is_told(severity: Severity) -> bool {
+    let level = match severity {
+        Severity::Error => Level::Error,
+        Severity::Warning => Level::Warn,
+        Severity::Info => Level::Info,
+    };
+    level <= log::max_level()
 }
 
 /// Takes the UART and sends log records of `level` and above to it.
@@ -346,11 +344,18 @@ pub fn has_room(guest: usize) -> bool {
         .is_none_or(|console| console.lock().has_room(guest))
 }
 
-/// Logs what became of guest number `guest`: after what the guest wrote before, and before what it
+/// Tells what became of the machine.
+pub fn tell<T: fmt::Display>(event: &Event<'_, T>) {
+    if is_told(event.severity()) {
+        say(OWN, event);
+    }
+}
+
+/// Tells what became of guest number `guest`: after what the guest wrote before, and before what it
 /// writes next.
-pub fn log_about(guest: usize, level: Level, text: fmt::Arguments<'_>) {
-    if level <= log::max_level() {
-        say(FIRST_GUEST + guest, prefix(level), text);
+pub fn tell_about<T: fmt::Display>(guest: usize, event: &Event<'_, T>) {
+    if is_told(event.severity()) {
+        say(FIRST_GUEST + guest, event);
     }
 }
 
@@ -359,7 +364,7 @@ pub fn log_about(guest: usize, level: Level, text: fmt::Arguments<'_>) {
 pub fn has_room_for_answer(len: usize) -> bool {
     CONSOLE
         .get()
-        .is_none_or(|console| console.lock().output.free(ANSWERS) >= OWN_TAG.len() + 3 + len)
+        .is_none_or(|console| console.lock().output.free(ANSWERS) >= HYPERVISOR_TAG.len() + 3 + len)
 }
 
 /// Answers the person at the console with a line, which goes out from [`CPU`]'s next turn on. For
@@ -374,8 +379,8 @@ pub fn answer_line(line: &[u8]) {
 }
 
 /// Answers the person at the console.
-pub fn answer(text: fmt::Arguments<'_>) {
-    say(ANSWERS, "", text);
+pub fn answer(event: &Event<'_>) {
+    say(ANSWERS, event);
 }
 
 /// Waits until all is out. For when no guest runs any more.
@@ -395,7 +400,13 @@ impl Log for ConsoleLog {
     }
 
     fn log(&self, record: &Record<'_>) {
-        say(OWN, prefix(record.level()), *record.args());
+        let severity = match record.level() {
+            Level::Error => Severity::Error,
+            Level::Warn => Severity::Warning,
+            _ => Severity::Info,
+        };
+        let text = *record.args();
+        say(OWN, &Event::Note { severity, text });
     }
 
     fn flush(&self) {}
@@ -411,7 +422,7 @@ impl Log for ConsoleLog {
     unsafe_code,
     reason = "vouches that a console with two writers is better than none, at the end"
 )]
-pub unsafe fn say_last(text: fmt::Arguments<'_>) {
+pub unsafe fn say_last<T: fmt::Display>(event: &Event<'_, T>) {
     let Some(console) = CONSOLE.get() else { return };
     // This CPU may hold the lock. Another that does may mix in a line; better than none.
     let mut attempts = 0;
@@ -426,10 +437,10 @@ pub unsafe fn say_last(text: fmt::Arguments<'_>) {
             unsafe { console.force_unlock() };
         }
     };
-    let mut whole = OwnText::new();
-    let _ = write!(whole, "{text}");
+    let mut text = OwnText::new();
+    let _ = write!(text, "{event}");
     console.has_interrupt = false;
     console.send_all();
-    console.say(OWN, &whole.0);
+    console.say(OWN, &text.0);
     console.uart.wait_until_sent();
 }

@@ -14,9 +14,11 @@ mod vendor;
 
 use crate::arch::timer;
 use crate::console::rate_limit::Pass;
+use crate::console::terminal;
 use crate::description::policy::Verdict;
 use crate::vm::vcpu::{Next, Vcpu};
 use answer::answer;
+use host_abi::console::{Event, Function};
 use smccc::{Conduit, FunctionId, NOT_SUPPORTED, Owner};
 
 /// Serves a call of `vcpu`, whose PC is behind the instruction already.
@@ -67,14 +69,20 @@ fn serve(vcpu: &mut Vcpu, function: FunctionId, conduit: Conduit) -> Next {
 #[inline(never)]
 fn refuse(vcpu: &mut Vcpu, function: FunctionId, conduit: Conduit) -> Next {
     if let Pass::Yes { held_back } = vcpu.vm.calls.note_refused(timer::now()) {
-        let name = vcpu.vm.name();
-        match held_back {
-            0 => log::info!("{name}: refused {conduit:?} {:#010x}", function.0),
-            _ => log::info!(
-                "{name}: refused {conduit:?} {:#010x}, and {held_back} calls before",
-                function.0
-            ),
-        }
+        let (name, conduit, function) = (vcpu.vm.name(), conduit.name(), Function(function.0));
+        terminal::tell::<&str>(&match held_back {
+            0 => Event::Refused {
+                name,
+                conduit,
+                function,
+            },
+            others => Event::RefusedWithOthers {
+                name,
+                conduit,
+                function,
+                others,
+            },
+        });
     }
     answer(vcpu, NOT_SUPPORTED)
 }

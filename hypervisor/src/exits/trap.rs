@@ -6,8 +6,9 @@ use crate::arch::syndrome::{self, Trap};
 use crate::arch::this_cpu::ThisCpu;
 use crate::arch::{aarch32, registers};
 use crate::exits::{mmio, smc, system_registers};
-use crate::vm::accounting::Cause;
+use crate::vm::accounting::cause_of_call;
 use crate::vm::vcpu::{Next, Vcpu};
+use host_abi::console::Cause;
 use smccc::{Conduit, FunctionId};
 
 /// Serves a synchronous exception of a vCPU that is loaded into this CPU.
@@ -18,7 +19,7 @@ pub fn serve(vcpu: &mut Vcpu, cpu: &ThisCpu) -> (Cause, Next) {
         if conduit == Conduit::Smc {
             vcpu.context.skip_a64();
         }
-        let cause = Cause::of_call(FunctionId(vcpu.context.x[0] as u32));
+        let cause = cause_of_call(FunctionId(vcpu.context.x[0] as u32));
         return (cause, smc::call(vcpu, conduit, immediate));
     }
     if mmio::serve_plain_console_access(vcpu, syndrome) {

@@ -1,18 +1,13 @@
 //! Serves the person at the machine's console.
 
 use crate::console::terminal;
-use crate::operator::prompt::{self, Command, Input, Prompt};
+use crate::operator::prompt::{Input, Prompt};
 use crate::operator::report::{self, Subject};
 use crate::vm::machine::Machine;
 use crate::vm::power::After;
 use crate::vm::virtual_machine::Vm;
+use host_abi::console::{Command, Event};
 use spin::Mutex;
-
-macro_rules! answer {
-    ($($text:tt)*) => {
-        terminal::answer(format_args!($($text)*))
-    };
-}
 
 static PROMPT: Mutex<Prompt> = Mutex::new(Prompt::new());
 
@@ -36,14 +31,14 @@ pub fn take_input() {
             Input::Detached(number) => {
                 if let Some(vm) = Machine::get().vms.get(number) {
                     vm.console.set_attached(false);
-                    answer!("{}: detached", vm.name());
+                    terminal::answer(&Event::Detached { name: vm.name() });
                 }
             }
             Input::Line(line) => {
-                match prompt::parse(&line) {
+                match Command::parse(&line) {
                     Ok(None) => {}
                     Ok(Some(command)) => obey(command),
-                    Err(error) => answer!("{error}"),
+                    Err(error) => terminal::answer(&error.into()),
                 }
                 return;
             }
@@ -59,16 +54,16 @@ fn obey(command: Command<'_>) {
         Command::Attach(name) => with_vm(name, |number, vm| {
             vm.console.set_attached(true);
             PROMPT.lock().attach(number);
-            answer!("{name}: attached; Control-] leads back");
+            terminal::answer(&Event::Attached { name });
         }),
         Command::Destroy(name) => with_vm(name, |_, vm| {
             if !vm.stop(After::Off, Some(format_args!("destroyed at the console"))) {
-                answer!("{name}: it does not run");
+                terminal::answer(&Event::NotRunning { name });
             }
         }),
         Command::Restart(name) => with_vm(name, |_, vm| {
             if !vm.stop(After::Restart, None) && !Machine::get().start_again(vm) {
-                answer!("{name}: it is about to start or to stop; try again");
+                terminal::answer(&Event::Busy { name });
             }
         }),
     }
@@ -78,6 +73,6 @@ fn with_vm(name: &str, act: impl FnOnce(usize, &'static Vm)) {
     let mut vms = Machine::get().vms.iter().enumerate();
     match vms.find(|(_, vm)| vm.name() == name) {
         Some((number, vm)) => act(number, vm),
-        None => answer!("{name}: no such guest; list tells which there are"),
+        None => terminal::answer(&Event::NoSuchGuest { word: name }),
     }
 }

@@ -2,92 +2,7 @@
 //! that is attached.
 
 use heapless::String;
-
-/// The longest command, in bytes.
-const LINE_MAX: usize = 80;
-
-/// Control-]: back from a guest to the hypervisor's prompt.
-pub const DETACH: u8 = 0x1d;
-
-/// What the commands are, for people.
-pub const HELP: &str = "list: the guests and what they are up to\n\
-    stats: what the heap holds, and what each guest and its TEE did so far\n\
-    attach NAME: type to a guest, until Control-]\n\
-    destroy NAME: stop a guest\n\
-    restart NAME: stop a guest if it runs, and start it with a fresh image\n\
-    help: these lines";
-
-/// A command of the prompt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command<'a> {
-    /// Tell which guests there are.
-    List,
-    /// Tell what they did.
-    Stats,
-    /// Send input to a guest from now on.
-    Attach(&'a str),
-    /// Stop a guest.
-    Destroy(&'a str),
-    /// Stop a guest if it runs, and start it.
-    Restart(&'a str),
-    /// Tell which commands there are.
-    Help,
-}
-
-/// A line that is no command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoCommand<'a> {
-    /// There is no such word.
-    Unknown(&'a str),
-    /// The command wants the name of a guest.
-    WantsName(&'a str),
-    /// There is more on the line than the command wants.
-    TooMuch(&'a str),
-}
-
-impl core::fmt::Display for NoCommand<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Unknown(word) => write!(f, "{word}: no such command; help lists them"),
-            Self::WantsName(word) => write!(f, "{word}: name a guest; list tells which there are"),
-            Self::TooMuch(word) => write!(f, "{word}: too many words"),
-        }
-    }
-}
-
-/// Reads a line; `None` where it is empty.
-///
-/// # Errors
-///
-/// The line is no command.
-pub fn parse(line: &str) -> Result<Option<Command<'_>>, NoCommand<'_>> {
-    let mut words = line.split_ascii_whitespace();
-    let Some(word) = words.next() else {
-        return Ok(None);
-    };
-    let (name, rest) = (words.next(), words.next());
-    let named = |command: fn(&str) -> Command<'_>| match (name, rest) {
-        (Some(name), None) => Ok(Some(command(name))),
-        (None, _) => Err(NoCommand::WantsName(word)),
-        (Some(_), Some(_)) => Err(NoCommand::TooMuch(word)),
-    };
-    let plain = |command| {
-        if name.is_none() {
-            Ok(Some(command))
-        } else {
-            Err(NoCommand::TooMuch(word))
-        }
-    };
-    match word {
-        "list" => plain(Command::List),
-        "stats" => plain(Command::Stats),
-        "help" => plain(Command::Help),
-        "attach" => named(|name| Command::Attach(name)),
-        "destroy" => named(|name| Command::Destroy(name)),
-        "restart" => named(|name| Command::Restart(name)),
-        _ => Err(NoCommand::Unknown(word)),
-    }
-}
+use host_abi::console::{DETACH, LINE_MAX};
 
 /// Where input goes, and the command that is being typed.
 #[derive(Debug, Default)]
@@ -173,25 +88,6 @@ mod tests {
 
     fn line(text: &str) -> Input {
         Input::Line(text.try_into().unwrap())
-    }
-
-    #[test]
-    fn commands_are_read() {
-        assert_eq!(parse("  list "), Ok(Some(Command::List)));
-        assert_eq!(parse("stats"), Ok(Some(Command::Stats)));
-        assert_eq!(parse("help"), Ok(Some(Command::Help)));
-        assert_eq!(parse("attach vm1"), Ok(Some(Command::Attach("vm1"))));
-        assert_eq!(parse("destroy  vm2"), Ok(Some(Command::Destroy("vm2"))));
-        assert_eq!(parse("restart vm2"), Ok(Some(Command::Restart("vm2"))));
-        assert_eq!(parse(" "), Ok(None));
-    }
-
-    #[test]
-    fn what_is_no_command_is_told_apart() {
-        assert_eq!(parse("reboot"), Err(NoCommand::Unknown("reboot")));
-        assert_eq!(parse("destroy"), Err(NoCommand::WantsName("destroy")));
-        assert_eq!(parse("destroy vm1 vm2"), Err(NoCommand::TooMuch("destroy")));
-        assert_eq!(parse("list vm1"), Err(NoCommand::TooMuch("list")));
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use crate::arch::{heap, timer};
 use crate::console::terminal;
-use crate::operator::prompt::HELP;
 use crate::vm::accounting::Bill;
 use crate::vm::machine::Machine;
 use crate::vm::virtual_machine::Vm;
 use core::fmt::Write as _;
 use core::sync::atomic::{AtomicU64, Ordering};
 use heapless::{Deque, String};
+use host_abi::console::{Event, HeapStats, Topic};
 use mediator::STATS_PARTS;
 use spin::Mutex;
 
@@ -59,7 +59,7 @@ static RESUME_AT: AtomicU64 = AtomicU64::new(u64::MAX);
 /// Asks for a report. For [`terminal::CPU`], which looks whose turn it is next.
 pub fn ask_for(subject: Subject) {
     if REPORTS.lock().waiting.push_back(subject).is_err() {
-        terminal::answer_line(b"too many commands wait");
+        terminal::answer(&Event::TooManyCommands);
         return;
     }
     RESUME_AT.store(timer::now() + pause(), Ordering::Relaxed);
@@ -116,10 +116,11 @@ impl Report {
         let step = self.step;
         self.step += 1;
         if self.subject == Subject::Help {
-            let text = HELP.lines().nth(step);
-            return text
-                .inspect(|text| terminal::answer_line(text.as_bytes()))
-                .is_some();
+            let Some(&topic) = Topic::ALL.get(step) else {
+                return false;
+            };
+            tell(line, &Event::Help { topic });
+            return true;
         }
         if self.subject == Subject::Stats && self.guest == 0 && step == 0 {
             let heap::Holds {
@@ -127,11 +128,12 @@ impl Report {
                 bytes,
                 free,
             } = heap::holds();
-            let _ = write!(
-                line,
-                "heap: {bytes} bytes in {allocations} allocations, {free} bytes left"
-            );
-            answer(line);
+            let stats = HeapStats {
+                bytes: bytes as u64,
+                allocations: allocations as u64,
+                free: free as u64,
+            };
+            tell(line, &Event::Heap { stats });
             return true;
         }
         let Some(vm) = Machine::get().vms.get(self.guest) else {
@@ -140,9 +142,12 @@ impl Report {
         let goes_on = match self.subject {
             Subject::Stats => tell_stats(vm, step.max(1) - 1, line),
             _ => {
-                let (name, life, summary) = (vm.name(), vm.life(), vm.summary());
-                let _ = write!(line, "{name}: {life}, {summary}");
-                answer(line);
+                let listed = Event::Listed {
+                    name: vm.name(),
+                    state: vm.state(),
+                    summary: vm.summary(),
+                };
+                tell(line, &listed);
                 false
             }
         };
@@ -161,9 +166,8 @@ fn tell_stats(vm: &Vm, step: usize, line: &mut String<LINE_MAX>) -> bool {
     const BILL: usize = TEE + STATS_PARTS;
     match step {
         0 => {
-            let _ = write!(line, "{}: ", vm.name());
-            let _ = vm.write_stats(line);
-            answer(line);
+            let (name, stats) = (vm.name(), vm.stats());
+            tell(line, &Event::Guest { name, stats });
         }
         TEE..BILL => {
             let part = step - TEE;
@@ -195,6 +199,12 @@ fn tell_stats(vm: &Vm, step: usize, line: &mut String<LINE_MAX>) -> bool {
         }
     }
     true
+}
+
+/// Answers with a line that `line` has room for.
+fn tell(line: &mut String<LINE_MAX>, event: &Event<'_>) {
+    let _ = write!(line, "{event}");
+    answer(line);
 }
 
 /// Answers with the line, if there is one, and begins anew.

@@ -10,13 +10,14 @@ use crate::drivers::interrupt::Interrupt;
 use crate::exits::trap;
 use crate::operator::{commands, report};
 use crate::run::scheduler::Turns;
-use crate::vm::accounting::{Account, Cause};
+use crate::vm::accounting::Account;
 use crate::vm::machine::Machine;
 use crate::vm::power::{Status, Step};
 use crate::vm::vcpu::{Next, Vcpu};
 use alloc::vec::Vec;
 use heapless::Vec as FixedVec;
 use host_abi::binding::MAX_VCPUS_PER_CPU;
+use host_abi::console::Cause;
 
 /// Time slices a second, for vCPUs that share a CPU.
 const SLICES_PER_SECOND: u64 = 100;

@@ -1,5 +1,6 @@
 //! Guests' partitions of OP-TEE.
 
+use crate::console::terminal;
 use crate::drivers::gicv3::InterruptsHeldBack;
 use crate::mm::shadow_pages::ShadowPages;
 use crate::tee::ports::{CallingCpu, SecureMonitor, ThisMachine};
@@ -8,6 +9,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::num::NonZeroU32;
+use host_abi::console::Event;
 use mediator::Tee;
 use mediator::optee::{
     ClientId, CreateError, Guest, HashSecret, IDENTIFIERS, LIVES, Limits, Optee,
@@ -30,13 +32,13 @@ pub(super) fn probe(interrupt: Option<u32>, guests: usize) {
                 optee = optee.without_notifications();
             }
             let revision = optee.revision();
-            log::info!("OP-TEE {revision} serves the guests");
+            terminal::tell(&Event::TeeServes { revision });
             if guests > 1 && (revision.major, revision.minor) < SURVIVES_STORAGE_ERRORS {
                 let (major, minor) = SURVIVES_STORAGE_ERRORS;
-                log::warn!(
-                    "OP-TEE {revision} halts for all guests when secure storage fails in one of them, which OP-TEE \
-                     {major}.{minor} survives: see docs/optee-versions.md"
-                );
+                terminal::tell(&Event::TeeIsHaltedByStorage {
+                    revision: format_args!("{revision}"),
+                    survivor: format_args!("{major}.{minor}"),
+                });
             }
             OPTEE.call_once(|| optee);
         }
@@ -98,7 +100,11 @@ pub(super) fn create(request: Request<'_>) -> Result<Option<Arc<dyn Tee>>, Strin
         Ok(partition) => Ok(Some(Arc::new(partition))),
         // It is the VM's own doing, which may go on without.
         Err(error @ (CreateError::IdentifiersLost { .. } | CreateError::LivesUsedUp { .. })) => {
-            log::error!("{}: no OP-TEE in this life: {error}", description.name);
+            let name = description.name.as_str();
+            terminal::tell(&Event::NoTee {
+                name,
+                reason: error,
+            });
             Ok(None)
         }
         Err(error) => Err(format!("{error}")),

@@ -8,67 +8,26 @@
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use host_abi::console::Cause;
 use smccc::{FIRST_TRUSTED_OS_OWNER, FunctionId};
 
-/// Why a vCPU left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Cause {
-    /// A fast call of the TEE's.
-    FastTeeCall,
-    /// A yielding call of the TEE's: it begins, or it goes on after an RPC.
-    YieldingTeeCall,
-    /// Another call.
-    OtherCall,
-    /// A physical interrupt.
-    Interrupt,
-    /// An access to a device.
-    Device,
-    /// A system register.
-    Register,
-    /// It waits for an interrupt.
-    Wait,
-    /// It did not: its CPU looked whose turn it is.
-    Turn,
-    /// It did not: its VM's memory was filled, or its VM was torn down.
-    Start,
-    /// Something else.
-    Other,
-}
-
-/// All causes, with their names for people.
-const CAUSES: [(Cause, &str); 10] = [
-    (Cause::FastTeeCall, "fast TEE calls"),
-    (Cause::YieldingTeeCall, "yielding TEE calls"),
-    (Cause::OtherCall, "other calls"),
-    (Cause::Interrupt, "interrupts"),
-    (Cause::Device, "device accesses"),
-    (Cause::Register, "registers"),
-    (Cause::Wait, "waits"),
-    (Cause::Turn, "turns"),
-    (Cause::Start, "steps of a start or an end"),
-    (Cause::Other, "others"),
-];
-
-impl Cause {
-    /// What kind of call `function` is.
-    #[must_use]
-    #[inline]
-    pub fn of_call(function: FunctionId) -> Self {
-        if function.owner_number() < FIRST_TRUSTED_OS_OWNER {
-            Self::OtherCall
-        } else if function.is_fast() {
-            Self::FastTeeCall
-        } else {
-            Self::YieldingTeeCall
-        }
+/// What kind of call `function` is.
+#[must_use]
+#[inline]
+pub fn cause_of_call(function: FunctionId) -> Cause {
+    if function.owner_number() < FIRST_TRUSTED_OS_OWNER {
+        Cause::OtherCall
+    } else if function.is_fast() {
+        Cause::FastTeeCall
+    } else {
+        Cause::YieldingTeeCall
     }
 }
 
 /// What EL2 did for a vCPU, by cause.
 #[derive(Debug, Default)]
 pub struct Account {
-    lines: [Line; CAUSES.len()],
+    lines: [Line; Cause::COUNT],
 }
 
 #[derive(Debug, Default)]
@@ -111,7 +70,7 @@ pub struct Bill<'a> {
 
 impl<'a> Bill<'a> {
     /// How many [entries](Self::entry) there may be.
-    pub const ENTRIES: usize = CAUSES.len();
+    pub const ENTRIES: usize = Cause::COUNT;
 
     /// What `accounts` hold, from CPUs that count instructions or do not.
     #[must_use]
@@ -125,7 +84,8 @@ impl<'a> Bill<'a> {
     /// What is charged for one cause, by its number; `None` where that is nothing.
     #[must_use]
     pub fn entry(&self, number: usize) -> Option<Entry<'a>> {
-        let &(cause, name) = CAUSES.get(number)?;
+        let &cause = Cause::ALL.get(number)?;
+        let name = cause.name();
         let bill = *self;
         let times = bill.each(cause, |line| &line.times).sum();
         (times != 0).then_some(Entry {
@@ -183,7 +143,7 @@ mod tests {
 
     #[test]
     fn causes_stand_where_their_numbers_say() {
-        for (n, (cause, _)) in CAUSES.iter().enumerate() {
+        for (n, cause) in Cause::ALL.iter().enumerate() {
             assert_eq!(*cause as usize, n);
         }
     }
@@ -197,7 +157,7 @@ mod tests {
             (0xb100_0000, Cause::OtherCall),
             (0x8400_0000, Cause::OtherCall),
         ] {
-            assert_eq!(Cause::of_call(FunctionId(function)), cause, "{function:#x}");
+            assert_eq!(cause_of_call(FunctionId(function)), cause, "{function:#x}");
         }
     }
 
@@ -208,7 +168,7 @@ mod tests {
         accounts[1].charge(Cause::YieldingTeeCall, 1100, 1300);
         accounts[1].charge(Cause::Interrupt, 600, 700);
         let text = |bill: Bill<'_>| -> Vec<String> {
-            let entries = (0..=CAUSES.len()).filter_map(|number| bill.entry(number));
+            let entries = (0..=Cause::COUNT).filter_map(|number| bill.entry(number));
             entries.map(|entry| entry.to_string()).collect()
         };
         assert_eq!(

@@ -11,6 +11,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use heapless::Deque;
+use host_abi::console::Event;
 use spin::Mutex;
 
 /// Bytes that a person may be ahead of a VM.
@@ -107,10 +108,10 @@ impl VmConsole {
         let kicks = self.changed(&mut serial);
         drop(serial);
         if lost != 0 {
-            log::warn!(
-                "{}: {lost} bytes are lost: it sent them to a full UART",
-                self.name
-            );
+            terminal::tell::<&str>(&Event::OutputLost {
+                name: &self.name,
+                bytes: lost,
+            });
         }
         kicks
     }

@@ -3,6 +3,7 @@
 
 use crate::arch::timer;
 use crate::console::rate_limit::Pass;
+use crate::console::terminal;
 use crate::mm::guest_memory::NotGuestMemory;
 use crate::vm::image::loader::Filling;
 use crate::vm::partition::Teardown;
@@ -13,7 +14,7 @@ use alloc::string::String;
 use arm_psci::ErrorCode;
 use core::fmt;
 use core::sync::atomic::Ordering;
-use log::Level;
+use host_abi::console::{Event, GuestState};
 
 impl Vm {
     /// Asks for the VM to start at boot or after a stop that is followed by a restart; the CPU of
@@ -40,6 +41,16 @@ impl Vm {
         self.lifecycle.power.lock().life()
     }
 
+    /// The same as a person is told.
+    pub fn state(&self) -> GuestState {
+        match self.life() {
+            Life::Off => GuestState::Off,
+            Life::Starting => GuestState::Starting,
+            Life::Running => GuestState::Running,
+            Life::Stopping(_) | Life::Ending(_) => GuestState::Stopping,
+        }
+    }
+
     /// If the VM was asked to start, begins to fill its memory. For the CPU of its first vCPU.
     pub fn begin_start(&self) -> Option<Filling> {
         if self.lifecycle.power.lock().life() != Life::Starting {
@@ -62,7 +73,10 @@ impl Vm {
         match entry {
             Ok(entry) => {
                 if self.lifecycle.tells_of_this_life.load(Ordering::Relaxed) {
-                    self.log(Level::Info, format_args!("started, {}", self.summary()));
+                    self.tell_event::<&str>(&Event::Started {
+                        name: self.name(),
+                        summary: self.summary(),
+                    });
                 }
                 self.lifecycle.starts.fetch_add(1, Ordering::Relaxed);
                 let mut power = self.lifecycle.power.lock();
@@ -82,7 +96,8 @@ impl Vm {
     }
 
     fn fail_start(&self, reason: &str) -> Step {
-        self.log(Level::Error, format_args!("stopped: {reason}"));
+        let name = self.name();
+        self.tell_event(&Event::Stopped { name, reason });
         self.lifecycle.power.lock().start_failed();
         Step::Off
     }
@@ -96,9 +111,12 @@ impl Vm {
             .store(pass != Pass::No, Ordering::Relaxed);
         if let Pass::Yes { held_back } = pass {
             if held_back != 0 {
-                self.log(Level::Info, format_args!("reset {held_back} more times"));
+                self.tell_event::<&str>(&Event::ResetUntold {
+                    name: self.name(),
+                    times: held_back,
+                });
             }
-            self.log(Level::Info, format_args!("reset"));
+            self.tell_event::<&str>(&Event::Reset { name: self.name() });
         }
     }
 
@@ -157,7 +175,8 @@ impl Vm {
         self.lifecycle.stopping.store(true, Ordering::Release);
         drop(power);
         if let Some(reason) = reason {
-            self.log(Level::Error, format_args!("stopped: {reason}"));
+            let name = self.name();
+            self.tell_event(&Event::Stopped { name, reason });
         }
         for index in 0..self.description.vcpu_cpus.len() {
             self.kick_vcpu(index);
@@ -198,15 +217,15 @@ impl Vm {
         self.tee.drop_unless(renewed);
         let pinned = self.ram.pinned();
         if pinned != 0 {
-            log::error!(
-                "{}: {pinned} pages are still known to the secure world",
-                self.name()
-            );
+            terminal::tell::<&str>(&Event::PagesKept {
+                name: self.name(),
+                pages: pinned,
+            });
         }
         self.lifecycle.power.lock().torn_down();
         match after {
             After::Off => {
-                self.log(Level::Info, format_args!("off"));
+                self.tell_event::<&str>(&Event::Off { name: self.name() });
                 Step::Off
             }
             After::Restart => {
@@ -220,11 +239,11 @@ impl Vm {
     /// A vCPU is about to execute the first instruction of its life.
     pub fn vcpu_starts(&self, index: usize) {
         if index == 0 && self.lifecycle.starts.load(Ordering::Relaxed) == 1 {
-            log::info!(
-                "{}: enters its kernel {} ns after the hypervisor was entered",
-                self.name(),
-                timer::since_entered().as_nanos()
-            );
+            let since = timer::since_entered().as_nanos();
+            terminal::tell::<&str>(&Event::EntersKernel {
+                name: self.name(),
+                nanoseconds: u64::try_from(since).unwrap_or(u64::MAX),
+            });
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::console::terminal;
 use crate::vm::virtual_machine::Vm;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use host_abi::console::Event;
 use spin::Once;
 
 /// The VMs, fixed once the first CPU has read the device tree.
@@ -81,7 +82,7 @@ impl Machine {
     /// Takes note that one more VM is off for good. With the last one the machine goes off.
     pub fn vm_is_off(&self) {
         if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
-            log::info!("all guests are off");
+            terminal::tell::<&str>(&Event::AllOff);
             terminal::flush();
             smc::system_off();
         }

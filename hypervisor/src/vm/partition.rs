@@ -1,6 +1,7 @@
 //! A VM's partition of its TEE, from life to life.
 
 use crate::arch::timer;
+use crate::console::terminal;
 use crate::description::vm::VmDescription;
 use crate::mm::guest_memory::GuestRam;
 use crate::tee::mediators;
@@ -9,6 +10,7 @@ use crate::vm::entropy;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, Ordering};
+use host_abi::console::Event;
 use mediator::Tee;
 use spin::Mutex;
 
@@ -97,16 +99,11 @@ impl Partition {
     /// Takes note of what the VM leaves in the secure world.
     fn note_left_behind(&self, name: &str, left: u64, lost: u32) {
         if left > 0 {
-            log::warn!(
-                "{name}: the secure world did not end {left} of its calls and sessions in time"
-            );
+            terminal::tell::<&str>(&Event::CallsKept { name, count: left });
         }
         if lost > 0 {
             let all = self.lost.fetch_add(lost, Ordering::Relaxed) + lost;
-            log::warn!(
-                "{name}: OP-TEE keeps {lost} identifiers of trusted applications that it still runs for it, {all} in all, until the \
-                 machine is restarted"
-            );
+            terminal::tell::<&str>(&Event::IdentifiersKept { name, lost, all });
         }
     }
 

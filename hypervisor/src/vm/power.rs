@@ -23,17 +23,6 @@ pub enum Life {
     Ending(After),
 }
 
-impl core::fmt::Display for Life {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(match self {
-            Self::Off => "off",
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Stopping(_) | Self::Ending(_) => "stopping",
-        })
-    }
-}
-
 /// What comes after a VM has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {

@@ -23,8 +23,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use host_abi::console::{CpuList, Event, GuestStats, Summary};
 use host_abi::memory_map::guest::{DISTRIBUTOR_SIZE, REDISTRIBUTOR_STRIDE};
-use log::Level;
 use mediator::Tee;
 use spin::Mutex;
 
@@ -147,15 +147,13 @@ impl Vm {
     }
 
     /// Writes what the VM did so far, for people.
-    pub fn write_stats(&self, to: &mut dyn fmt::Write) -> fmt::Result {
-        write!(
-            to,
-            "{} starts, {} calls refused, {} forwarded, {} pages known to the secure world",
-            self.lifecycle.starts.load(Ordering::Relaxed),
-            self.calls.refused(),
-            self.calls.forwarded(),
-            self.ram.pinned(),
-        )
+    pub fn stats(&self) -> GuestStats {
+        GuestStats {
+            starts: self.lifecycle.starts.load(Ordering::Relaxed),
+            refused: self.calls.refused(),
+            forwarded: self.calls.forwarded(),
+            pages: self.ram.pinned(),
+        }
     }
 
     /// What EL2 did for the VM so far, where that is counted.
@@ -163,13 +161,9 @@ impl Vm {
         pmu::is_present().then(|| Bill::new(&self.accounts, pmu::has_instructions()))
     }
 
-    /// Logs what became of the VM, in order with what it writes itself.
-    pub(super) fn log(&self, level: Level, text: fmt::Arguments<'_>) {
-        terminal::log_about(
-            self.number(),
-            level,
-            format_args!("{}: {text}", self.name()),
-        );
+    /// Tells what became of the VM, in order with what it writes itself.
+    pub(super) fn tell_event<T: fmt::Display>(&self, event: &Event<'_, T>) {
+        terminal::tell_about(self.number(), event);
     }
 
     /// The VM's place among the machine's.
@@ -177,18 +171,18 @@ impl Vm {
         usize::from(self.id) - 1
     }
 
-    /// What the VM has, for people.
-    pub fn summary(&self) -> impl fmt::Display {
-        let cpus = &self.description.vcpu_cpus;
-        let (mib, count, tee) = (self.ram.bytes() >> 20, cpus.len(), self.description.tee);
-        fmt::from_fn(move |f| {
-            write!(f, "{mib} MiB, {count} vCPUs on CPUs ")?;
-            for (n, cpu) in cpus.iter().enumerate() {
-                let separator = if n == 0 { "" } else { "," };
-                write!(f, "{separator}{cpu}")?;
-            }
-            write!(f, ", tee {tee}")
-        })
+    /// What the VM has.
+    pub fn summary(&self) -> Summary {
+        let mut cpus = CpuList::default();
+        for &cpu in &self.description.vcpu_cpus {
+            // The description has no more than there is room for.
+            let _ = cpus.push(u32::try_from(cpu).unwrap_or(u32::MAX));
+        }
+        Summary {
+            mib: self.ram.bytes() >> 20,
+            cpus,
+            tee: self.description.tee,
+        }
     }
 
     pub(super) fn kick_vcpu(&self, index: usize) {

@@ -12,7 +12,7 @@ use super::{ConfigError, Description, Guest, Machine, Mediator, Overrides, Refus
 use super::{smc, tas};
 use crate::base::counted::counted;
 use crate::description::kernel_image::KernelImage;
-use host_abi::binding::{HYPERVISOR_TAG, NAME_MAX, TeeChoice, is_guest_name};
+use host_abi::binding::{NAME_MAX, RESERVED_NAMES, TeeChoice, is_guest_name};
 use host_abi::memory_map::BLOCK_SIZE;
 
 /// CPUs that OP-TEE has room for, as Debian builds it and as it is built from source
@@ -142,10 +142,10 @@ fn machine(
 }
 
 fn name(refuse: Refusals<'_>, name: &str) -> Result<(), ConfigError> {
-    if name == HYPERVISOR_TAG {
+    if RESERVED_NAMES.contains(&name) {
         return Err(refuse.at(
             format!("guest {name}: name"),
-            "is the hypervisor's own name on the console",
+            "stands for something else on the console or among the logs",
             "Give the guest another name.",
         ));
     }

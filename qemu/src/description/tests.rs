@@ -1,5 +1,6 @@
 //! One test for each reason to refuse, and for what is taken when a field is left out.
 
+use host_abi::binding::RESERVED_NAMES;
 use std::fs;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -306,12 +307,16 @@ fn a_name_that_cannot_tag_a_line_is_refused() {
 }
 
 #[test]
-fn the_hypervisor_s_name_is_refused() {
-    refused(
-        parse("[[guest]]\nname = \"bulkhead\"\nmemory = \"512MiB\""),
-        "guest bulkhead: name",
-        "the hypervisor's own",
-    );
+fn names_that_stand_for_something_else_are_refused() {
+    for name in RESERVED_NAMES {
+        refused(
+            parse(&format!(
+                "[[guest]]\nname = \"{name}\"\nmemory = \"512MiB\""
+            )),
+            &format!("guest {name}: name"),
+            "stands for something else",
+        );
+    }
 }
 
 #[test]

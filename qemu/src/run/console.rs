@@ -1,8 +1,8 @@
 //! Splits what comes out of the machine's one UART into the consoles of its guests, the hypervisor
-//! and the firmware (docs/device-tree.md, "The console").
+//! and the firmware (docs/console.md).
 
-/// The tag of the hypervisor's own lines.
-pub const HYPERVISOR_TAG: &str = "bulkhead";
+pub use host_abi::console::HYPERVISOR_TAG;
+use host_abi::console::{Mark, Tagged};
 
 /// A longer line is cut, so that a guest that never ends one can't fill the host's memory.
 const LINE_MAX: usize = 64 << 10;
@@ -113,16 +113,9 @@ impl Splitter {
 
     /// The index of the line's tag, whether the line ends here, and its text.
     fn tagged<'a>(&self, raw: &'a [u8]) -> Option<(usize, bool, &'a [u8])> {
-        let end = raw.iter().position(|byte| matches!(byte, b'|' | b'+'))?;
-        let (tag, rest) = raw.split_at_checked(end)?;
+        let Tagged { tag, mark, text } = Tagged::parse(raw)?;
         let index = self.tags.iter().position(|(name, _)| name == tag)?;
-        let (mark, rest) = rest.split_first()?;
-        let text = match rest.split_first() {
-            None => rest,
-            Some((b' ', text)) => text,
-            Some(_) => return None,
-        };
-        Some((index, *mark == b'|', text))
+        Some((index, mark == Mark::End, text))
     }
 }
 
@@ -161,13 +154,13 @@ impl Follower {
                 continue;
             }
             let raw = std::mem::take(&mut self.raw);
-            let Some(rest) = raw.strip_prefix(self.tag.as_slice()) else {
+            let line = raw.strip_suffix(b"\n").unwrap_or(&raw);
+            let Some(said) = Tagged::parse(line).filter(|said| said.tag == self.tag) else {
                 continue;
             };
-            if let Some(whole) = rest.strip_prefix(b"| ") {
-                text.extend_from_slice(whole);
-            } else if let Some(part) = rest.strip_prefix(b"+ ") {
-                text.extend_from_slice(part.strip_suffix(b"\n").unwrap_or(part));
+            text.extend_from_slice(said.text);
+            if said.mark == Mark::End {
+                text.extend_from_slice(&raw[line.len()..]);
             }
         }
         text

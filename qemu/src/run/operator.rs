@@ -1,5 +1,5 @@
 //! A person's place at the machine's console, for programs: what the machine says comes in, what is
-//! typed goes out (docs/device-tree.md, "The console").
+//! typed goes out (docs/console.md).
 
 use std::io::Write as _;
 use std::process::ChildStdin;
@@ -11,8 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::base::interrupt::Interrupt;
 use crate::run::console::HYPERVISOR_TAG;
 
-/// What leads from a guest back to the hypervisor's prompt: Control-].
-pub const DETACH: u8 = 0x1d;
+pub use host_abi::console::DETACH;
 
 /// Something that the machine said.
 #[derive(Clone, Debug, PartialEq, Eq)]

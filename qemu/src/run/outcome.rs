@@ -5,6 +5,8 @@ mod tests;
 
 use std::time::Duration;
 
+use host_abi::console::{Event as Said, Severity};
+
 use crate::run::console::Source;
 use crate::run::marker::{Marker, Sight};
 
@@ -123,45 +125,51 @@ impl Trace {
     }
 
     fn hypervisor_line(&mut self, at: Duration, text: &str) -> Option<Event> {
-        if let Some(message) = text.strip_prefix("panic: ") {
-            self.panic.get_or_insert_with(|| message.to_owned());
-            return Some(Event::Panic(message.to_owned()));
-        }
-        if text == "all guests are off" {
-            self.all_off = true;
-            return None;
-        }
-        // A line that is logged as an error or a warning begins with that word.
-        let warning = text.strip_prefix("warning: ");
-        let plain = text.strip_prefix("error: ").or(warning);
-        let news = self.guest_news(text).or_else(|| self.guest_news(plain?));
-        let Some((index, news)) = news else {
-            let warning = warning?.to_owned();
-            self.warnings.push(warning.clone());
-            return Some(Event::Warning(warning));
+        let said = Said::parse(text);
+        let plain = text.strip_prefix(said.severity().prefix()).unwrap_or(text);
+        let Some((index, news)) = self.guest_news(plain) else {
+            return match said {
+                Said::Panic { message } => {
+                    self.panic.get_or_insert_with(|| message.to_owned());
+                    Some(Event::Panic(message.to_owned()))
+                }
+                Said::AllOff => {
+                    self.all_off = true;
+                    None
+                }
+                _ if said.severity() == Severity::Warning => {
+                    self.warnings.push(plain.to_owned());
+                    Some(Event::Warning(plain.to_owned()))
+                }
+                _ => None,
+            };
         };
         let guest = self.guests.get_mut(index)?;
-        if news.starts_with("started") {
-            if guest.up && guest.may_restart {
-                guest.begin_another_life();
+        match said {
+            Said::Started { .. } => {
+                if guest.up && guest.may_restart {
+                    guest.begin_another_life();
+                }
+                guest.up = true;
+                if guest.token.is_none() {
+                    guest.started.get_or_insert(at);
+                }
             }
-            guest.up = true;
-            if guest.token.is_none() {
-                guest.started.get_or_insert(at);
+            Said::Off { .. } => {
+                guest.off = true;
+                if guest.token.is_none() {
+                    guest.ended = Some(at);
+                }
             }
-        } else if news == "off" {
-            guest.off = true;
-            if guest.token.is_none() {
-                guest.ended = Some(at);
+            Said::Reset { .. } => guest.resets = guest.resets.saturating_add(1),
+            Said::ResetUntold { times, .. } => {
+                let times = u32::try_from(times).unwrap_or(u32::MAX);
+                guest.resets = guest.resets.saturating_add(times);
             }
-        } else if news == "reset" {
-            guest.resets = guest.resets.saturating_add(1);
-        } else if let Some(more) = more_resets(news) {
-            guest.resets = guest.resets.saturating_add(more);
-        } else if let Some(reason) = news.strip_prefix("stopped: ") {
-            guest.stopped.get_or_insert_with(|| reason.to_owned());
-        } else {
-            return None;
+            Said::Stopped { reason, .. } => {
+                guest.stopped.get_or_insert_with(|| reason.to_owned());
+            }
+            _ => return None,
         }
         Some(Event::Guest(index, news.to_owned()))
     }
@@ -450,12 +458,4 @@ impl RunResult {
             Self::Interrupted => "interrupted".to_owned(),
         }
     }
-}
-
-/// How often a guest was reset that had no line for each time.
-fn more_resets(news: &str) -> Option<u32> {
-    news.strip_prefix("reset ")?
-        .strip_suffix(" more times")?
-        .parse()
-        .ok()
 }

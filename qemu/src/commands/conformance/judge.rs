@@ -289,8 +289,8 @@ mod tests {
             guests,
             passed: true,
             summary: "passed".to_owned(),
-            hypervisor: "OP-TEE 4.5 serves the guests\nvm1: refused Smc 0x82000000\n\
-                         vm2: refused Smc 0x82000000\n"
+            hypervisor: "OP-TEE 4.5 serves the guests\nvm1: refused smc 0x82000000\n\
+                         vm2: refused smc 0x82000000\n"
                 .to_owned(),
         }
     }

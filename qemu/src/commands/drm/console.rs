@@ -1,6 +1,8 @@
 //! What a player says on its guest's console (`workloads/drm-playback/src/main.rs`), and what the
 //! hypervisor counted meanwhile.
 
+use host_abi::console::Event;
+
 /// What the mediator counted for a guest so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counters {
@@ -14,26 +16,14 @@ impl Counters {
     /// Reads a line of the prompt's `stats`: which guest it is about, and what was counted. `None`
     /// is another line.
     pub(super) fn read(line: &str) -> Option<(&str, Self)> {
-        let (guest, counted) = line.split_once(": TEE: calls: ")?;
-        let mut counters = Self::default();
-        let (counted, _now) = counted.split_once("; now ")?;
-        for item in counted.split([',', ';']) {
-            let (number, kind) = item.trim().split_once(' ')?;
-            let number: u64 = number.parse().ok()?;
-            match kind {
-                "fast" | "open" | "invoke" | "close" | "register" | "unregister" | "other" => {
-                    counters.smcs += number;
-                }
-                // The guest returns from each with an SMC.
-                "foreign interrupts" | "pauses" => counters.smcs += number,
-                "RPCs" => {
-                    counters.smcs += number;
-                    counters.rpcs += number;
-                }
-                _ => {}
-            }
-        }
-        Some((guest, counters))
+        let Event::Tee { name, stats } = Event::parse(line) else {
+            return None;
+        };
+        let counters = Self {
+            smcs: stats.smcs(),
+            rpcs: stats.rpcs,
+        };
+        Some((name, counters))
     }
 }
 

@@ -230,6 +230,7 @@ fn none() -> String {
 mod tests {
     use super::*;
     use crate::base::json::write_json;
+    use host_abi::console::{TeeCalls, TeeStats};
     use std::fs;
 
     const RIGHT: &str = "drm result 2160p60 scheme=cbcs rate=60 bit_rate=16800000 largest=286720 frames=360 wrong=0 errors=0 \
@@ -322,7 +323,16 @@ mod tests {
         let mut player = Player::default();
         for (line, invokes, rpcs) in [("drm begin x", 10, 0), ("drm end x", 325, 15)] {
             player.line(line);
-            let stats = format!("vm1: TEE: calls: {invokes} invoke; {rpcs} RPCs; now 0 buffers");
+            let calls = TeeCalls {
+                invoke_command: invokes,
+                ..TeeCalls::default()
+            };
+            let stats = TeeStats {
+                calls,
+                rpcs,
+                ..TeeStats::default()
+            };
+            let stats = format!("vm1: TEE: {stats}");
             let (_, counters) = super::super::console::Counters::read(&stats).unwrap();
             player.counted(counters);
         }

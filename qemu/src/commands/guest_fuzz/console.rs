@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::run::console::HYPERVISOR_TAG;
+use host_abi::console::{Event, HYPERVISOR_TAG};
 
 /// The guests of the descriptions.
 pub(super) const FUZZ: &str = "fuzz";
@@ -104,31 +104,34 @@ impl Watch {
     }
 
     fn hypervisor(&mut self, text: &str, now: Instant) -> Result<()> {
-        if text.starts_with("panic: ") {
+        let event = Event::parse(text);
+        if let Event::Panic { .. } = event {
             bail!("the hypervisor says: {text}");
         }
-        let plain = text.strip_prefix("error: ").unwrap_or(text);
-        let Some(news) = plain.strip_prefix(FUZZ).and_then(|t| t.strip_prefix(": ")) else {
+        if event.guest() != Some(FUZZ) {
             return Ok(());
-        };
-        if news.starts_with("started") {
-            self.off = false;
-            self.stopped = false;
-            self.heard = Some(now);
-            self.bury();
-        } else if news.starts_with("stopped: ") {
-            self.stopped = true;
-            self.ends.stopped += 1;
-        } else if news.ends_with("try again") {
-            // It was silent because it is being ended.
-            self.ends.silent = self.ends.silent.saturating_sub(1);
-        } else if news == "reset" {
-            self.ends.reset += 1;
-        } else if news == "off" {
-            self.off = true;
-            if !self.stopped {
-                self.ends.off += 1;
+        }
+        match event {
+            Event::Started { .. } => {
+                self.off = false;
+                self.stopped = false;
+                self.heard = Some(now);
+                self.bury();
             }
+            Event::Stopped { .. } => {
+                self.stopped = true;
+                self.ends.stopped += 1;
+            }
+            // It was silent because it is being ended.
+            Event::Busy { .. } => self.ends.silent = self.ends.silent.saturating_sub(1),
+            Event::Reset { .. } => self.ends.reset += 1,
+            Event::Off { .. } => {
+                self.off = true;
+                if !self.stopped {
+                    self.ends.off += 1;
+                }
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -226,7 +229,10 @@ mod tests {
         heard(
             &mut watch,
             &[
-                ("bulkhead", "fuzz: started, 16 MiB"),
+                (
+                    "bulkhead",
+                    "fuzz: started, 16 MiB, 1 vCPUs on CPUs 0, tee none",
+                ),
                 ("fuzz", "@@seed 0x12"),
                 ("fuzz", "@@did smc=5 uart=1"),
                 ("fuzz", "x~z@@did smc=7 uart=zz hvc=9 hv=9 Q=1"),
@@ -238,7 +244,10 @@ mod tests {
         heard(
             &mut watch,
             &[
-                ("bulkhead", "fuzz: started, 16 MiB"),
+                (
+                    "bulkhead",
+                    "fuzz: started, 16 MiB, 1 vCPUs on CPUs 0, tee none",
+                ),
                 ("fuzz", "@@seed 0x13"),
                 ("fuzz", "@@did smc=2 uart=4"),
                 ("bulkhead", "fuzz: reset"),

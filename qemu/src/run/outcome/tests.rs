@@ -39,7 +39,7 @@ fn good(exit: &str) -> Trace {
 
 #[test]
 fn a_warning_about_no_single_guest_is_told_and_kept() {
-    let mut trace = trace(&[(HV, "vm1: started, 512 MiB")]);
+    let mut trace = trace(&[(HV, "vm1: started, 512 MiB, 1 vCPUs on CPUs 0, tee none")]);
     let at = Duration::from_secs(2);
     assert_eq!(trace.line(at, HV, "warning: vm1: refused 0x1"), None);
     assert_eq!(
@@ -99,7 +99,10 @@ fn a_guest_that_did_its_job_must_power_off() {
 #[test]
 fn a_guest_that_powers_off_without_a_result_fails() {
     assert_eq!(
-        verdict(&[(HV, "vm1: started"), (HV, "vm1: off")]),
+        verdict(&[
+            (HV, "vm1: started, 64 MiB, 1 vCPUs on CPUs 0, tee none"),
+            (HV, "vm1: off")
+        ]),
         Verdict::NoResult
     );
 }
@@ -107,7 +110,7 @@ fn a_guest_that_powers_off_without_a_result_fails() {
 #[test]
 fn how_far_a_guest_came_is_told() {
     let start = (VM1, "@@abc start kernel=6.12.1 optee=4.5");
-    let up = (HV, "vm1: started");
+    let up = (HV, "vm1: started, 64 MiB, 1 vCPUs on CPUs 0, tee none");
     assert_eq!(verdict(&[]), Verdict::NotStarted);
     assert_eq!(verdict(&[up]), Verdict::JobNotStarted);
     assert_eq!(verdict(&[up, start]), Verdict::Unfinished);
@@ -117,20 +120,30 @@ fn how_far_a_guest_came_is_told() {
 fn a_guest_without_a_job_passes_when_it_powers_itself_off() {
     let own = |lines: &[(Source, &str)]| trace(lines).guests[1].verdict();
     assert_eq!(own(&[]), Verdict::NotStarted);
-    assert_eq!(own(&[(HV, "vm2: started")]), Verdict::Unfinished);
     assert_eq!(
-        own(&[(HV, "vm2: started"), (HV, "vm2: reset")]),
+        own(&[(HV, "vm2: started, 64 MiB, 1 vCPUs on CPUs 0, tee none")]),
+        Verdict::Unfinished
+    );
+    assert_eq!(
+        own(&[
+            (HV, "vm2: started, 64 MiB, 1 vCPUs on CPUs 0, tee none"),
+            (HV, "vm2: reset")
+        ]),
         Verdict::Resets(1)
     );
     assert_eq!(
-        own(&[(HV, "vm2: started"), (HV, "vm2: reset"), (HV, "vm2: off")]),
+        own(&[
+            (HV, "vm2: started, 64 MiB, 1 vCPUs on CPUs 0, tee none"),
+            (HV, "vm2: reset"),
+            (HV, "vm2: off")
+        ]),
         Verdict::Passed
     );
 }
 
 #[test]
 fn a_stopped_guest_ends_the_run() {
-    let trace = trace(&[(HV, "vm2: stopped: data abort at 0x1000")]);
+    let trace = trace(&[(HV, "error: vm2: stopped: data abort at 0x1000")]);
     assert_eq!(trace.failure(), Some(Failure::Guest));
     assert_eq!(
         trace.guests[1].verdict(),
@@ -163,7 +176,7 @@ fn a_reset_before_the_end_of_the_job_ends_the_run() {
 fn resets_that_have_no_line_each_count() {
     let vm1 = ["vm1".to_owned()];
     let lines = [
-        (HV, "vm1: started"),
+        (HV, "vm1: started, 64 MiB, 1 vCPUs on CPUs 0, tee none"),
         (HV, "vm1: reset 12 more times"),
         (HV, "vm1: reset"),
         (HV, "vm1: reset many more times"),
@@ -177,10 +190,10 @@ fn the_last_life_counts_of_a_guest_that_may_restart() {
     let bad = format!("@@abc exit=1 {EXIT}");
     let good = format!("@@abc exit=0 {EXIT}");
     let mut lines = vec![
-        (HV, "vm1: started"),
+        (HV, "vm1: started, 64 MiB, 1 vCPUs on CPUs 0, tee none"),
         start,
         (HV, "vm1: reset"),
-        (HV, "vm1: started"),
+        (HV, "vm1: started, 64 MiB, 1 vCPUs on CPUs 0, tee none"),
         start,
         (VM1, &bad),
         (HV, "error: vm1: stopped: destroyed at the console"),
@@ -198,7 +211,7 @@ fn the_last_life_counts_of_a_guest_that_may_restart() {
     );
     assert!(trace_with(&vm1, &lines).guests[0].passed());
     assert!(!trace(&lines).guests[0].passed());
-    lines.push((HV, "vm1: started"));
+    lines.push((HV, "vm1: started, 64 MiB, 1 vCPUs on CPUs 0, tee none"));
     assert_eq!(judged(&lines), Verdict::JobNotStarted);
     lines.extend([start, (VM1, &good), (HV, "vm1: off")]);
     assert_eq!(judged(&lines), Verdict::Passed);
@@ -243,7 +256,7 @@ fn a_guest_cannot_end_the_job_of_another() {
 
 #[test]
 fn a_machine_that_ends_early_or_badly_failed() {
-    let all_but_off = trace(&[(HV, "vm1: started")]);
+    let all_but_off = trace(&[(HV, "vm1: started, 64 MiB, 1 vCPUs on CPUs 0, tee none")]);
     for end in [
         End::Exited(Some(0)),
         End::Exited(Some(1)),
