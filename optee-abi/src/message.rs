@@ -154,14 +154,6 @@ impl Message {
         bytes.get(..size_with(count)).unwrap_or(bytes)
     }
 
-    /// Takes over the bytes of `other` with its first `count` parameters.
-    pub fn copy_from(&mut self, other: &Self, count: usize) {
-        self.copy_header(other, other.result(), other.origin());
-        for index in 0..count.min(CAPACITY) {
-            self.copy_parameter(index, other);
-        }
-    }
-
     /// Takes over all of `other` but its parameters, with a result of its own.
     pub fn copy_header(&mut self, other: &Self, result: u32, origin: u32) {
         self.header = Header {

@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 
-use optee_abi::message::{CAPACITY, Message, size_with};
+use optee_abi::message::{CAPACITY, Message};
 use optee_abi::smc::status;
 
 use super::applications::Charge;
@@ -43,6 +43,8 @@ pub(super) struct Call {
     /// What the guest gets in a0 in the end.
     pub(super) status: u32,
 
+    /// The shadow page and the offset in it where OP-TEE has the RPC argument.
+    pub(super) rpc_slot: (usize, usize),
     /// What OP-TEE asked for, or replied in the end, as copied once.
     pub(super) request: Message,
     /// The same as the guest gets it, then as it comes back.
@@ -160,6 +162,7 @@ impl Call {
             core_share: None,
             charge: Charge::default(),
             status: status::OK,
+            rpc_slot: slot(index),
             request: Message::default(),
             command: Message::default(),
             translation: Translation::default(),
@@ -198,18 +201,5 @@ impl Call {
         if let Stage::InOptee(_, Thread::Suspended(_, until)) = &mut self.stage {
             *until = what;
         }
-    }
-
-    /// The shadow page and the offset in it where OP-TEE has the RPC argument of the call: behind
-    /// the message that it was sent.
-    pub(super) fn rpc_slot(&self) -> (usize, usize) {
-        // Messages that come before or after have one.
-        let sent = if self.is_at_message() {
-            self.parameters.count
-        } else {
-            1
-        };
-        let (page, offset) = slot(self.index);
-        (page, offset + size_with(sent))
     }
 }

@@ -60,9 +60,10 @@ pub(super) fn for_guest(
     to: &mut Message,
 ) -> Result<Back, u32> {
     let mut back = Back::default();
-    to.copy_from(request, count);
+    to.copy_header(request, request.result(), request.origin());
     for index in 0..count {
         let bit = 1 << index;
+        to.copy_parameter(index, request);
         match request.parameter(index) {
             Ok(Parameter::None) => {}
             Ok(Parameter::Value {
@@ -175,7 +176,7 @@ pub(super) fn provided(reply: &Message, wanted: u64) -> Option<(Memory, bool)> {
 }
 
 /// Takes over what the guest's reply brings back, as OP-TEE's request says.
-#[inline]
+#[inline(always)]
 pub(super) fn take_reply(request: &mut Message, reply: &Message, back: Back) {
     let [_, room, _] = request.words(PLUGIN_MEMORY);
     back.take_within(request, reply);

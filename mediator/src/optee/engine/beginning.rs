@@ -206,7 +206,7 @@ impl<P: Platform> Partition<P> {
         if let Some(index) = call.parameters.to_share() {
             return self.share(call, index);
         }
-        self.post(call.index, &call.posted, call.parameters.count);
+        call.rpc_slot = self.post(call.index, &call.posted, call.parameters.count);
         call.stage = Stage::InOptee(Errand::Message, Thread::Wanted);
         Action::Enter
     }

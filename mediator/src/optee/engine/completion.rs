@@ -20,16 +20,20 @@ impl<P: Platform> Partition<P> {
     /// Writes a message of the mediator's own, with one parameter, to the call's slot, for OP-TEE
     /// to be entered with.
     pub(super) fn send(&self, call: &mut Call, errand: Errand, message: &Message) -> Action {
-        self.post(call.index, message, 1);
+        call.rpc_slot = self.post(call.index, message, 1);
         call.stage = Stage::InOptee(errand, Thread::Wanted);
         Action::Enter
     }
 
-    /// Writes a message with `count` parameters to the slot at `index`.
+    /// Writes a message with `count` parameters to the slot at `index`. Gives the shadow page and
+    /// the offset in it where OP-TEE has the RPC argument then, which is behind the message.
     #[inline]
-    pub(super) fn post(&self, index: usize, message: &Message, count: usize) {
+    #[must_use]
+    pub(super) fn post(&self, index: usize, message: &Message, count: usize) -> (usize, usize) {
         let (page, offset) = slot(index);
-        self.ports.shadow.write(page, offset, message.bytes(count));
+        let bytes = message.bytes(count);
+        self.ports.shadow.write(page, offset, bytes);
+        (page, offset + bytes.len())
     }
 
     /// OP-TEE is done with its errand.

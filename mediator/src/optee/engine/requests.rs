@@ -28,7 +28,7 @@ impl<P: Platform> Partition<P> {
     #[inline(always)]
     pub(super) fn take_request(&self, call: &mut Call) -> Action {
         self.counters.rpcs.add(1);
-        let (page, offset) = call.rpc_slot();
+        let (page, offset) = call.rpc_slot;
         let room = self.optee.rpc_parameters;
         self.ports
             .shadow
@@ -124,6 +124,7 @@ impl<P: Platform> Partition<P> {
     }
 
     /// Gives the guest the command, and asks for memory to put it in first where there is none.
+    #[inline(always)]
     fn deliver(&self, call: &mut Call, asked: Asked) -> Action {
         let Some(caller) = &mut call.caller else {
             // There is nobody to read it; the call is parked all the same, so that others get their
@@ -131,9 +132,9 @@ impl<P: Platform> Partition<P> {
             call.wait(Until::Done(asked));
             return Action::Ask(RpcFunction::Command, [0, 0]);
         };
-        let size = size_with(self.optee.rpc_parameters);
         if caller.argument == Argument::Follows {
-            match caller.location.part(size_with(call.parameters.count), size) {
+            let sent = size_with(call.parameters.count);
+            match caller.location.part(sent, self.rpc_size()) {
                 Some(location) => caller.argument = Argument::Here(location),
                 None => return self.answer(call, result::COMMUNICATION),
             }
@@ -143,7 +144,7 @@ impl<P: Platform> Partition<P> {
             Argument::Allocated(Allocated { location, cookie }) => (location, *cookie),
             Argument::Follows | Argument::Missing => {
                 call.wait(Until::ArgumentProvided(asked));
-                return Action::Ask(RpcFunction::Alloc, [size as u64, 0]);
+                return Action::Ask(RpcFunction::Alloc, [self.rpc_size() as u64, 0]);
             }
         };
         let bytes = call.command.bytes(call.command.count().unwrap_or(0));
@@ -160,7 +161,13 @@ impl<P: Platform> Partition<P> {
         Action::Ask(RpcFunction::Command, smc::split(cookie))
     }
 
+    /// Bytes that a guest has for what OP-TEE asks of it.
+    fn rpc_size(&self) -> usize {
+        size_with(self.optee.rpc_parameters)
+    }
+
     /// The guest provides memory for RPCs, or none.
+    #[inline(never)]
     pub(super) fn take_argument(
         &self,
         call: &mut Call,
@@ -173,7 +180,7 @@ impl<P: Platform> Partition<P> {
             self.counters.refused.add(1);
             return self.free_argument(call, cookie);
         }
-        let location = Location::contiguous(start, size_with(self.optee.rpc_parameters));
+        let location = Location::contiguous(start, self.rpc_size());
         if let Some(caller) = &mut call.caller {
             caller.argument = Argument::Allocated(Allocated { location, cookie });
         }
@@ -275,12 +282,14 @@ impl<P: Platform> Partition<P> {
 
     /// Has the guest free memory that it provided and that can't be used. OP-TEE gets an error
     /// then.
+    #[inline(never)]
     pub(super) fn free_refused(&self, call: &mut Call) -> Action {
         self.counters.refused.add(1);
         self.deliver(call, Asked::FreeRefused)
     }
 
     /// Tells OP-TEE of the memory that the guest provided.
+    #[inline(never)]
     pub(super) fn answer_with_memory(
         &self,
         call: &mut Call,
@@ -302,8 +311,9 @@ impl<P: Platform> Partition<P> {
     }
 
     /// Writes the answer, with `count` parameters, to where OP-TEE had its request.
+    #[inline(always)]
     fn write_answer(&self, call: &mut Call, count: usize) -> Action {
-        let (page, offset) = call.rpc_slot();
+        let (page, offset) = call.rpc_slot;
         self.ports
             .shadow
             .write(page, offset, call.request.bytes(count));

@@ -78,7 +78,7 @@ impl<P: Platform> Partition<P> {
         call.message = message;
         call.parameters.count = count;
         call.status = status::OK;
-        self.post(call.index, &message, count);
+        call.rpc_slot = self.post(call.index, &message, count);
         call.stage = Stage::InOptee(Errand::Message, Thread::Wanted);
         Action::Enter
     }

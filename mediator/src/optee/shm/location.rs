@@ -80,6 +80,7 @@ impl Location {
     }
 
     /// Copies the first bytes of the location, as many as `into` has.
+    #[inline]
     pub(in crate::optee) fn read<M: GuestMemory>(
         &self,
         memory: &M,
