@@ -14,8 +14,7 @@ pub mod optee;
 pub mod ports;
 pub mod ta_access;
 
-use core::fmt;
-
+use host_abi::console::TeeStats;
 use smccc::CallRegisters;
 
 /// How far the end of a VM has come.
@@ -34,9 +33,6 @@ pub enum Teardown {
         lost: u32,
     },
 }
-
-/// The parts of [`Tee::write_stats`], each of which takes no more than some 3,000 instructions.
-pub const STATS_PARTS: usize = 3;
 
 /// One VM's side of a TEE. Nothing here is particular to OP-TEE.
 pub trait Tee: Send + Sync {
@@ -63,11 +59,6 @@ pub trait Tee: Send + Sync {
     /// whether the VM has to get its virtual interrupt.
     fn poll_notifications(&self) -> bool;
 
-    /// Writes part number `part`, below [`STATS_PARTS`], of what the VM did with the TEE and what
-    /// it holds there. All parts together are one line.
-    ///
-    /// # Errors
-    ///
-    /// `to` takes no more.
-    fn write_stats(&self, part: usize, to: &mut dyn fmt::Write) -> fmt::Result;
+    /// What the VM did with the TEE, and what it holds there.
+    fn stats(&self) -> TeeStats;
 }

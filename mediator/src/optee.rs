@@ -52,7 +52,6 @@ pub use index::HashSecret;
 pub use limits::{ClientId, IDENTIFIERS, LIVES, Limits};
 pub use partition::Partition;
 pub use probe::{Optee, ProbeError, Revision};
-pub use stats::{Calls, Stats};
 
 #[cfg(test)]
 mod tests;

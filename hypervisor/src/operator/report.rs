@@ -8,8 +8,7 @@ use crate::vm::virtual_machine::Vm;
 use core::fmt::Write as _;
 use core::sync::atomic::{AtomicU64, Ordering};
 use heapless::{Deque, String};
-use host_abi::console::{Event, HeapStats, Topic};
-use mediator::STATS_PARTS;
+use host_abi::console::{Event, HeapStats, TeeStats, Topic};
 use spin::Mutex;
 
 /// Reports that may wait for their turn.
@@ -163,7 +162,7 @@ impl Report {
 /// Does a step of telling what `vm` did. Returns whether there is another one.
 fn tell_stats(vm: &Vm, step: usize, line: &mut String<LINE_MAX>) -> bool {
     const TEE: usize = 1;
-    const BILL: usize = TEE + STATS_PARTS;
+    const BILL: usize = TEE + TeeStats::PARTS;
     match step {
         0 => {
             let (name, stats) = (vm.name(), vm.stats());
@@ -175,9 +174,9 @@ fn tell_stats(vm: &Vm, step: usize, line: &mut String<LINE_MAX>) -> bool {
                 if line.is_empty() {
                     let _ = write!(line, "{}: TEE: ", vm.name());
                 }
-                let _ = tee.write_stats(part, line);
+                let _ = tee.stats().write_part(part, line);
             }
-            if part == STATS_PARTS - 1 {
+            if part == TeeStats::PARTS - 1 {
                 answer(line);
             }
         }

@@ -1,8 +1,8 @@
 //! What a guest calls, and what else the hypervisor asks of its partition.
 
 use alloc::boxed::Box;
-use core::fmt;
 
+use host_abi::console::TeeStats;
 use optee_abi::smc::{self, status};
 
 use super::call::Call;
@@ -91,7 +91,13 @@ impl<P: Platform> Tee for Partition<P> {
         self.fetch_notifications()
     }
 
-    fn write_stats(&self, part: usize, to: &mut dyn fmt::Write) -> fmt::Result {
-        self.stats().write_part(part, to)
+    fn stats(&self) -> TeeStats {
+        let (buffers, pinned_pages) = self.buffers.held();
+        TeeStats {
+            buffers: u64::from(buffers),
+            pinned_pages,
+            calls_in_flight: u64::from(self.slots.in_flight()),
+            ..self.counters.sums()
+        }
     }
 }

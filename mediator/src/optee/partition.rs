@@ -13,7 +13,7 @@ use super::sessions::Sessions;
 use super::shm::buffers::Buffers;
 use super::shm::page_pool::PagePool;
 use super::slots::Slots;
-use super::stats::{Counters, Stats};
+use super::stats::Counters;
 use super::throttle::Throttle;
 use crate::ports::{Platform, Ports, SecureWorld};
 use crate::ta_access::TaAccess;
@@ -45,18 +45,6 @@ pub struct Partition<P: Platform> {
 }
 
 impl<P: Platform> Partition<P> {
-    /// What the partition did and holds.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        let (buffers, pages) = self.buffers.held();
-        Stats {
-            buffers: u64::from(buffers),
-            pinned_pages: pages,
-            calls_in_flight: u64::from(self.slots.in_flight()),
-            ..self.counters.sums()
-        }
-    }
-
     /// A fast call in the hypervisor's own name, about this guest.
     pub(super) fn hypervisor_call(&self, function: u32) -> u32 {
         let mut registers = [0; 8];

@@ -1,116 +1,9 @@
 //! What a partition counts.
 
-use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use host_abi::console::{TeeCalls, TeeStats};
 use optee_abi::message::command;
-
-/// How many calls of each kind a guest made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Calls {
-    /// Fast calls.
-    pub fast: u64,
-    /// Messages that open a session.
-    pub open_session: u64,
-    /// Messages that invoke a command.
-    pub invoke_command: u64,
-    /// Messages that close a session.
-    pub close_session: u64,
-    /// Messages that register a buffer.
-    pub register: u64,
-    /// Messages that take a buffer back.
-    pub unregister: u64,
-    /// Other messages.
-    pub other: u64,
-}
-
-/// What a partition did since it was created, and what it holds now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Calls, by kind.
-    pub calls: Calls,
-    /// Commands that OP-TEE had for the guest.
-    pub rpcs: u64,
-    /// Returns to the guest for the sake of an interrupt that OP-TEE saw.
-    pub foreign_interrupts: u64,
-    /// Returns to the guest for the sake of an interrupt that the mediator saw.
-    pub pauses: u64,
-    /// Notifications that OP-TEE had for the guest.
-    pub notifications: u64,
-    /// Calls that had to wait their turn.
-    pub paced: u64,
-    /// Sessions that the guest's access to trusted applications does not allow.
-    pub opens_denied: u64,
-    /// Sessions and trusted applications for which OP-TEE has no identifier left of the guest's
-    /// share.
-    pub instances_refused: u64,
-    /// Calls and messages that the mediator refused, those sessions among them.
-    pub refused: u64,
-    /// Bytes copied out of and into guest memory.
-    pub bytes_copied: u64,
-    /// Entries of page lists translated.
-    pub entries_translated: u64,
-    /// Buffers that the guest shares now, of every kind.
-    pub buffers: u64,
-    /// Pages that are pinned for them now.
-    pub pinned_pages: u64,
-    /// Calls under way now.
-    pub calls_in_flight: u64,
-}
-
-impl Stats {
-    /// Writes a part of the text, of which there are [`STATS_PARTS`](crate::STATS_PARTS).
-    pub(super) fn write_part(&self, part: usize, to: &mut dyn fmt::Write) -> fmt::Result {
-        match part {
-            0 => self.write_calls(to),
-            1 => self.write_events(to),
-            2 => self.write_amounts(to),
-            _ => Ok(()),
-        }
-    }
-
-    fn write_calls(&self, to: &mut dyn fmt::Write) -> fmt::Result {
-        let calls = &self.calls;
-        write!(
-            to,
-            "calls: {} fast, {} open, {} invoke, {} close, {} register, {} unregister, {} other; ",
-            calls.fast,
-            calls.open_session,
-            calls.invoke_command,
-            calls.close_session,
-            calls.register,
-            calls.unregister,
-            calls.other,
-        )
-    }
-
-    fn write_events(&self, to: &mut dyn fmt::Write) -> fmt::Result {
-        write!(
-            to,
-            "{} RPCs, {} foreign interrupts, {} pauses, {} notifications, {} paced, {} opens denied, {} instances refused, {} refused; ",
-            self.rpcs,
-            self.foreign_interrupts,
-            self.pauses,
-            self.notifications,
-            self.paced,
-            self.opens_denied,
-            self.instances_refused,
-            self.refused,
-        )
-    }
-
-    fn write_amounts(&self, to: &mut dyn fmt::Write) -> fmt::Result {
-        write!(
-            to,
-            "{} bytes copied, {} entries translated; now {} buffers, {} pages, {} calls in flight",
-            self.bytes_copied,
-            self.entries_translated,
-            self.buffers,
-            self.pinned_pages,
-            self.calls_in_flight,
-        )
-    }
-}
 
 /// A counter that costs as little as it can: what matters is the sum.
 #[derive(Debug, Default)]
@@ -126,7 +19,7 @@ impl Counter {
     }
 }
 
-/// The counters behind [`Stats`].
+/// The counters behind [`TeeStats`].
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) fast: Counter,
@@ -153,10 +46,10 @@ impl Counters {
     }
 
     /// The sums so far; what is held now is for the caller to fill in.
-    pub(super) fn sums(&self) -> Stats {
+    pub(super) fn sums(&self) -> TeeStats {
         let message = |command: u32| self.messages[command as usize].get();
-        Stats {
-            calls: Calls {
+        TeeStats {
+            calls: TeeCalls {
                 fast: self.fast.get(),
                 open_session: message(command::OPEN_SESSION),
                 invoke_command: message(command::INVOKE_COMMAND),
@@ -175,7 +68,7 @@ impl Counters {
             refused: self.refused.get(),
             bytes_copied: self.bytes_copied.get(),
             entries_translated: self.entries_translated.get(),
-            ..Stats::default()
+            ..TeeStats::default()
         }
     }
 }

@@ -11,6 +11,7 @@ use super::fake::{
     assert_nothing_left, call_at, exchange, get, guest, invoke, put, put_list, register,
     register_message, send, smc_with, unregister_message, value,
 };
+use crate::Tee as _;
 
 fn header(parameters: u32) -> [u8; 32] {
     let mut bytes = [0; 32];

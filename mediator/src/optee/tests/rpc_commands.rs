@@ -9,6 +9,7 @@ use super::fake::{
     ARG, Act, BUFFER, Guest, World, assert_nothing_left, get, guest, invoke, is_rpc, register,
     registered, resume, rpc_arg, send, temporary, unregister_message, value,
 };
+use crate::Tee as _;
 use smccc::CallRegisters;
 
 /// Sends `request` in a call that the guest makes, and gives the command as the guest gets it.

@@ -10,6 +10,7 @@ use super::fake::{
     ARG, Act, assert_nothing_left, call_at, get, guest, invoke, is_rpc, put, resume, send,
     smc_with, value,
 };
+use crate::Tee as _;
 
 #[test]
 fn the_limit_is_reached_only_by_calls_of_the_guest_itself() {
