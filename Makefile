@@ -8,7 +8,7 @@ SHELL := /bin/bash
 CONFIG ?= qemu/configs/two-guests.toml
 VM ?= vm1
 ARGS ?=
-# Seconds of `make guest-fuzz`.
+# Seconds of `make guest-fuzz` and `make fuzz`.
 TIME ?= 60
 
 BARE_METAL := aarch64-unknown-none-softfloat
@@ -25,7 +25,7 @@ LINUX := aarch64-unknown-linux-gnu
 # rustup puts cargo here; a shell that was open before does not know yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run xtest fetch test format-check lint deny advisories cargo-deny test-host conformance test-e2e guest-fuzz bench drm shell restarts clean setup coverage cargo-llvm-cov
+.PHONY: help run xtest fetch test format-check lint deny advisories cargo-deny test-host fuzz fuzz-corpus conformance test-e2e guest-fuzz bench drm shell restarts clean setup setup-cxx coverage cargo-llvm-cov
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,19 +44,22 @@ fetch: setup ## download and build everything, so that later runs need no networ
 	cargo run --release -p qemu -- fetch --config qemu/configs/four-guests.toml
 	cargo run --release -p qemu -- fetch --config qemu/configs/conformance-tee-debian.toml
 	cd workloads && cargo fetch --locked
+	cd fuzz && cargo fetch --locked
 	cargo run --release -p qemu -- bench --fetch
 
-test: format-check lint test-host conformance test-e2e ## format-check, lint, test-host, conformance and test-e2e, one after the other
+test: format-check lint test-host fuzz-corpus conformance test-e2e ## format-check, lint, test-host, fuzz-corpus, conformance and test-e2e, one after the other
 
 format-check: setup ## check that the code is formatted
 	cargo fmt --all --check
 	cd workloads && cargo fmt --all --check
+	cd fuzz && cargo fmt --all --check
 
 lint: setup ## clippy and rustdoc without warnings, for the host and for the bare machine
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy $(BARE_METAL_PACKAGES:%=-p %) --target $(BARE_METAL) -- -D warnings
 	cd workloads && cargo clippy --target-dir ../target/workloads --all-targets -- -D warnings
 	cd workloads && cargo clippy --target-dir ../target/workloads -p drm-playback-ta --features optee-utee/doc -- -D warnings
+	cd fuzz && cargo clippy --locked --target-dir ../target/fuzz -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc $(DOC) --workspace $(BARE_METAL_PACKAGES:%=--exclude %)
 	RUSTDOCFLAGS='-D warnings' cargo doc $(DOC) $(BARE_METAL_PACKAGES:%=-p %) --target $(BARE_METAL)
 	cd workloads && RUSTDOCFLAGS='-D warnings' cargo doc $(DOC) --target-dir ../target/workloads
@@ -64,10 +67,12 @@ lint: setup ## clippy and rustdoc without warnings, for the host and for the bar
 deny: cargo-deny ## hold the dependencies' licences, versions and sources against deny.toml
 	$(CARGO_DENY) check licenses bans sources
 	cd workloads && $(CARGO_DENY) check licenses bans sources
+	cd fuzz && $(CARGO_DENY) check licenses bans sources
 
 advisories: cargo-deny ## look for dependencies that are known to be unsafe or were taken back; needs RustSec's database from the network
 	$(CARGO_DENY) check advisories
 	cd workloads && $(CARGO_DENY) check advisories
+	cd fuzz && $(CARGO_DENY) check advisories
 
 # Built once, into .cache. Only these two targets use it.
 cargo-deny: setup
@@ -92,6 +97,12 @@ cargo-llvm-cov:
 test-host: setup ## tests that need no machine
 	cargo test --workspace --exclude end-to-end
 	cd workloads && cargo test --target-dir ../target/workloads --target host-tuple -p cenc -p drm-protocol -p drm-playback
+
+fuzz: setup-cxx ## look for inputs that break the mediator, the parsers or the devices, for TIME=SECONDS (60) in all
+	fuzz/run $(TIME) $(ARGS)
+
+fuzz-corpus: setup-cxx ## the same with the inputs in fuzz/corpus, and few more
+	fuzz/run --corpus $(ARGS)
 
 conformance: setup ## what guests are owed when they issue SMCs and HVCs, case by case
 	cargo run --release -p qemu -- conformance
@@ -128,11 +139,20 @@ setup:
 			rustup component list --installed | grep -q "^$$component" || rustup component add "$$component" >&2; \
 		done; \
 	fi
-	@if ! command -v cc >/dev/null; then \
+	$(call package,cc,gcc libc6-dev,C compiler)
+
+# libFuzzer is C++.
+setup-cxx: setup
+	$(call package,c++,g++,C++ compiler)
+
+# Installs packages of Debian's where a command is missing: $(1) the command, $(2) the packages, $(3) what it is.
+define package
+	@if ! command -v $(1) >/dev/null; then \
 		if [ "$$(id -u)" = 0 ]; then \
-			echo 'Installing the C compiler ...' >&2; \
-			apt-get -q update >&2 && apt-get -q install -y --no-install-recommends gcc libc6-dev >&2; \
+			echo 'Installing the $(3) ...' >&2; \
+			apt-get -q update >&2 && apt-get -q install -y --no-install-recommends $(2) >&2; \
 		else \
-			echo 'The C compiler is missing. As root, run: apt-get install gcc libc6-dev' >&2; exit 1; \
+			echo 'The $(3) is missing. As root, run: apt-get install $(2)' >&2; exit 1; \
 		fi; \
 	fi
+endef

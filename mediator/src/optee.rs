@@ -53,5 +53,7 @@ pub use limits::{ClientId, IDENTIFIERS, LIVES, Limits};
 pub use partition::Partition;
 pub use probe::{Optee, ProbeError, Revision};
 
+#[cfg(any(test, feature = "fakes"))]
+pub mod fakes;
 #[cfg(test)]
 mod tests;

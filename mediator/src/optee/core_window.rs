@@ -245,7 +245,7 @@ impl CoreWindow {
     }
 
     /// How many pages are mapped, other than small pieces.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fakes"))]
     pub(super) fn pages(&self) -> u64 {
         self.state.lock().pages.into()
     }

@@ -5,7 +5,6 @@ mod another_kernel;
 mod attack;
 mod buffers;
 mod creation;
-mod fake;
 mod fast_calls;
 mod life;
 mod messages;

@@ -81,7 +81,8 @@ pub(crate) fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// Whether something is built for tests alone: `#[test]`, `#[cfg(test)]` or `#[cfg(all(test, …))]`.
+/// Whether something is built for tests alone: `#[test]`, `#[cfg(test)]`, `#[cfg(all(test, …))]`,
+/// or `#[cfg(any(test, feature = "fakes"))]`, which is for fuzzers.
 pub(crate) fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         if attribute.path().is_ident("test") {
@@ -91,7 +92,10 @@ pub(crate) fn is_for_tests(attributes: &[Attribute]) -> bool {
             return false;
         };
         let text: String = list.tokens.to_string().split_whitespace().collect();
-        list.path.is_ident("cfg") && (text == "test" || text.starts_with("all(test,"))
+        let for_tests = text == "test"
+            || text.starts_with("all(test,")
+            || text == r#"any(test,feature="fakes")"#;
+        list.path.is_ident("cfg") && for_tests
     })
 }
 

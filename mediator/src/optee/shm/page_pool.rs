@@ -95,7 +95,7 @@ impl PagePool {
         free.head = head;
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fakes"))]
     pub(in crate::optee) fn free_pages(&self) -> usize {
         let free = self.free.lock();
         let follow = |page: &u32| {

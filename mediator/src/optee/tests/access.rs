@@ -8,12 +8,12 @@ use optee_abi::message::{Direction, Message, Parameter, command};
 use optee_abi::result;
 use optee_abi::smc::{RpcFunction, status};
 
-use super::fake::{
+use crate::Tee;
+use crate::optee::Limits;
+use crate::optee::fakes::{
     ARG, Guest, READY, SESSION, TICKS_PER_SECOND, World, assert_nothing_left, create_with,
     exchange, get, guest_with, invoke, is_rpc, put, resume, send,
 };
-use crate::Tee;
-use crate::optee::Limits;
 use crate::ta_access::{TaAccess, TaList, Uuid};
 
 const LISTED: [u8; 16] = *b"\xb6\x89\xf2\xa7\x8a\xdf\x47\x7a\x9f\x99\x32\xe9\x0c\x0a\xd0\xa2";

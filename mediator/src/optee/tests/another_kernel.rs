@@ -8,7 +8,7 @@ use optee_abi::result;
 use optee_abi::rpc;
 use optee_abi::smc::{self, RpcFunction, status};
 
-use super::fake::{
+use crate::optee::fakes::{
     ARG, BUFFER, Guest, READY, THREADS, World, assert_nothing_left, call_at, exchange, guest,
     invoke, is_rpc, put, register, registered, resume, smc_with, value,
 };

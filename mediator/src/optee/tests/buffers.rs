@@ -8,13 +8,13 @@ use optee_abi::message::{Direction, Message, Parameter, command};
 use optee_abi::result;
 use optee_abi::smc::{RpcFunction, status};
 
-use super::fake::{
+use crate::Tee;
+use crate::optee::Limits;
+use crate::optee::fakes::{
     ARG, Act, BUFFER, Guest, LIST, RAM, RAM_PAGES, World, assert_nothing_left, exchange, get,
     guest, guest_with, invoke, is_rpc, pa_of, put_list, register, register_message, registered,
     resume, send, smc_with, temporary, unregister_message,
 };
-use crate::Tee;
-use crate::optee::Limits;
 
 /// Pages that are all over memory, no two adjacent.
 fn scattered(count: u64) -> Vec<u64> {
@@ -330,8 +330,8 @@ fn shadow_pages_that_run_out_are_out_of_memory() {
         guest.pool.take(&mut taken);
     }
     let other = ARG + 0x8000;
-    super::fake::put(&world, other, &register_message(LIST, 1100 * 4096, 2));
-    super::fake::call_at(&guest, other);
+    crate::optee::fakes::put(&world, other, &register_message(LIST, 1100 * 4096, 2));
+    crate::optee::fakes::call_at(&guest, other);
     assert_eq!(get(&world, other).result(), result::OUT_OF_MEMORY);
     assert_eq!(guest.pool.free_pages(), 2);
     guest.pool.give_back(&mut taken);
@@ -408,8 +408,8 @@ fn a_buffer_that_is_being_taken_back_takes_no_new_calls() {
         (unregister_message(7), result::BAD_PARAMETERS),
         (register_message(LIST, 4096, 7), result::BAD_PARAMETERS),
     ] {
-        super::fake::put(&world, other, &message);
-        super::fake::call_at(&guest, other);
+        crate::optee::fakes::put(&world, other, &message);
+        crate::optee::fakes::call_at(&guest, other);
         assert_eq!(get(&world, other).result(), expected);
     }
     assert_eq!(world.pinned(), 1);
@@ -477,7 +477,7 @@ fn a_list_page_is_read_once_and_only_as_far_as_it_goes() {
 fn the_message_that_registers_may_come_by_any_way() {
     let (world, guest) = guest();
     put_list(&world, LIST, &[BUFFER]);
-    super::fake::put(&world, ARG, &register_message(LIST, 4096, 7));
+    crate::optee::fakes::put(&world, ARG, &register_message(LIST, 4096, 7));
     let [a1, a2] = optee_abi::smc::split(ARG);
     let registers = smc_with(&guest, &[u64::from(optee_abi::smc::CALL_WITH_ARG), a1, a2]);
     assert_eq!(registers[0], u64::from(status::OK));

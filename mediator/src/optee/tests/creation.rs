@@ -6,11 +6,13 @@ use std::vec::Vec;
 use optee_abi::result;
 use optee_abi::smc::{self, RpcFunction, status};
 
-use super::fake::{Act, CLIENT, RAM, World, create, pa_of};
 use crate::Tee;
+use crate::optee::fakes::{Act, CLIENT, RAM, World, create, pa_of};
 use crate::optee::{ClientId, CreateError, Limits, Optee, ProbeError};
 
-fn probe_with(change: impl FnOnce(&mut super::fake::OpteeState)) -> Result<Optee, ProbeError> {
+fn probe_with(
+    change: impl FnOnce(&mut crate::optee::fakes::OpteeState),
+) -> Result<Optee, ProbeError> {
     let world = World::new(0);
     change(&mut world.optee());
     Optee::probe(&world)
@@ -135,7 +137,7 @@ fn creation_refuses_what_only_a_guest_could_do() {
                 u64::from(smc::RETURN_FROM_RPC),
                 0,
                 0,
-                super::fake::OPTEE_THREAD,
+                crate::optee::fakes::OPTEE_THREAD,
                 0,
                 0,
                 0,

@@ -4,7 +4,7 @@ use optee_abi::smc::{self, status};
 
 use crate::Tee;
 
-use super::fake::{NOTIFICATION_MAX, RPC_PARAMETERS, guest, smc_with};
+use crate::optee::fakes::{NOTIFICATION_MAX, RPC_PARAMETERS, guest, smc_with};
 
 const UNTOUCHED: [u64; 3] = [0xabc1, 0xabc2, 0xabc3];
 

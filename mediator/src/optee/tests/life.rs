@@ -7,12 +7,12 @@ use optee_abi::message::{Direction, Message};
 use optee_abi::rpc;
 use optee_abi::smc::{RpcFunction, status};
 
-use super::fake::{
+use crate::Tee;
+use crate::optee::Limits;
+use crate::optee::fakes::{
     Act, BUFFER, LIST, assert_nothing_left, create, guest, invoke, is_rpc, put_list, register,
     register_message, registered, resume, send, temporary, unregister_message, value,
 };
-use crate::Tee;
-use crate::optee::Limits;
 
 #[test]
 fn destroying_twice_destroys_once() {

@@ -6,12 +6,12 @@ use optee_abi::message::{Direction, Message, Parameter, command, size_with};
 use optee_abi::result;
 use optee_abi::smc::{self, status};
 
-use super::fake::{
+use crate::Tee as _;
+use crate::optee::fakes::{
     ARG, BUFFER, CLIENT, LIST, NOWHERE, RAM, RAM_PAGES, READY, SESSION, TA_ORIGIN, World,
     assert_nothing_left, call_at, exchange, get, guest, invoke, put, put_list, register,
     register_message, send, smc_with, unregister_message, value,
 };
-use crate::Tee as _;
 
 fn header(parameters: u32) -> [u8; 32] {
     let mut bytes = [0; 32];
@@ -70,7 +70,7 @@ fn whatever_way_a_guest_calls_op_tee_gets_the_cheapest() {
 #[test]
 fn calls_in_flight_have_slots_of_their_own() {
     let (world, guest) = guest();
-    world.act(super::fake::Act::Interrupt);
+    world.act(crate::optee::fakes::Act::Interrupt);
     send(&world, &guest, &invoke(&[]));
     put(&world, ARG + 0x1000, &invoke(&[]));
     call_at(&guest, ARG + 0x1000);
@@ -285,12 +285,12 @@ fn messages_without_memory_go_through() {
 #[test]
 fn errors_of_op_tee_reach_the_guest() {
     let (world, guest) = guest();
-    world.act(super::fake::Act::Status(status::ENOMEM));
+    world.act(crate::optee::fakes::Act::Status(status::ENOMEM));
     assert_eq!(
         send(&world, &guest, &invoke(&[]))[0],
         u64::from(status::ENOMEM)
     );
-    world.act(super::fake::Act::Result(result::ACCESS_DENIED));
+    world.act(crate::optee::fakes::Act::Result(result::ACCESS_DENIED));
     let reply = exchange(&world, &guest, &invoke(&[]));
     assert_eq!(
         (reply.result(), reply.origin()),

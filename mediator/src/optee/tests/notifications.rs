@@ -4,10 +4,10 @@ use optee_abi::capabilities::Capabilities;
 use optee_abi::message::{Message, command};
 use optee_abi::smc::{self, status};
 
-use super::fake::{
+use crate::Tee;
+use crate::optee::fakes::{
     CLIENT, Guest, NOTIFICATION_MAX, World, create, description, exchange, guest, smc_with,
 };
-use crate::Tee;
 use crate::optee::{Limits, Optee};
 use crate::ta_access::TaAccess;
 

@@ -6,12 +6,12 @@ use optee_abi::message::{Direction, Message, Parameter, command};
 use optee_abi::result;
 use optee_abi::smc::status;
 
-use super::fake::{
+use crate::optee::Limits;
+use crate::optee::fakes::{
     ARG, Act, BUFFER, Guest, LIST, NOWHERE, RAM, RAM_PAGES, World, assert_nothing_left, exchange,
     get, guest, guest_with, invoke, is_rpc, put_list, register, registered, resume, send,
     temporary, unregister_message, value,
 };
-use crate::optee::Limits;
 use optee_abi::smc::RpcFunction;
 
 const COOKIE: u64 = 0xffff_0000_c00c_1e00;
@@ -97,7 +97,10 @@ fn undefined_attributes_are_refused() {
     for attributes in [4_u64, 0x105, 0x205, 0x10c, 1 << 40] {
         world.poke(ARG, invoke(&[Parameter::None]).bytes(1));
         world.poke_words(ARG + 32, &[attributes]);
-        assert_eq!(super::fake::call_at(&guest, ARG)[0], u64::from(status::OK));
+        assert_eq!(
+            crate::optee::fakes::call_at(&guest, ARG)[0],
+            u64::from(status::OK)
+        );
         assert_eq!(
             get(&world, ARG).result(),
             result::BAD_PARAMETERS,

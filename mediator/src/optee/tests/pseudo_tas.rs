@@ -6,11 +6,11 @@ use optee_abi::result;
 use optee_abi::rpc;
 use optee_abi::smc::{RpcFunction, status};
 
-use super::fake::{
+use crate::Tee;
+use crate::optee::fakes::{
     ARG, Act, BUFFER, Guest, READY, SESSION, World, assert_nothing_left, exchange, get, guest,
     invoke, is_rpc, register, registered, resume, send, temporary, value,
 };
-use crate::Tee;
 
 /// Pages that OP-TEE maps of a guest at once: 1,024 but for what messages and files take.
 const ROOM: u64 = 1024 - 5 - 32;

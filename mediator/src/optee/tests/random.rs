@@ -1,20 +1,14 @@
-//! Random guests and a random OP-TEE: nothing panics, nothing leaks, no physical address escapes.
-//! The made-up machine checks the last two at every step.
+//! Random guests and a random OP-TEE ([`anything`](crate::optee::fakes::anything)).
 
-use std::sync::atomic::Ordering;
 use std::vec;
 use std::vec::Vec;
 
-use optee_abi::message::Message;
 use optee_abi::rpc;
-use optee_abi::smc::{self, RpcFunction};
+use optee_abi::smc;
 use proptest::prelude::*;
 
-use super::fake::{
-    ARG, Act, BUFFER, LIST, NOWHERE, RAM, assert_nothing_left, guest_with, put_list, smc_with,
-};
-use crate::Tee;
-use crate::optee::Limits;
+use crate::optee::fakes::anything::{Step, play};
+use crate::optee::fakes::{ARG, BUFFER, LIST, NOWHERE, RAM};
 
 /// Addresses and sizes near what matters, and some that are far off.
 fn number() -> impl Strategy<Value = u64> {
@@ -81,23 +75,6 @@ fn message(commands: impl Strategy<Value = u32>) -> impl Strategy<Value = Vec<u8
         })
 }
 
-#[derive(Clone, Debug)]
-enum Step {
-    /// The guest calls with a message, by this function.
-    Call(Vec<u8>, u32, u64),
-    /// The guest returns from one of the last RPCs, with this in its RPC argument.
-    Return(usize, Vec<u8>, [u64; 4]),
-    /// The guest makes some call.
-    Other(u64, [u64; 4]),
-    /// OP-TEE is going to do this.
-    Interrupt,
-    ThreadLimit,
-    Command(Vec<u8>),
-    Bare(u16),
-    /// An interrupt is pending, or none.
-    Pending(bool),
-}
-
 fn step() -> impl Strategy<Value = Step> {
     let registers = || [number(), number(), number(), number()];
     let functions = prop_oneof![
@@ -124,51 +101,6 @@ proptest! {
 
     #[test]
     fn whatever_happens_nothing_leaks(steps in proptest::collection::vec(step(), 1..60)) {
-        let limits = Limits { buffer_bytes_max: 0x40_0000, buffers_max: 4, total_bytes_max: 0x100_0000, ..Limits::default() };
-        let (world, guest) = guest_with(limits);
-        world.optee().lenient = true;
-        let pages: Vec<u64> = (0..600).map(|page| BUFFER + page * 0x3000).collect();
-        put_list(&world, LIST, &pages);
-        let mut returns = Vec::new();
-        for step in steps {
-            let registers = match step {
-                Step::Call(message, function, cookie) => {
-                    world.poke(ARG, &message);
-                    let named = if function == smc::CALL_WITH_REGD_ARG { cookie } else { ARG };
-                    let [a1, a2] = smc::split(named);
-                    smc_with(&guest, &[u64::from(function), a1, a2, 0])
-                }
-                Step::Return(which, message, [a, b, c, d]) => {
-                    let id = returns.iter().rev().nth(which).copied().unwrap_or(a);
-                    for at in [ARG + 32, ARG + 64, ARG + 96] {
-                        world.poke(at, &message);
-                    }
-                    let ([a1, a2], [a4, a5]) = (smc::split(b), smc::split(c));
-                    smc_with(&guest, &[u64::from(smc::RETURN_FROM_RPC), a1, a2, id, a4, a5, d])
-                }
-                Step::Other(function, [a, b, c, d]) => smc_with(&guest, &[function, a, b, c, d]),
-                Step::Interrupt => { world.act(Act::Interrupt); continue }
-                Step::ThreadLimit => { world.act(Act::ThreadLimit); continue }
-                Step::Command(bytes) => {
-                    let mut request = Message::default();
-                    let length = request.bytes_mut(6).len();
-                    request.bytes_mut(6).copy_from_slice(&bytes[..length]);
-                    world.command(request, |_| ());
-                    continue
-                }
-                Step::Bare(number) => { world.act(Act::Bare(RpcFunction::Unknown(number))); continue }
-                Step::Pending(pending) => {
-                    world.0.quiet.store(if pending { 0 } else { i64::MAX }, Ordering::SeqCst);
-                    continue
-                }
-            };
-            if registers[0] >> 16 == 0xffff {
-                returns.push(registers[3]);
-            }
-            let stats = guest.stats();
-            prop_assert_eq!(world.pinned(), stats.pinned_pages as i64);
-        }
-        guest.destroy();
-        assert_nothing_left(&world, &guest);
+        play(steps);
     }
 }

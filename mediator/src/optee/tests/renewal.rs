@@ -6,11 +6,11 @@ use optee_abi::message::{Direction, command};
 use optee_abi::smc::{self, RpcFunction, status};
 use optee_abi::{result, rpc};
 
-use super::fake::{
+use crate::Tee;
+use crate::optee::fakes::{
     ARG, Act, BUFFER, Guest, World, assert_nothing_left, call_at, exchange, get, guest, invoke,
     is_rpc, put, register, resume, rpc_arg, send, unregister_message, value,
 };
-use crate::Tee;
 
 /// Registers enough buffers that the next call renews the memory of its slot.
 fn fall_behind(world: &World, guest: &Guest, from: u64) {

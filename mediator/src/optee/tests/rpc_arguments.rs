@@ -5,11 +5,11 @@ use optee_abi::result;
 use optee_abi::rpc;
 use optee_abi::smc::{self, RpcFunction, status};
 
-use super::fake::{
+use crate::Tee;
+use crate::optee::fakes::{
     ARG, BUFFER, Guest, NOWHERE, RAM, World, assert_nothing_left, get, guest, invoke, is_rpc, put,
     resume, smc_with, value,
 };
-use crate::Tee;
 use smccc::CallRegisters;
 
 const COOKIE: u64 = 0xffff_8000_1234_5678;

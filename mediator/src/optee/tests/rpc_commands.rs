@@ -5,11 +5,11 @@ use optee_abi::result;
 use optee_abi::rpc;
 use optee_abi::smc::{RpcFunction, status};
 
-use super::fake::{
+use crate::Tee as _;
+use crate::optee::fakes::{
     ARG, Act, BUFFER, Guest, World, assert_nothing_left, get, guest, invoke, is_rpc, register,
     registered, resume, rpc_arg, send, temporary, unregister_message, value,
 };
-use crate::Tee as _;
 use smccc::CallRegisters;
 
 /// Sends `request` in a call that the guest makes, and gives the command as the guest gets it.
@@ -214,8 +214,8 @@ fn a_call_in_flight_can_use_a_buffer_that_is_being_taken_back() {
         &invoke(&[registered(Direction::Input, 7, 0, 1)]),
     );
     world.act(Act::Interrupt);
-    super::fake::put(&world, ARG + 0x8000, &unregister_message(7));
-    let unregistering = super::fake::call_at(&guest, ARG + 0x8000);
+    crate::optee::fakes::put(&world, ARG + 0x8000, &unregister_message(7));
+    let unregistering = crate::optee::fakes::call_at(&guest, ARG + 0x8000);
     assert!(is_rpc(&unregistering, RpcFunction::ForeignInterrupt));
 
     world.command(
@@ -244,7 +244,7 @@ fn what_op_tee_need_not_ask_gets_an_empty_answer() {
         assert_eq!(send(&world, &guest, &invoke(&[]))[0], u64::from(status::OK));
         assert_eq!(
             world.optee().calls.last().unwrap()[1..6],
-            [0, 0, super::fake::OPTEE_THREAD, 0, 0]
+            [0, 0, crate::optee::fakes::OPTEE_THREAD, 0, 0]
         );
     }
 }

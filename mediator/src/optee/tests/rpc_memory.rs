@@ -8,13 +8,13 @@ use optee_abi::result;
 use optee_abi::rpc;
 use optee_abi::smc::{RpcFunction, status};
 
-use super::fake::{
+use crate::Tee;
+use crate::optee::Limits;
+use crate::optee::fakes::{
     ARG, Act, BUFFER, Guest, LIST, TICKS_PER_SECOND, World, assert_nothing_left, call_at, exchange,
     get, guest, guest_with, invoke, is_rpc, pa_of, put, put_list, register, register_message,
     registered, resume, rpc_arg, send, unregister_message, value,
 };
-use crate::Tee;
-use crate::optee::Limits;
 use smccc::CallRegisters;
 
 const COOKIE: u64 = 0xffff_0000_0000_0080;

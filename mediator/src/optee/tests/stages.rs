@@ -9,7 +9,7 @@ use optee_abi::message::{Direction, Message, Parameter, command};
 use optee_abi::smc::{self, Returned, RpcFunction, status};
 use optee_abi::{result, rpc};
 
-use super::fake::{
+use crate::optee::fakes::{
     ARG, Act, BUFFER, Guest, LIST, READY, World, assert_nothing_left, exchange, guest, invoke, put,
     put_list, register, register_message, smc_with, temporary, unregister_message, value,
 };
@@ -82,7 +82,7 @@ fn register_one(world: &World, guest: &Guest) {
 fn use_the_session(world: &World, guest: &Guest) {
     world.act(Act::Interrupt);
     put(world, ARG, &invoke(&[]));
-    super::fake::call_at(guest, ARG);
+    crate::optee::fakes::call_at(guest, ARG);
 }
 
 fn nothing(_: &World, _: &Guest) {}
@@ -195,7 +195,7 @@ impl Scenario {
             answer[5] = 0x77;
         } else if is(RpcFunction::Command) {
             let at = self.argument();
-            let request = super::fake::get(world, at);
+            let request = crate::optee::fakes::get(world, at);
             let mut reply = request;
             if request.command() == rpc::SHM_ALLOC {
                 // The second time it is no memory.
@@ -271,12 +271,12 @@ fn run_another_kernel(world: &World, guest: &Guest, what: &str) {
     };
     for _ in 0..RETURNS_MAX {
         put(world, ARG, &own.message);
-        let mut registers = super::fake::call_at(guest, ARG);
+        let mut registers = crate::optee::fakes::call_at(guest, ARG);
         for _ in 0..RETURNS_MAX {
             if is_over(&registers) {
                 break;
             }
-            registers = super::fake::resume(guest, &registers);
+            registers = crate::optee::fakes::resume(guest, &registers);
         }
         assert_eq!(registers[0], u64::from(status::OK), "{what}");
         if world.suspended() == 0 && world.optee().acts.is_empty() {

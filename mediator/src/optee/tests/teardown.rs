@@ -8,7 +8,7 @@ use optee_abi::result;
 use optee_abi::rpc;
 use optee_abi::smc::{self, RpcFunction, status};
 
-use super::fake::{
+use crate::optee::fakes::{
     ARG, Act, BUFFER, Guest, LIST, READY, SESSION, TICKS_PER_SECOND, World, assert_nothing_left,
     create, description, exchange, get, guest, invoke, is_rpc, put, put_list, register, resume,
     rpc_arg, send, temporary, value,
@@ -176,7 +176,7 @@ fn calls_get_turns_with_each_other() {
     for message in 0..2 {
         refused(&world, rpc::NOTIFICATION);
         put(&world, ARG + message * 4096, &invoke(&[]));
-        let registers = super::fake::call_at(&guest, ARG + message * 4096);
+        let registers = crate::optee::fakes::call_at(&guest, ARG + message * 4096);
         assert!(is_rpc(&registers, RpcFunction::Command));
     }
     // The first one has to wait once more; then the second one's turn has come.

@@ -6,11 +6,11 @@ use std::vec::Vec;
 use optee_abi::message::{Direction, command};
 use optee_abi::smc::{self, RpcFunction, status};
 
-use super::fake::{
+use crate::Tee as _;
+use crate::optee::fakes::{
     ARG, Act, assert_nothing_left, call_at, get, guest, invoke, is_rpc, put, resume, send,
     smc_with, value,
 };
-use crate::Tee as _;
 
 #[test]
 fn the_limit_is_reached_only_by_calls_of_the_guest_itself() {
@@ -63,12 +63,16 @@ fn a_limit_of_op_tee_is_waited_out() {
 #[test]
 fn a_limit_of_op_tee_keeps_the_lists() {
     let (world, guest) = guest();
-    super::fake::put_list(&world, super::fake::LIST, &[super::fake::BUFFER]);
+    crate::optee::fakes::put_list(
+        &world,
+        crate::optee::fakes::LIST,
+        &[crate::optee::fakes::BUFFER],
+    );
     world.act(Act::ThreadLimit);
     let registers = send(
         &world,
         &guest,
-        &super::fake::register_message(super::fake::LIST, 4096, 7),
+        &crate::optee::fakes::register_message(crate::optee::fakes::LIST, 4096, 7),
     );
     assert_eq!(guest.pool.free_pages(), 98);
     assert_eq!(resume(&guest, &registers)[0], u64::from(status::OK));
@@ -88,7 +92,7 @@ fn wrong_thread_ids_are_refused() {
         id ^ 1,
         id + 64,
         id.wrapping_sub(64),
-        super::fake::OPTEE_THREAD,
+        crate::optee::fakes::OPTEE_THREAD,
         u64::from(u32::MAX),
         id ^ 0x8000_0000,
     ] {
@@ -128,14 +132,14 @@ fn a_return_says_nothing_to_op_tee_but_which_thread() {
         ],
     );
     let call = *world.optee().calls.last().unwrap();
-    let client = u64::from(super::fake::CLIENT);
+    let client = u64::from(crate::optee::fakes::CLIENT);
     assert_eq!(
         call,
         [
             u64::from(smc::RETURN_FROM_RPC),
             0,
             0,
-            super::fake::OPTEE_THREAD,
+            crate::optee::fakes::OPTEE_THREAD,
             0,
             0,
             0,
