@@ -9,6 +9,7 @@
 
 pub mod anything;
 pub mod attacker;
+pub mod first_fit;
 mod guest;
 mod machine;
 pub mod model;

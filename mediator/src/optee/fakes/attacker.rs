@@ -312,6 +312,8 @@ pub fn works(vm: &mut Vm) {
 #[derive(Clone, Debug)]
 pub enum Step {
     Open([u8; 16]),
+    /// This many sessions, and all that it is asked for meanwhile.
+    Sessions([u8; 16], u8),
     /// A command, how far the session is from the latest one that it knows, what the application
     /// does, and with what.
     About(u32, i32, u32, Vec<u64>),
@@ -355,6 +357,12 @@ pub fn play(revision: [u64; 2], steps: Vec<Step>) {
         match step {
             Step::Open(name) => {
                 hostile.call(&opening(name));
+            }
+            Step::Sessions(name, count) => {
+                for _ in 0..count {
+                    hostile.call(&opening(name));
+                    (0..12).for_each(|_| hostile.answer(0, WELL));
+                }
             }
             Step::About(command, far, function, buffers) => {
                 let session = hostile.last.wrapping_add_signed(far);

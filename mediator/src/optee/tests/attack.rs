@@ -37,7 +37,8 @@ fn step() -> impl Strategy<Value = Step> {
     )
         .prop_map(|(result, pages)| Answer { result, pages });
     prop_oneof![
-        4 => names.prop_map(Step::Open),
+        4 => names.clone().prop_map(Step::Open),
+        1 => (names, 1_u8..30).prop_map(|(name, count)| Step::Sessions(name, count)),
         4 => (commands, -2_i32..4, functions, buffers)
             .prop_map(|(command, far, function, buffers)| Step::About(command, far, function, buffers)),
         8 => (0_usize..3, answers).prop_map(|(which, answer)| Step::Answer(which, answer)),
