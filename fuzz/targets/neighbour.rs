@@ -56,7 +56,7 @@ fn step(input: &mut Unstructured<'_>) -> Result<Step> {
         STORED_KEPT_ALIVE,
         NOBODY,
     ];
-    Ok(match input.int_in_range(0..=16)? {
+    Ok(match input.int_in_range(0..=17)? {
         0..=2 => Step::Open(*input.choose(&names)?),
         3..=5 => about(input)?,
         6..=9 => Step::Answer(input.int_in_range(0..=2)?, answer(input)?),
@@ -65,7 +65,7 @@ fn step(input: &mut Unstructured<'_>) -> Result<Step> {
         12 => Step::Register(input.int_in_range(1..=4)?, input.int_in_range(1..=599)?),
         13 => Step::Unregister(input.int_in_range(1..=4)?),
         14 => Step::ProbeAnew,
-        15 => Step::Sessions(*input.choose(&names)?, input.int_in_range(1..=30)?),
+        15 | 16 => Step::Sessions(*input.choose(&names)?, input.int_in_range(1..=30)?),
         _ => Step::Restart,
     })
 }
