@@ -1,5 +1,5 @@
-//! What a hostile guest can have its threads map in OP-TEE's address space, in any order, where each
-//! piece lies at the first gap that is large enough.
+//! What a hostile guest can have its threads map in OP-TEE's address space, in any order, where
+//! each piece lies at the first gap that is large enough.
 
 use std::vec::Vec;
 
