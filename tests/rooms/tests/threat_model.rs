@@ -1,5 +1,5 @@
 //! `docs/threat-model.md` names, for each promise, the code that keeps it and the tests that would
-//! fail without it. All of them are there.
+//! fail without it, and tests for mistakes of other mediators. All of them are there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -53,6 +53,20 @@ fn promise(section: &str) -> Promise {
         kept_by: item(KEPT_BY),
         shown_by: item(SHOWN_BY),
     }
+}
+
+/// The tests that the page names for mistakes of other mediators, with the mistake.
+fn mistakes(page: &str) -> Vec<(String, String)> {
+    let section = page
+        .split("\n## ")
+        .find(|part| part.starts_with("Mistakes"));
+    let rows = section.unwrap_or_default().lines();
+    rows.filter_map(|row| row.strip_prefix("| ")?.split_once(" | "))
+        .flat_map(|(mistake, tests)| {
+            let tests = tests.split('`').skip(1).step_by(2);
+            tests.map(|test| (mistake.to_owned(), test.to_owned()))
+        })
+        .collect()
 }
 
 /// The functions of `source` that run as tests, and its cases of the conformance kit.
@@ -116,7 +130,8 @@ fn wrong(
 #[test]
 fn what_keeps_and_what_shows_a_promise_exists() {
     let page = fs::read_to_string(checkout().join("docs/threat-model.md"));
-    let promises = promises(&page.expect("the page can be read"));
+    let page = page.expect("the page can be read");
+    let promises = promises(&page);
     assert!(promises.len() >= 10, "few promises are found: {promises:?}");
     let mut tests = BTreeSet::new();
     for folder in SOURCES {
@@ -134,6 +149,15 @@ fn what_keeps_and_what_shows_a_promise_exists() {
 #[test]
 fn what_is_not_there_is_found() {
     let page = "# A page\n\n## What is promised\n\n### Peace\n\nA sentence.\n\n- Kept by: `here.rs`,\n  `gone.rs`\n- Shown by: `it_holds`,\n  `it_held`\n\n### Quiet\n\n- Kept by: `here.rs`\n\n## What is not promised\n\n### Rain\n";
+    assert_eq!(
+        mistakes(
+            "## Page\n\n## Mistakes\n\n| Mistake | Tests |\n|---|---|\n| haste | `a`, `b` |\n"
+        ),
+        [
+            ("haste".to_owned(), "a".to_owned()),
+            ("haste".to_owned(), "b".to_owned())
+        ]
+    );
     let promises = promises(page);
     assert_eq!(promises.len(), 2);
     let mut found = BTreeSet::new();
