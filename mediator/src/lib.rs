@@ -12,6 +12,7 @@ extern crate std;
 
 pub mod optee;
 pub mod ports;
+mod sync;
 pub mod ta_access;
 
 use host_abi::console::TeeStats;

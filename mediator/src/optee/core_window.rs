@@ -22,10 +22,10 @@
 //! Both only grow with pieces that are counted although OP-TEE has let go of them. A buffer that
 //! several calls refer to is mapped once, and stays where the first of them had it placed.
 
+use crate::sync::atomic::{AtomicBool, Ordering};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
 
-use spin::Mutex;
+use crate::sync::Mutex;
 
 use super::error::NoHeap;
 

@@ -1,13 +1,13 @@
 //! Making OP-TEE know a guest, and forget it.
 
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use core::fmt;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use crate::sync::Mutex;
 use optee_abi::message::{Direction, Message, Parameter, command};
 use optee_abi::pagelist::{LINK, PAGE_SIZE, list_pages};
 use optee_abi::result;
 use optee_abi::smc::{self, Returned, status};
-use spin::Mutex;
 
 use super::core_window::{CoreWindow, WINDOW_PAGES};
 use super::error::NoHeap;

@@ -1,6 +1,6 @@
 //! Fast calls: those of the guest, which are answered here, and those in its name.
 
-use core::sync::atomic::Ordering;
+use crate::sync::atomic::Ordering;
 
 use optee_abi::capabilities::{self, Capabilities};
 use optee_abi::smc::{self, notification, status};

@@ -4,7 +4,7 @@
 //! values are fetched in its name and kept here until the guest asks for them, as it does when it
 //! gets its virtual interrupt.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Values that can be kept: those below. OP-TEE 4.5.0 has 64 of them, and one for each of its
 /// threads (`core/include/kernel/notif.h`).
@@ -86,7 +86,7 @@ impl Notifications {
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         while self.asking.load(Ordering::SeqCst) != 0 {
-            core::hint::spin_loop();
+            crate::sync::wait();
         }
         self.forget();
     }

@@ -1,9 +1,9 @@
 //! One guest's OP-TEE: all that is kept of it.
 
-use core::sync::atomic::{AtomicBool, AtomicU32};
+use crate::sync::atomic::{AtomicBool, AtomicU32};
 
+use crate::sync::Mutex;
 use optee_abi::smc;
-use spin::Mutex;
 
 use super::core_window::CoreWindow;
 use super::limits::ClientId;

@@ -7,10 +7,10 @@
 //! reaches it, and that message waits for the calls that use the session: OP-TEE gives the number
 //! of a closed session to another one.
 
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use spin::Mutex;
+use crate::sync::Mutex;
 
 use super::applications::{Applications, Charge};
 use super::error::NoHeap;

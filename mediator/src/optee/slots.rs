@@ -9,11 +9,11 @@
 //! started in its place, keep theirs until OP-TEE is done with them. They are not the new kernel's,
 //! and do not count as such.
 
+use crate::sync::atomic::{AtomicU64, Ordering};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
 
-use spin::Mutex;
+use crate::sync::Mutex;
 
 use super::call::Call;
 use super::error::NoHeap;

@@ -1,6 +1,6 @@
 //! What a partition counts.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 use host_abi::console::{TeeCalls, TeeStats};
 use optee_abi::message::command;

@@ -8,8 +8,8 @@
 //! What can't be ended in time, or keeps running without a session (`TA_FLAG_INSTANCE_KEEP_ALIVE`),
 //! is counted, for the guest to be charged with in its next life.
 
+use crate::sync::atomic::Ordering;
 use alloc::boxed::Box;
-use core::sync::atomic::Ordering;
 
 use optee_abi::rpc as commands;
 

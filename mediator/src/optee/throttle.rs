@@ -4,8 +4,8 @@
 //! sent back to take interrupts until then. To refuse it would break more than it saves
 //! (`docs/decisions/call-rate.md`).
 
+use crate::sync::atomic::{AtomicU64, Ordering};
 use core::num::NonZeroU32;
-use core::sync::atomic::{AtomicU64, Ordering};
 
 /// This part of a second's calls may come at once.
 const BURST_PART: u64 = 10;

@@ -1,6 +1,6 @@
 //! From OP-TEE's reply to the end of a call.
 
-use core::sync::atomic::Ordering;
+use crate::sync::atomic::Ordering;
 
 use optee_abi::message::{Message, command};
 use optee_abi::result;

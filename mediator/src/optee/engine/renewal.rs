@@ -6,7 +6,7 @@
 //! little slower. Therefore a slot whose memory has fallen far behind registers it anew under
 //! another handle before its next call, then takes the old handle back.
 
-use core::sync::atomic::Ordering;
+use crate::sync::atomic::Ordering;
 
 use optee_abi::message::{Direction, Parameter, command};
 use optee_abi::pagelist::PAGE_SIZE;

@@ -660,6 +660,7 @@ fn suspended(function: RpcFunction, thread: usize) -> [u64; 8] {
 
 impl SecureWorld for Model {
     fn smc(&self, registers: [u64; 8]) -> [u64; 8] {
+        crate::sync::others_may_go_first();
         let mut secure = self
             .secure
             .lock()

@@ -418,7 +418,7 @@ impl World {
                 } => {
                     let Some(memory) = optee.shared.get(&reference) else {
                         assert!(optee.lenient, "OP-TEE knows the memory of its messages");
-                        continue;
+                        return message.set_result(result::BAD_PARAMETERS, result::ORIGIN_TEE);
                     };
                     assert!(offset + size <= memory.pages.len() as u64 * 4096 - memory.offset);
                     if direction.brings_back() {
@@ -449,6 +449,7 @@ impl World {
 
 impl SecureWorld for World {
     fn smc(&self, registers: [u64; 8]) -> [u64; 8] {
+        crate::sync::others_may_go_first();
         {
             let mut optee = self.optee();
             optee.calls.push(registers);

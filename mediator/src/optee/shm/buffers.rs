@@ -7,12 +7,12 @@
 //! Pages are counted here, once for each buffer, from before OP-TEE learns of them until after it
 //! forgot them; the caller pins and unpins as many as these functions say.
 
+use crate::sync::atomic::{AtomicU64, Ordering};
 use alloc::vec::Vec;
 use core::cell::Cell;
-use core::sync::atomic::{AtomicU64, Ordering};
 
+use crate::sync::{Mutex, MutexGuard};
 use optee_abi::pagelist::PAGE_SIZE;
-use spin::{Mutex, MutexGuard};
 
 use super::handle::{Handle, Kind};
 use super::location::{Extents, Location};

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use spin::Mutex;
+use crate::sync::Mutex;
 
 use crate::optee::error::NoHeap;
 
