@@ -1,4 +1,6 @@
-//! What payloads are made of: cases, and random numbers.
+//! What payloads are made of: cases, trials, and random numbers.
 
 pub mod cases;
 pub mod random;
+#[cfg(target_os = "none")]
+pub mod trials;

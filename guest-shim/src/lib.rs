@@ -12,6 +12,14 @@
 //! @@done passed=COUNT failed=COUNT
 //! ```
 //!
+//! [`kit::trials::run`] does the same for attacks, whose answers are known beforehand:
+//!
+//! ```text
+//! @@trials COUNT
+//! @@trial AREA | WHAT IS DONE | WHAT MUST COME | WHAT CAME
+//! @@tried failed=COUNT
+//! ```
+//!
 //! Modules use those below them in this order: payloads, [`kit`], [`optee`], [`runtime`], [`arch`].
 
 #![cfg_attr(not(test), no_std)]

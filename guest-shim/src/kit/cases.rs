@@ -80,7 +80,7 @@ pub fn run(environment: &Environment) -> usize {
 
 /// A reason as one line of the console.
 #[cfg(any(test, target_os = "none"))]
-fn one_line(reason: &str) -> String {
+pub(super) fn one_line(reason: &str) -> String {
     let words: Vec<&str> = reason.split_whitespace().collect();
     words.join(" ")
 }

@@ -11,6 +11,7 @@
 //! | `bulkhead.trespass=ADDRESS` | where a payload is to touch what its guest has not |
 //! | `bulkhead.only=CASE,CASE…` | the cases to run, instead of all |
 //! | `bulkhead.seed=0xNUMBER` | where a payload's random numbers start |
+//! | `bulkhead.settle=yes` | after each trial a key is waited for |
 
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
@@ -45,6 +46,8 @@ pub struct Environment {
     pub only: Vec<String>,
     /// Where random numbers start.
     pub seed: Option<u64>,
+    /// Whether somebody looks at what is left after each trial, and then presses a key.
+    pub settle: bool,
 }
 
 /// What a tree lacks, by path.
@@ -84,6 +87,7 @@ impl Environment {
             denied: identifiers("bulkhead.deny"),
             trespass: word("bulkhead.trespass").and_then(parse_hexadecimal),
             seed: word("bulkhead.seed").and_then(parse_hexadecimal),
+            settle: word("bulkhead.settle") == Some("yes"),
             only: word("bulkhead.only").map_or_else(Vec::new, |names| {
                 names.split(',').map(String::from).collect()
             }),
@@ -203,7 +207,8 @@ mod tests {
     #[test]
     fn everything_is_found() {
         let arguments = "quiet bulkhead.name=vm7 bulkhead.forward=0x8400ff01,0x8400ff03 bulkhead.deny=0x8600ff00 \
-                         bulkhead.trespass=0x100000000 bulkhead.only=one,two bulkhead.seed=0x77";
+                         bulkhead.trespass=0x100000000 bulkhead.only=one,two bulkhead.seed=0x77 \
+                         bulkhead.settle=yes";
         let environment = Environment::read(&tree(arguments, Some("smc")).to_dtb()).unwrap();
         assert_eq!(environment.name, "vm7");
         assert_eq!(environment.memory, (0x4000_0000, 0x400_0000));
@@ -217,6 +222,7 @@ mod tests {
         assert_eq!(environment.trespass, Some(1 << 32));
         assert_eq!(environment.only, ["one", "two"]);
         assert_eq!(environment.seed, Some(0x77));
+        assert!(environment.settle);
     }
 
     #[test]
@@ -229,6 +235,7 @@ mod tests {
         assert_eq!(environment.trespass, None);
         assert!(environment.only.is_empty());
         assert_eq!(environment.seed, None);
+        assert!(!environment.settle);
     }
 
     #[test]

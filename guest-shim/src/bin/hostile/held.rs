@@ -9,6 +9,7 @@ use guest_shim::optee::supplicant::{ITEM_NOT_FOUND, Supplicant};
 use guest_shim::optee::words::Words;
 use guest_shim::runtime::check::Outcome;
 use guest_shim::{check, check_eq};
+use optee_abi::message::{Direction, Parameter, command};
 use optee_abi::smc::RpcFunction;
 use optee_abi::{result, rpc};
 
@@ -21,6 +22,9 @@ pub const NOBODY_ELSE: [u8; 16] = *b"nobody-has-that!";
 pub const STATS: [u8; 16] = [
     0xd9, 0x6a, 0x5b, 0x40, 0xe2, 0xc7, 0xb1, 0xaf, 0x87, 0x94, 0x10, 0x02, 0xa5, 0xd5, 0xc6, 0x1b,
 ];
+
+/// `STATS_CMD_GET_TIME` of [`STATS`].
+const GET_TIME: u32 = 4;
 
 /// A call under way.
 pub struct Held<'a> {
@@ -46,6 +50,17 @@ impl<'a> Held<'a> {
     /// Begins to open a session.
     pub fn open(client: &'a Client, application: [u8; 16]) -> Result<Self, String> {
         Self::send(client, Words::of(&opening(application), 2))
+    }
+
+    /// Has OP-TEE ask the guest for its time, in a session with [`STATS`].
+    pub fn ask_time(client: &'a Client, session: u32) -> Result<Self, String> {
+        let time = Parameter::Value {
+            direction: Direction::Output,
+            meta: false,
+            words: [0; 3],
+        };
+        let words = Words::new(command::INVOKE_COMMAND, &[time; 2]).to(session, GET_TIME);
+        Self::send(client, words)
     }
 
     /// The command that it waits for, unless it is over.

@@ -17,6 +17,8 @@ mod probe_again;
 #[cfg(target_os = "none")]
 mod sessions;
 #[cfg(target_os = "none")]
+mod trials;
+#[cfg(target_os = "none")]
 mod window;
 
 #[cfg(target_os = "none")]
@@ -24,6 +26,7 @@ guest_shim::payload!(run);
 
 #[cfg(target_os = "none")]
 fn run(environment: &guest_shim::runtime::environment::Environment) {
+    guest_shim::kit::trials::run(environment, &trials::trials(environment));
     guest_shim::kit::cases::run(environment);
 }
 
