@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use end_to_end::{Outcome, Scenario, tell};
+use end_to_end::{Outcome, Scenario};
 use qemu::base::progress::Progress;
 use qemu::parts::workloads;
 use qemu::run::operator::Operator;
@@ -89,7 +89,7 @@ fn attacks_beside_xtest(optee: &str) {
         operator
             .wait_for("vm2", LIMIT, |line| line.contains(ROUND))
             .context("vm2 does not go on")?;
-        tell(&mut operator, "vm2", "enough")
+        operator.tell("vm2", b"enough\r")
     });
     outcome.assert_passed();
     assert_op_tee_is_well(&outcome);
@@ -183,7 +183,7 @@ fn identifiers_run_out_for_their_guest_alone(optee: &str) {
         }
         operator.ask("destroy vm1", LIMIT, |line| line == "vm1: off")?;
         operator.wait_for("vm2", LIMIT, |line| line == "probed")?;
-        tell(&mut operator, "vm2", "enough")?;
+        operator.tell("vm2", b"enough\r")?;
         Ok(opened)
     });
     outcome.assert_passed();

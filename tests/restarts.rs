@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use end_to_end::{Outcome, Scenario, tell};
+use end_to_end::{Outcome, Scenario};
 use host_abi::console::{Event, GuestStats, HeapStats};
 use qemu::run::operator::Operator;
 
@@ -138,7 +138,7 @@ fn a_guest_that_is_restarted_leaves_nothing_and_disturbs_nobody() {
             heap_without == heap_after,
             "{heap_without} became {heap_after}"
         );
-        tell(&mut operator, "vm1", "enough")?;
+        operator.tell("vm1", b"enough\r")?;
         Ok(left_at)
     });
     assert_undisturbed(&outcome);
@@ -187,7 +187,7 @@ fn a_linux_guest_starts_afresh_however_it_ended() {
                 .wait_for("vm2", 4 * LIMIT, |line| line == "ready")
                 .with_context(|| format!("before {how}"))?;
             heaps.insert(Stats::ask(operator, "vm2")?.heap.to_string());
-            tell(operator, "vm2", how)
+            operator.tell("vm2", format!("{how}\r").as_bytes())
         };
         let at_work =
             |operator: &mut Operator| operator.wait_for("vm2", LIMIT, |line| line == "at work");
@@ -212,7 +212,7 @@ fn a_linux_guest_starts_afresh_however_it_ended() {
         operator.command("restart vm2")?;
 
         live(&mut operator, "off")?;
-        tell(&mut operator, "vm1", "enough")?;
+        operator.tell("vm1", b"enough\r")?;
         Ok(heaps)
     });
     assert_undisturbed(&outcome);

@@ -7,7 +7,7 @@ use anyhow::Result;
 use end_to_end::{Outcome, Scenario};
 use qemu::base::progress::Progress;
 use qemu::parts::workloads;
-use qemu::run::operator::{DETACH, Operator};
+use qemu::run::operator::Operator;
 use tempfile::TempDir;
 
 /// For what takes a moment.
@@ -34,17 +34,6 @@ fn program() -> TempDir {
 fn wait(operator: &mut Operator, console: &str, line: &str) -> Result<()> {
     operator.wait_for(console, LIMIT, |said| said.starts_with(line))?;
     Ok(())
-}
-
-/// Types a line to a guest.
-fn tell(operator: &mut Operator, guest: &str, line: &str) -> Result<()> {
-    let said = |what| format!("{guest}: {what}");
-    operator.ask(&format!("attach {guest}"), LIMIT, |line| {
-        line.starts_with(&said("attached"))
-    })?;
-    operator.type_in(format!("{line}\r").as_bytes())?;
-    operator.type_in(&[DETACH])?;
-    wait(operator, "bulkhead", &said("detached"))
 }
 
 /// Two guests with a CPU each.
@@ -88,7 +77,7 @@ fn wrong_answers_of_a_supplicant_harm_nobody_else() {
         .timeout(600);
     let (outcome, ()) = outcome.attend(|mut operator| {
         operator.wait_for("bulkhead", 4 * LIMIT, |line| line == "vm2: off")?;
-        tell(&mut operator, "vm1", "enough")
+        operator.tell("vm1", b"enough\r")
     });
     outcome.assert_passed();
     outcome.assert(!panics(&outcome), "OP-TEE goes on");
@@ -117,7 +106,7 @@ fn owing(optee: &str) -> Outcome {
     let (outcome, ()) = outcome.attend(|mut operator| {
         let live = |operator: &mut Operator, how: &str| {
             wait(operator, "vm2", "ready")?;
-            tell(operator, "vm2", how)?;
+            operator.tell("vm2", format!("{how}\r").as_bytes())?;
             wait(operator, "vm2", "@@owes an answer to ReadIndex")
         };
         live(&mut operator, "reboot")?;
@@ -132,8 +121,8 @@ fn owing(optee: &str) -> Outcome {
         wait(&mut operator, "bulkhead", "vm2: off")?;
         operator.command("restart vm2")?;
         wait(&mut operator, "vm2", "ready")?;
-        tell(&mut operator, "vm2", "off")?;
-        tell(&mut operator, "vm1", "enough")
+        operator.tell("vm2", b"off\r")?;
+        operator.tell("vm1", b"enough\r")
     });
     outcome.assert_passed();
     outcome.assert(!panics(&outcome), "OP-TEE goes on");

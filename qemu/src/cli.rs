@@ -41,6 +41,9 @@ pub enum Command {
     Conformance(SuiteArguments),
     /// Have a guest do at random what a guest can do, beside a witness that must go on.
     GuestFuzz(GuestFuzzArguments),
+    /// Attack OP-TEE from a guest, each trial with the answer that it must get, beside a guest that
+    /// goes on.
+    Hostile(SuiteArguments),
     /// Run the whole of xtest in every guest with a TEE, at the same time.
     Xtest(XtestArguments),
     /// Play protected streams in every guest with a TEE, at the same time.

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod conformance;
 pub mod drm;
 pub mod guest_fuzz;
+pub mod hostile;
 pub mod options;
 pub mod shell;
 pub mod xtest;

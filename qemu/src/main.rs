@@ -19,6 +19,7 @@ use qemu::commands::bench::{self, BenchOptions};
 use qemu::commands::conformance;
 use qemu::commands::drm::{self, DrmOptions};
 use qemu::commands::guest_fuzz::{self, GuestFuzzOptions};
+use qemu::commands::hostile;
 use qemu::commands::shell::{self, ShellOptions};
 use qemu::commands::xtest::{self, XtestOptions};
 use qemu::description::{Description, Overrides};
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Command::Fetch(arguments) => fetch(arguments.config.as_deref(), &progress),
         Command::Conformance(arguments) => conformance(arguments, &progress),
         Command::GuestFuzz(arguments) => guest_fuzz(arguments, &progress),
+        Command::Hostile(arguments) => hostile(arguments, &progress),
         Command::Xtest(arguments) => xtest(arguments, &progress),
         Command::Drm(arguments) => drm(arguments, &progress),
         Command::Bench(arguments) => bench(arguments, &progress),
@@ -105,6 +107,15 @@ fn guest_fuzz(arguments: &GuestFuzzArguments, progress: &Progress) -> Result<u8,
     options.suite.interrupt = interrupt()?;
     let report = guest_fuzz::run(&options, progress)?;
     tell(&report, Some(&options.suite.json))?;
+    Ok(u8::from(!report.passed()))
+}
+
+fn hostile(arguments: &SuiteArguments, progress: &Progress) -> Result<u8, RunError> {
+    let mut options = hostile::default_options();
+    arguments.set(&mut options);
+    options.interrupt = interrupt()?;
+    let report = hostile::run(&options, progress)?;
+    tell(&report, Some(&options.json))?;
     Ok(u8::from(!report.passed()))
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use qemu::base::progress::Progress;
 use qemu::description::{GuestCommand, Overlay};
-use qemu::run::operator::{DETACH, Operator};
+use qemu::run::operator::Operator;
 use qemu::run::report::{GuestReport, Report};
 use qemu::run::{self, RunOptions};
 use tempfile::TempDir;
@@ -32,25 +32,6 @@ pub struct Outcome {
     /// The report.
     pub report: Report,
     _folder: TempDir,
-}
-
-/// For an answer at the console.
-const ANSWERED: Duration = Duration::from_secs(60);
-
-/// Types a line to a guest.
-///
-/// # Errors
-///
-/// The hypervisor does not answer.
-pub fn tell(operator: &mut Operator, guest: &str, line: &str) -> anyhow::Result<()> {
-    let said = |what| format!("{guest}: {what}");
-    operator.ask(&format!("attach {guest}"), ANSWERED, |line| {
-        line.starts_with(&said("attached"))
-    })?;
-    operator.type_in(format!("{line}\r").as_bytes())?;
-    operator.type_in(&[DETACH])?;
-    operator.wait_for("bulkhead", ANSWERED, |line| line == said("detached"))?;
-    Ok(())
 }
 
 impl Scenario {

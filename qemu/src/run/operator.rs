@@ -12,6 +12,10 @@ use crate::base::interrupt::Interrupt;
 use crate::run::console::HYPERVISOR_TAG;
 
 pub use host_abi::console::DETACH;
+use host_abi::console::Event;
+
+/// For an answer at the console.
+const ANSWERED: Duration = Duration::from_secs(60);
 
 /// Something that the machine said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,6 +126,23 @@ impl Operator {
         self.command(line)?;
         self.wait_for(HYPERVISOR_TAG, limit, accept)
             .with_context(|| format!("the command `{line}` was not answered"))
+    }
+
+    /// Types this to a guest.
+    ///
+    /// # Errors
+    ///
+    /// The hypervisor does not attach the guest to the console.
+    pub fn tell(&mut self, guest: &str, bytes: &[u8]) -> Result<()> {
+        self.ask(&format!("attach {guest}"), ANSWERED, |line| {
+            Event::parse(line) == Event::Attached { name: guest }
+        })?;
+        self.type_in(bytes)?;
+        self.type_in(&[DETACH])?;
+        self.wait_for(HYPERVISOR_TAG, ANSWERED, |line| {
+            Event::parse(line) == Event::Detached { name: guest }
+        })?;
+        Ok(())
     }
 
     /// Ends the run. What the guests have done so far is for the caller to judge.
