@@ -31,6 +31,7 @@ mod core_window;
 mod creation;
 mod engine;
 mod error;
+mod fallible_box;
 mod fast_calls;
 mod index;
 mod limits;

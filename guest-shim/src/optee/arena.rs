@@ -8,6 +8,9 @@ use super::page::PAGE;
 use crate::arch::memory::SpareMemory;
 use crate::runtime::environment::Environment;
 
+/// Bytes of a part of an arena.
+const PART: u64 = 1 << 20;
+
 /// Pages of the spare memory, handed out one after the other and never taken back: each case has an
 /// arena of its own.
 #[derive(Debug)]
@@ -34,6 +37,16 @@ impl Arena {
         Self {
             memory,
             next: AtomicU64::new(memory.bounds().0.next_multiple_of(PAGE)),
+        }
+    }
+
+    /// A part of it that it does not hand out itself.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        let start = self.next.fetch_add(PART, Ordering::Relaxed);
+        Self {
+            memory: self.memory,
+            next: AtomicU64::new(start),
         }
     }
 

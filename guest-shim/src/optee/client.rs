@@ -164,6 +164,16 @@ impl Client {
         })
     }
 
+    /// The same driver's, for another vCPU, with memory of its own.
+    #[must_use]
+    pub fn for_another_vcpu(&self) -> Self {
+        Self {
+            conduit: self.conduit,
+            arena: self.arena.part(),
+            room: self.room,
+        }
+    }
+
     /// Bytes of an RPC argument.
     #[must_use]
     pub fn room_bytes(&self) -> u64 {

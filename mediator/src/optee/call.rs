@@ -1,13 +1,13 @@
 //! What the mediator remembers of a call between two of its returns to the guest.
 
-use alloc::boxed::Box;
-
 use optee_abi::message::{CAPACITY, Message};
 use optee_abi::smc::status;
 
 use super::applications::Charge;
 use super::back::Back;
 use super::core_window::Share;
+use super::error::NoHeap;
+use super::fallible_box::FallibleBox;
 use super::shm::handle::Handle;
 use super::shm::location::Location;
 use super::shm::message_area::{Known, slot};
@@ -53,7 +53,7 @@ pub(super) struct Call {
     /// The translation that is under way in two of the stages.
     pub(super) translation: Translation,
     /// The copy that it works on.
-    pub(super) words: Box<Words>,
+    pub(super) words: FallibleBox<Words>,
     /// Lists that are being made, or that OP-TEE may still be reading.
     pub(super) lists: Chain,
     /// A buffer that OP-TEE may still be about to forget.
@@ -142,8 +142,8 @@ impl Parameters {
 
 impl Call {
     /// The call of the slot `index`, not under way.
-    pub(super) fn new(index: usize) -> Self {
-        Self {
+    pub(super) fn new(index: usize) -> Result<Self, NoHeap> {
+        Ok(Self {
             index,
             known: Known::from_creation(index),
             generation: 0,
@@ -166,11 +166,11 @@ impl Call {
             request: Message::default(),
             command: Message::default(),
             translation: Translation::default(),
-            words: Box::new([0; _]),
+            words: FallibleBox::new([0; _])?,
             lists: Chain::new(),
             forgetting: None,
             cached: None,
-        }
+        })
     }
 
     /// Makes the slot ready for another call.

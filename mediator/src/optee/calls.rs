@@ -1,12 +1,11 @@
 //! What a guest calls, and what else the hypervisor asks of its partition.
 
-use alloc::boxed::Box;
-
 use host_abi::console::TeeStats;
 use optee_abi::smc::{self, status};
 
 use super::call::Call;
 use super::engine::{Event, Stop};
+use super::fallible_box::FallibleBox;
 use super::partition::Partition;
 use super::stage::Start;
 use crate::ports::Platform;
@@ -52,7 +51,12 @@ impl<P: Platform> Partition<P> {
 
     /// Goes on with a call until the guest is needed or it is over, and tells the guest.
     #[inline(always)]
-    fn go_on_for_guest(&self, mut call: Box<Call>, event: Event, registers: &mut CallRegisters) {
+    fn go_on_for_guest(
+        &self,
+        mut call: FallibleBox<Call>,
+        event: Event,
+        registers: &mut CallRegisters,
+    ) {
         match self.advance(&mut call, event) {
             Stop::Asks(function, [a1, a2]) => {
                 let id = self.slots.park(call);

@@ -10,13 +10,13 @@
 //! and do not count as such.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::sync::Mutex;
 
 use super::call::Call;
 use super::error::NoHeap;
+use super::fallible_box::FallibleBox;
 
 /// The most slots a partition can have: a bit each.
 pub(super) const SLOTS_MAX: usize = 64;
@@ -38,7 +38,7 @@ pub(super) struct Slots {
 
 #[derive(Debug)]
 struct Parked {
-    call: Box<Call>,
+    call: FallibleBox<Call>,
     state: State,
 }
 
@@ -65,13 +65,13 @@ impl Slots {
         let count = slots_for(threads);
         let mut slots = Vec::new();
         slots.try_reserve_exact(count).map_err(|_| NoHeap)?;
-        slots.extend((0..count).map(|index| {
-            let call = Box::new(Call::new(index));
-            Mutex::new(Some(Parked {
+        for index in 0..count {
+            let call = FallibleBox::new(Call::new(index)?)?;
+            slots.push(Mutex::new(Some(Parked {
                 call,
                 state: State::Free,
-            }))
-        }));
+            })));
+        }
         let all = u64::MAX >> (SLOTS_MAX - count.max(1));
         Ok(Self {
             free: AtomicU64::new(all),
@@ -83,7 +83,7 @@ impl Slots {
     }
 
     /// Takes a free slot for a new call.
-    pub(super) fn claim(&self) -> Option<Box<Call>> {
+    pub(super) fn claim(&self) -> Option<FallibleBox<Call>> {
         let lowest = |free: u64| {
             let under_way = self.all & !(free | self.orphans.load(Ordering::Relaxed));
             let one_more = free != 0 && under_way.count_ones() < self.calls_max;
@@ -98,7 +98,7 @@ impl Slots {
     }
 
     /// The call is over: its slot is free again.
-    pub(super) fn release(&self, call: Box<Call>) {
+    pub(super) fn release(&self, call: FallibleBox<Call>) {
         let index = call.index;
         if let Some(slot) = self.slots.get(index) {
             let mut slot = slot.lock();
@@ -114,7 +114,7 @@ impl Slots {
     }
 
     /// Parks a call while the guest does something for it, and gives the thread ID.
-    pub(super) fn park(&self, mut call: Box<Call>) -> u32 {
+    pub(super) fn park(&self, mut call: FallibleBox<Call>) -> u32 {
         call.generation = call.generation.wrapping_add(1);
         let index = call.index;
         let id = (call.generation << INDEX_BITS) | index as u32;
@@ -131,7 +131,7 @@ impl Slots {
     }
 
     /// Takes back the call that was parked with this thread ID. Of several that try, one gets it.
-    pub(super) fn resume(&self, id: u32) -> Option<Box<Call>> {
+    pub(super) fn resume(&self, id: u32) -> Option<FallibleBox<Call>> {
         let index = (id as usize) & (SLOTS_MAX - 1);
         self.slots
             .get(index)?
@@ -145,14 +145,14 @@ impl Slots {
         &self,
         index: usize,
         is: impl FnOnce(&Call) -> bool,
-    ) -> Option<Box<Call>> {
+    ) -> Option<FallibleBox<Call>> {
         let mut slot = self.slots.get(index)?.lock();
         let parked = slot.take_if(|parked| parked.state != State::Free && is(&parked.call))?;
         Some(parked.call)
     }
 
     /// Takes the call that is parked in the slot at `index`, if it is one of a kernel that is gone.
-    pub(super) fn take_orphan(&self, index: usize) -> Option<Box<Call>> {
+    pub(super) fn take_orphan(&self, index: usize) -> Option<FallibleBox<Call>> {
         let mut slot = self.slots.get(index)?.lock();
         let parked = slot.take_if(|parked| parked.state == State::Orphan)?;
         Some(parked.call)

@@ -9,13 +9,13 @@
 //! is counted, for the guest to be charged with in its next life.
 
 use crate::sync::atomic::Ordering;
-use alloc::boxed::Box;
 
 use optee_abi::rpc as commands;
 
 use super::applications::Applications;
 use super::call::Call;
 use super::engine::{Event, Own, Stop};
+use super::fallible_box::FallibleBox;
 use super::partition::{Partition, TeardownProgress};
 use super::rpc;
 use super::sessions::Idle;
@@ -217,7 +217,7 @@ impl<P: Platform> Partition<P> {
     }
 
     /// Goes on with a call that was parked, and whose guest is gone.
-    fn see_through(&self, call: Box<Call>) -> Step {
+    fn see_through(&self, call: FallibleBox<Call>) -> Step {
         if self.must_be_answered(&call) {
             self.slots.park(call);
             return Step::Stuck;
@@ -226,7 +226,7 @@ impl<P: Platform> Partition<P> {
     }
 
     /// Goes on with a call until OP-TEE wants something of its guest, which is gone.
-    fn go_on(&self, mut call: Box<Call>, event: Event) -> Step {
+    fn go_on(&self, mut call: FallibleBox<Call>, event: Event) -> Step {
         match self.advance(&mut call, event) {
             Stop::Asks(..) => {
                 let step = step_of_parked(&call);

@@ -13,6 +13,7 @@ use crate::optee::applications::Charge;
 use crate::optee::{
     ClientId, CreateError, Guest as Description, HashSecret, Limits, Optee, Partition,
 };
+use crate::ports::Platform;
 use crate::ta_access::TaAccess;
 use smccc::CallRegisters;
 
@@ -24,9 +25,16 @@ pub fn create(world: &World, limits: Limits) -> Result<Guest, CreateError> {
 pub fn create_with(world: &World, limits: Limits, access: TaAccess) -> Result<Guest, CreateError> {
     let optee = Optee::probe(world).unwrap();
     let guest = optee.create_partition(description(limits, access), world.ports())?;
-    world.optee().sessions.insert(READY);
-    guest.sessions.opened(READY, None, Charge::default());
+    guest.knows_ready_session(world);
     Ok(guest)
+}
+
+impl<P: Platform> Partition<P> {
+    /// The session [`READY`] is open, without a message that opened it.
+    pub fn knows_ready_session(&self, world: &World) {
+        world.optee().sessions.insert(READY);
+        self.sessions.opened(READY, None, Charge::default());
+    }
 }
 
 /// Who the guest is.

@@ -4,17 +4,21 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use guest_shim::arch::exchange::Exchange;
 use guest_shim::kit::trials::{Trial, code, result};
 use guest_shim::optee::arena::{Area, fresh_cookie};
 use guest_shim::optee::client::{Client, Flavour, whole};
+use guest_shim::optee::supplicant::Supplicant;
 use guest_shim::optee::words::Words;
 use guest_shim::optee::{PAGE, TESTS};
+use guest_shim::runtime::conduit::call;
 use guest_shim::runtime::environment::Environment;
 use guest_shim::runtime::vcpu;
 use optee_abi::message::{Direction, Parameter, command};
-use optee_abi::smc::{self, status};
+use optee_abi::smc::{self, Returned, RpcFunction, status};
+use smccc::Conduit;
 
 use crate::held::{Held, STATS};
 
@@ -192,9 +196,8 @@ fn returns() -> Vec<Trial> {
             "two vCPUs return with one thread ID, 100 times",
             "once ERESUME each time",
             |client, environment| {
-                use core::sync::atomic::AtomicU64;
                 static THREAD: AtomicU64 = AtomicU64::new(0);
-                static CAME: AtomicU64 = AtomicU64::new(0);
+                static CAME: AtomicU32 = AtomicU32::new(0);
                 static BEGUN: AtomicBool = AtomicBool::new(false);
                 let conduit = environment.tee.ok_or("there is no TEE")?;
                 let mut odd = String::new();
@@ -206,25 +209,17 @@ fn returns() -> Vec<Trial> {
                     vcpu::start(environment, OTHER, move |_| {
                         BEGUN.store(true, Ordering::Release);
                         let thread = THREAD.load(Ordering::Acquire);
-                        let exchange = guest_shim::runtime::conduit::call(
-                            conduit,
-                            smc::RETURN_FROM_RPC,
-                            &[0, 0, thread, 0, 0],
-                        );
-                        let [a0]: [u64; 1] = exchange.results();
-                        CAME.store(a0, Ordering::Release);
+                        let exchange = call(conduit, smc::RETURN_FROM_RPC, &[0, 0, thread, 0, 0]);
+                        CAME.store(sees_through(conduit, exchange), Ordering::Release);
                     })?;
                     while !BEGUN.load(Ordering::Acquire) {
                         core::hint::spin_loop();
                     }
                     let thread = THREAD.load(Ordering::Acquire);
-                    let exchange = client.call(smc::RETURN_FROM_RPC, &[0, 0, thread, 0, 0]);
-                    let [own]: [u64; 1] = exchange.results();
+                    let own = client.resume(thread, [0; 4])?.done()?;
                     vcpu::wait_until_off(environment, OTHER)?;
                     let codes = [own, CAME.load(Ordering::Acquire)];
-                    let refused = codes
-                        .iter()
-                        .filter(|code| **code == u64::from(status::ERESUME));
+                    let refused = codes.iter().filter(|code| **code == status::ERESUME);
                     if refused.count() != 1 {
                         odd = format!("{codes:x?}");
                     }
@@ -262,15 +257,17 @@ fn returns() -> Vec<Trial> {
                 };
                 let there = Words::new(command::REGISTER_SHM, &[buffer]);
                 let away = Words::new(command::UNREGISTER_SHM, &[whole(cookie)]);
-                let area = client.arena.pages(2);
-                let conduit = environment.tee.ok_or("there is no TEE")?;
+                let other = client.for_another_vcpu();
+                let ready = other.prepare(Flavour::RpcArgument, &there)?;
                 STOP.store(false, Ordering::Release);
                 vcpu::start(environment, OTHER, move |_| {
-                    let [a1, a2] = smc::split(area.address);
                     while !STOP.load(Ordering::Acquire) {
                         for message in [&there, &away] {
-                            area.store(0, &message.0);
-                            sees_through(conduit, [a1, a2]);
+                            other.write(&ready, message);
+                            // What came of it is seen by who refers to the buffer.
+                            let _ = other.send(&ready).and_then(|answer| {
+                                other.see_through(&ready, answer, &mut Supplicant::none())
+                            });
                         }
                     }
                 })?;
@@ -291,15 +288,12 @@ fn returns() -> Vec<Trial> {
     ]
 }
 
-/// Makes a call and takes interrupts until it is over.
-fn sees_through(conduit: smccc::Conduit, [a1, a2]: [u64; 2]) {
-    use guest_shim::runtime::conduit::call;
-    use optee_abi::smc::{Returned, RpcFunction};
-    let mut exchange = call(conduit, smc::CALL_WITH_RPC_ARG, &[a1, a2]);
+/// Takes interrupts until a call is over; gives its return code.
+fn sees_through(conduit: Conduit, mut exchange: Exchange) -> u32 {
     loop {
         let [a0, _, _, thread]: [u64; 4] = exchange.results();
         let Returned::Rpc(RpcFunction::ForeignInterrupt) = Returned::from_a0(a0 as u32) else {
-            return;
+            return a0 as u32;
         };
         exchange = call(conduit, smc::RETURN_FROM_RPC, &[0, 0, thread, 0, 0]);
     }
