@@ -18,6 +18,9 @@ DOC := --no-deps --document-private-items
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CURDIR)/.cache/tools/bin/cargo-deny --locked --config $(CURDIR)/deny.toml
 LLVM_COV_VERSION := 0.9.1
+MUTANTS_VERSION := 27.1.0
+# What takes seconds where all else takes tenths: changes that nothing else catches meet it.
+SLOW_TESTS := attack:: random:: a_search_for_a_worse_order no_more_sessions_open stages:: a_thousand_buffers creation_ends_when
 COVERAGE := $(CURDIR)/.cache/tools/bin/cargo-llvm-cov llvm-cov
 # For programs of Linux guests.
 LINUX := aarch64-unknown-linux-gnu
@@ -25,7 +28,7 @@ LINUX := aarch64-unknown-linux-gnu
 # rustup puts cargo here; a shell that was open before does not know yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run xtest fetch test format-check lint deny advisories cargo-deny test-host fuzz fuzz-corpus conformance test-e2e guest-fuzz bench drm shell restarts clean setup setup-cxx coverage cargo-llvm-cov
+.PHONY: help run xtest fetch test format-check lint deny advisories cargo-deny test-host fuzz fuzz-corpus conformance test-e2e guest-fuzz bench drm shell restarts clean setup setup-cxx coverage cargo-llvm-cov verify verify-short faults hostile mutants cargo-mutants
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,14 +48,16 @@ fetch: setup ## download and build everything, so that later runs need no networ
 	cargo run --release -p qemu -- fetch --config qemu/configs/conformance-tee-debian.toml
 	cd workloads && cargo fetch --locked
 	cd fuzz && cargo fetch --locked
+	cd verify && cargo fetch --locked
 	cargo run --release -p qemu -- bench --fetch
 
-test: format-check lint test-host fuzz-corpus conformance test-e2e ## format-check, lint, test-host, fuzz-corpus, conformance and test-e2e, one after the other
+test: format-check lint test-host fuzz-corpus verify-short conformance test-e2e ## format-check, lint, test-host, fuzz-corpus, verify-short, conformance and test-e2e, one after the other
 
 format-check: setup ## check that the code is formatted
 	cargo fmt --all --check
 	cd workloads && cargo fmt --all --check
 	cd fuzz && cargo fmt --all --check
+	cd verify && cargo fmt --all --check
 
 lint: setup ## clippy and rustdoc without warnings, for the host and for the bare machine
 	cargo clippy --workspace --all-targets -- -D warnings
@@ -60,6 +65,8 @@ lint: setup ## clippy and rustdoc without warnings, for the host and for the bar
 	cd workloads && cargo clippy --target-dir ../target/workloads --all-targets -- -D warnings
 	cd workloads && cargo clippy --target-dir ../target/workloads -p drm-playback-ta --features optee-utee/doc -- -D warnings
 	cd fuzz && cargo clippy --locked --target-dir ../target/fuzz -- -D warnings
+	cd verify && cargo clippy --locked --target-dir ../target/verify --workspace --exclude races --all-targets -- -D warnings
+	cd verify && cargo clippy --locked --target-dir ../target/verify -p races --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc $(DOC) --workspace $(BARE_METAL_PACKAGES:%=--exclude %)
 	RUSTDOCFLAGS='-D warnings' cargo doc $(DOC) $(BARE_METAL_PACKAGES:%=-p %) --target $(BARE_METAL)
 	cd workloads && RUSTDOCFLAGS='-D warnings' cargo doc $(DOC) --target-dir ../target/workloads
@@ -68,11 +75,13 @@ deny: cargo-deny ## hold the dependencies' licences, versions and sources agains
 	$(CARGO_DENY) check licenses bans sources
 	cd workloads && $(CARGO_DENY) check licenses bans sources
 	cd fuzz && $(CARGO_DENY) check licenses bans sources
+	cd verify && $(CARGO_DENY) check licenses bans sources
 
 advisories: cargo-deny ## look for dependencies that are known to be unsafe or were taken back; needs RustSec's database from the network
 	$(CARGO_DENY) check advisories
 	cd workloads && $(CARGO_DENY) check advisories
 	cd fuzz && $(CARGO_DENY) check advisories
+	cd verify && $(CARGO_DENY) check advisories
 
 # Built once, into .cache. Only these two targets use it.
 cargo-deny: setup
@@ -103,6 +112,29 @@ fuzz: setup-cxx ## look for inputs that break the mediator, the parsers or the d
 
 fuzz-corpus: setup-cxx ## the same with the inputs in fuzz/corpus, and few more
 	fuzz/run --corpus $(ARGS)
+
+verify: setup ## Miri, races in many orders, a model of calls with all its states, whose memory is whose; ARGS=--short leaves out what takes minutes
+	verify/run verify $(ARGS)
+
+faults: fetch ## OP-TEE's answers replaced, an exhausted heap, guests killed a thousand times; ARGS=--short leaves the machine out
+	verify/run faults $(ARGS)
+
+verify-short: setup ## the short forms of verify and faults
+	verify/run verify --short
+	verify/run faults --short
+
+hostile: setup ## a guest attacks OP-TEE beside another one: each trial with the answer that it must get, and with nothing left
+	cargo run --release -p qemu -- hostile
+
+# A test build for each change, on one CPU: hours. Changes that fast tests do not catch meet the others in the end.
+mutants: setup cargo-mutants ## small changes to the mediator, each of which some host test is to catch: 90 % at least
+	verify/mutants $(SLOW_TESTS:%=--skip %)
+
+# Built once, into .cache. Only `make mutants` uses it.
+cargo-mutants: setup
+	@if [ "$$($(CURDIR)/.cache/tools/bin/cargo-mutants mutants --version 2>/dev/null)" != 'cargo-mutants $(MUTANTS_VERSION)' ]; then \
+		cargo install --locked --root .cache/tools --target-dir target/tools --version '=$(MUTANTS_VERSION)' cargo-mutants; \
+	fi
 
 conformance: setup ## what guests are owed when they issue SMCs and HVCs, case by case
 	cargo run --release -p qemu -- conformance

@@ -11,6 +11,7 @@ pub mod frames;
     reason = "vouches for copies from and to the memory of guests"
 )]
 pub mod guest_memory;
+pub mod ownership;
 #[expect(unsafe_code, reason = "vouches for pages that the secure world writes")]
 pub mod shadow_pages;
 pub mod stage2;

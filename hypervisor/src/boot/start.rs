@@ -15,8 +15,9 @@ use crate::description::vm::{Module, VmDescription};
 use crate::drivers::gicv3;
 use crate::drivers::pl011::PhysicalUart;
 use crate::mm::boot_modules::{self, BootModule};
-use crate::mm::frames::Frames;
+use crate::mm::frames::{Extent, Frames};
 use crate::mm::guest_memory::GuestRam;
+use crate::mm::ownership;
 use crate::mm::stage2;
 use crate::run::cpu::Cpu;
 use crate::tee::mediators;
@@ -135,6 +136,15 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
         })
         .collect();
     let vms: Vec<_> = vms;
+    let rams: Vec<_> = vms.iter().map(|vm| (vm.name(), vm.ram)).collect();
+    let own = [
+        ("the hypervisor", region_start, region_len),
+        ("the device tree", device_tree, DEVICE_TREE_SIZE_MAX),
+    ]
+    .map(|(name, pa, len)| (name, Extent { pa, len }));
+    if let Err(conflict) = ownership::check(&rams, &own) {
+        panic!("{conflict}");
+    }
     terminal::add_guests(vms.len());
     cpus::set(machine.cpus);
     let machine = Machine::set(vms, machine.uart_interrupt, machine.tee_interrupt);

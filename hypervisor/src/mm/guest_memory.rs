@@ -59,6 +59,30 @@ impl GuestRam {
         self.stage2.root()
     }
 
+    /// What it consists of.
+    #[must_use]
+    pub fn extents(&self) -> &[Extent] {
+        &self.extents
+    }
+
+    /// Memory that its tables map and that it does not have, if there is any.
+    #[must_use]
+    pub fn mapped_beyond(&self) -> Option<Pa> {
+        let holds = |extent: &Extent, pa: Pa, len: u64| {
+            extent.pa.0 <= pa.0 && pa.0 - extent.pa.0 + len <= extent.len
+        };
+        self.stage2.find_leaf(|pa, len| {
+            let mut extents = self.extents.iter();
+            extents.any(|extent| holds(extent, pa, len))
+        })
+    }
+
+    /// Maps what it does not have.
+    #[cfg(test)]
+    pub fn map_for_test(&mut self, ipa: Ipa, pa: Pa, len: u64) {
+        self.stage2.map(ipa, pa, len).expect("it can be mapped");
+    }
+
     /// Bytes of memory.
     #[must_use]
     pub fn bytes(&self) -> u64 {

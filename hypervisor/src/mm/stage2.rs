@@ -227,6 +227,34 @@ impl<M: TableMemory> Stage2<M> {
         })
     }
 
+    /// The first block or page, by its place in the tables, that `is` does not hold for. A table
+    /// that is not where the descriptor says counts as such.
+    pub fn find_leaf(&self, is: impl Fn(Pa, u64) -> bool) -> Option<Pa> {
+        self.find_leaf_below(&self.root, ROOT_LEVEL, &is)
+    }
+
+    fn find_leaf_below(
+        &self,
+        node: &Node<M::Table>,
+        level: u32,
+        is: &impl Fn(Pa, u64) -> bool,
+    ) -> Option<Pa> {
+        (0..ENTRIES).find_map(|index| {
+            let descriptor = self.memory.read(&node.table, index);
+            let pa = Pa(descriptor & ADDRESS_MASK);
+            if descriptor & VALID == 0 {
+                return None;
+            }
+            match node.below(index) {
+                Some(next) if self.memory.address(&next.table) == pa => {
+                    self.find_leaf_below(next, level + 1, is)
+                }
+                Some(_) => Some(pa),
+                None => (!is(pa, entry_size(level))).then_some(pa),
+            }
+        })
+    }
+
     /// Whether anything from `from` up to `to` is mapped by `node`, which is of `level` and covers
     /// `from`.
     fn maps_any(&self, node: &Node<M::Table>, level: u32, from: u64, to: u64) -> bool {
