@@ -28,9 +28,6 @@ const OTHER: &str = "vm2";
 /// What the other guest says when it begins anew, and when all it did then was right.
 const ROUND: &str = "Run test suite with level=0";
 const WELL: &str = "test cases of which 0 failed";
-/// There are a few more trials.
-const TRIALS_MIN: usize = 550;
-
 /// For a machine, and for one trial.
 const LIMIT: Duration = Duration::from_secs(1800);
 const TRIAL_LIMIT: Duration = Duration::from_secs(120);
