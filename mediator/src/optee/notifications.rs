@@ -125,4 +125,15 @@ mod tests {
         assert!(!notifications.keep(u32::MAX));
         assert!(!notifications.any());
     }
+
+    #[test]
+    fn what_is_forgotten_is_not_given_and_nothing_comes_until_it_is_wanted_anew() {
+        let notifications = Notifications::default();
+        notifications.enable();
+        assert!(notifications.pass_on(7));
+        notifications.forget();
+        assert!(!notifications.any() && !notifications.is_enabled());
+        assert_eq!(notifications.take(), None);
+        assert!(!notifications.pass_on(7));
+    }
 }

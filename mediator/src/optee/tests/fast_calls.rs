@@ -73,6 +73,7 @@ fn what_is_not_for_guests_is_unknown() {
     }
     assert_eq!(world.optee().calls.len(), 0);
     assert_eq!(guest.stats().refused, 7);
+    assert_eq!(guest.stats().calls.fast, 5, "those that yield are none");
 }
 
 #[test]
