@@ -153,7 +153,7 @@ drm: setup ## protected streams in two guests at the same time; CONFIG=FILE for 
 	cargo run --release -p qemu -- drm --config $(CONFIG) $(ARGS)
 
 restarts: fetch ## of test-e2e, the guests that start again and again: 200 restarts beside another one's xtest, reboots, panics
-	cargo test --release --no-fail-fast -p end-to-end --test restarts -- --test-threads=1
+	RESTARTS=200 cargo test --release --no-fail-fast -p end-to-end --test restarts -- --test-threads=1
 
 clean: ## remove what was built; what was downloaded stays, in .cache
 	cargo clean

@@ -10,7 +10,7 @@ use qemu::run::operator::Operator;
 
 /// How often vm1 goes through its attacks while vm2 runs xtest. Each time it leaves what it leaves,
 /// as it powers off.
-const LIVES: u32 = 3;
+const LIVES: u32 = 2;
 
 /// For all attacks of a life.
 const LIMIT: Duration = Duration::from_secs(120);

@@ -13,7 +13,7 @@ use qemu::run::operator::Operator;
 const RESTARTS: &str = "RESTARTS";
 
 /// How often it is otherwise.
-const RESTARTS_USUALLY: u32 = 200;
+const RESTARTS_USUALLY: u32 = 50;
 
 /// For so many restarts, on a host that has other things to do, too.
 const SECONDS_A_RESTART: u64 = 3;
