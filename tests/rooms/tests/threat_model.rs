@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where tests and cases of the conformance kit live.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 10] = [
     "addresses",
     "guest-shim/src",
     "host-abi/src",
@@ -16,6 +16,7 @@ const SOURCES: [&str; 9] = [
     "qemu/src",
     "smccc/src",
     "tests",
+    "verify",
 ];
 const KEPT_BY: &str = "- Kept by: ";
 const SHOWN_BY: &str = "- Shown by: ";
