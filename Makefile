@@ -42,7 +42,7 @@ xtest: setup ## the whole of xtest in every guest with a TEE at the same time; C
 shell: setup ## a shell in a guest at this terminal, VM=NAME (vm1), until Control-]; CONFIG=FILE for another machine
 	cargo run --release -p qemu -- shell --config $(CONFIG) $(VM) $(ARGS)
 
-fetch: setup ## download and build everything, so that later runs need no network
+fetch: setup ## download and build all that make run, test, xtest, hostile, bench and drm need, so that they need no network
 	cargo run --release -p qemu -- fetch
 	cargo run --release -p qemu -- fetch --config qemu/configs/four-guests.toml
 	cargo run --release -p qemu -- fetch --config qemu/configs/conformance-tee-debian.toml
@@ -124,7 +124,7 @@ verify-short: setup ## the short forms of verify and faults
 	verify/run faults --short
 
 hostile: setup ## a guest attacks OP-TEE beside another one: each trial with the answer that it must get, and with nothing left
-	cargo run --release -p qemu -- hostile
+	cargo run --release -p qemu -- hostile $(ARGS)
 
 # A test build for each change, on one CPU: hours. Changes that fast tests do not catch meet the others in the end.
 mutants: setup cargo-mutants ## small changes to the mediator, each of which some host test is to catch: 90 % at least

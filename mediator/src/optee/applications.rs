@@ -21,7 +21,7 @@ const APPLICATIONS_MAX: usize = 256;
 #[derive(Debug)]
 pub(super) struct Applications {
     secret: HashSecret,
-    /// Room for all is there from the start, and none is ever taken out.
+    /// Room for all is there from the start; none is taken out in a life.
     known: Vec<Application>,
     by_name: Index,
     identifiers_max: u32,
@@ -291,6 +291,40 @@ impl Applications {
         let application = self.known.iter_mut().find(unsettled)?;
         application.settled = true;
         Some(application.name)
+    }
+
+    /// Whether so many are known that the guest's next life might have too little room: what is
+    /// kept alive of them is to be found out now, so that the others are out of mind.
+    pub(super) fn are_many(&self) -> bool {
+        self.known.len() > APPLICATIONS_MAX / 2
+    }
+
+    /// Another life of the guest begins, without a call or a session: what OP-TEE has nothing of is
+    /// out of mind, so that no life takes the room for it from the next.
+    pub(super) fn begin_life(&mut self) {
+        let mut place = 0;
+        while let Some(known) = self.known.get(place) {
+            if known.sessions > 0 || known.identifiers > 0 || known.is_unsettled() {
+                place += 1;
+                continue;
+            }
+            self.unlist(place);
+            // The last one takes its place.
+            let last = self.known.len() - 1;
+            if place != last {
+                self.unlist(last);
+            }
+            self.known.swap_remove(place);
+            if let Some(moved) = self.known.get(place) {
+                self.by_name.insert(self.number(moved.name), place as u32);
+            }
+        }
+    }
+
+    fn unlist(&mut self, place: usize) {
+        if let Some(known) = self.known.get(place) {
+            self.by_name.remove(self.number(known.name), place as u32);
+        }
     }
 
     /// The application is kept alive without a session.

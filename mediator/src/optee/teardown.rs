@@ -71,6 +71,9 @@ impl<P: Platform> Partition<P> {
                             self.make_own(Own::Unregister(handle), || self.buffers.keep(handle))
                         }
                         TakeBack::LookOn => continue,
+                        TakeBack::None if self.sessions.applications(|known| known.are_many()) => {
+                            self.find_out_what_is_kept_alive()
+                        }
                         TakeBack::None => None,
                     }
                 }
@@ -137,6 +140,10 @@ impl<P: Platform> Partition<P> {
     fn renew(&self) {
         self.notifications.forget();
         self.forget_driver();
+        self.sessions.applications(Applications::begin_life);
+        if let Some(throttle) = &self.throttle {
+            throttle.begin_life();
+        }
     }
 
     /// The kernel that the guest ran is gone, and with it what its driver left.

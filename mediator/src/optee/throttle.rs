@@ -33,6 +33,11 @@ impl Throttle {
         }
     }
 
+    /// Another life of the guest begins: it owes nothing for calls of the one before.
+    pub(super) fn begin_life(&self) {
+        self.next.store(0, Ordering::Relaxed);
+    }
+
     /// Gives a call that comes at `now` its turn: the time before which it may not go on.
     pub(super) fn turn(&self, now: u64) -> u64 {
         let after = |turn: u64| turn.max(now).saturating_add(self.interval);
@@ -64,6 +69,17 @@ mod tests {
             20_000 - 80,
             "a quiet guest has all of it again"
         );
+    }
+
+    #[test]
+    fn another_life_owes_nothing_for_calls_that_were_never_made() {
+        let throttle = throttle(50, 1000);
+        for _ in 0..10_000 {
+            let _ = throttle.turn(10_000);
+        }
+        assert!(throttle.turn(10_000) > 200_000);
+        throttle.begin_life();
+        assert!(throttle.turn(10_000) <= 10_000);
     }
 
     #[test]

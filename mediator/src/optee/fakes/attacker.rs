@@ -117,7 +117,7 @@ impl Vm {
     }
 
     /// The guest ends, whatever it left, and starts again.
-    fn restart(&mut self) {
+    pub fn restart(&mut self) {
         if let Some(guest) = self.guest.take() {
             self.model
                 .secure

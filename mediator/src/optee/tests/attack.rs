@@ -148,6 +148,25 @@ fn names_that_nobody_has_leave_room_for_others() {
     works(&mut vm);
 }
 
+/// A life in which made-up names were loaded leaves the next ones as much room as it had.
+#[test]
+fn names_that_a_life_loads_leave_room_for_the_lives_after_it() {
+    let secure = Secure::new([4, 10]);
+    let mut vm = Vm::new(&secure, 1);
+    for life in 0..20_u8 {
+        for number in 0..16 {
+            let mut name = NOBODY;
+            name[..2].copy_from_slice(&[life, number]);
+            vm.call(&opening(name));
+            // The guest has each of them, as far as it says.
+            (0..12).for_each(|_| vm.answer(0, WELL));
+            assert!(vm.waiting.is_empty());
+        }
+        vm.restart();
+    }
+    works(&mut vm);
+}
+
 /// A kernel that takes the place of another one ends while a buffer of its own is shared.
 #[test]
 fn a_kernel_that_follows_another_and_ends_while_it_registers_is_renewed() {
