@@ -5,22 +5,21 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use guest_shim::kit::trials::{Trial, code, result, said};
+use guest_shim::optee::PAGE;
 use guest_shim::optee::arena::fresh_cookie;
 use guest_shim::optee::client::{Client, Flavour};
 use guest_shim::optee::words::Words;
-use guest_shim::optee::{PAGE, TESTS};
 use guest_shim::runtime::environment::Environment;
 use host_abi::memory_map::guest::{DISTRIBUTOR, REDISTRIBUTORS, UART};
 use optee_abi::message::{Direction, Parameter, command};
 use optee_abi::smc::{self, RpcFunction};
 use optee_abi::{result, rpc};
 
+use super::invokes;
 use crate::held::{Held, NOBODY, STATS};
 
 const AREA: &str = "addresses";
 
-/// `PTA_INVOKE_TESTS_CMD_PARAMS` of [`TESTS`].
-const PARAMS: u32 = 1;
 /// `STATS_CMD_GET_TIME` of [`STATS`].
 const GET_TIME: u32 = 4;
 /// What `TMEM_OUTPUT` is.
@@ -105,14 +104,6 @@ fn memory(list: bool, address: u64, size: u64, reference: u64) -> Parameter {
 
 fn registers(client: &Client, parameter: Parameter) -> Result<String, String> {
     said(&client.ask(&Words::new(command::REGISTER_SHM, &[parameter]))?)
-}
-
-fn invokes(client: &Client, parameter: Parameter) -> Result<String, String> {
-    let session = client.open(Flavour::RpcArgument, TESTS)?;
-    let words = Words::new(command::INVOKE_COMMAND, &[parameter]).to(session, PARAMS);
-    let came = said(&client.ask(&words)?)?;
-    client.close(Flavour::RpcArgument, session)?;
-    Ok(came)
 }
 
 /// OP-TEE asks for memory for an RPC argument, and gets `address`.
@@ -214,11 +205,11 @@ impl Place {
                 list.write(511 * 8, address);
                 registers(client, memory(true, list.address, 600 * PAGE, cookie))
             }
-            Self::Temporary => invokes(client, memory(false, address, 8, 0)),
-            Self::TemporaryList => invokes(client, memory(true, address, 8, 0)),
+            Self::Temporary => invokes(client, &[memory(false, address, 8, 0)]),
+            Self::TemporaryList => invokes(client, &[memory(true, address, 8, 0)]),
             Self::PageOfTemporary => {
                 let list = client.list([address].into_iter());
-                invokes(client, memory(true, list.address, 8, 0))
+                invokes(client, &[memory(true, list.address, 8, 0)])
             }
             Self::RoomForRpcs => gives_room(client, address),
             Self::RpcMemory => gives_memory(client, CONTIGUOUS, address),

@@ -1,7 +1,6 @@
 //! Sizes that wrap, parts beyond their buffer, lists that are none, counts of parameters.
 
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use guest_shim::kit::trials::{Trial, code, said};
@@ -13,17 +12,7 @@ use guest_shim::optee::{PAGE, TESTS};
 use optee_abi::message::{Direction, Parameter, command};
 use optee_abi::smc;
 
-/// `PTA_INVOKE_TESTS_CMD_PARAMS` of [`TESTS`].
-const PARAMS: u32 = 1;
-
-/// Sends `words` by a session of its own.
-fn invokes(client: &Client, parameters: &[Parameter]) -> Result<String, String> {
-    let session = client.open(Flavour::RpcArgument, TESTS)?;
-    let words = Words::new(command::INVOKE_COMMAND, parameters).to(session, PARAMS);
-    let came = said(&client.ask(&words)?)?;
-    client.close(Flavour::RpcArgument, session)?;
-    Ok(came)
-}
+use super::{PARAMS, invokes};
 
 fn temporary(direction: Direction, list: bool, address: u64, size: u64, cookie: u64) -> Parameter {
     Parameter::Temporary {

@@ -11,6 +11,7 @@ use guest_shim::optee::words::Words;
 use optee_abi::message::{Direction, Parameter, command};
 use optee_abi::smc;
 
+use super::invokes;
 use crate::held::{Held, NOBODY, STATS};
 
 const AREA: &str = "names";
@@ -28,17 +29,13 @@ const GUESSES: [(&str, u64); 8] = [
 ];
 
 fn uses(client: &Client, cookie: u64) -> Result<alloc::string::String, alloc::string::String> {
-    let session = client.open(Flavour::RpcArgument, TESTS)?;
     let part = Parameter::Registered {
         direction: Direction::InOut,
         offset: 0,
         size: 8,
         reference: cookie,
     };
-    let words = Words::new(command::INVOKE_COMMAND, &[part]).to(session, 1);
-    let came = said(&client.ask(&words)?)?;
-    client.close(Flavour::RpcArgument, session)?;
-    Ok(came)
+    invokes(client, &[part])
 }
 
 fn cookies() -> Vec<Trial> {

@@ -20,15 +20,13 @@ use optee_abi::message::{Direction, Parameter, command};
 use optee_abi::smc::{self, Returned, RpcFunction, status};
 use smccc::Conduit;
 
+use super::PARAMS;
 use crate::held::{Held, STATS};
 
 const AREA: &str = "rewriting";
 
 /// Calls that are made while the other vCPU writes.
 const CALLS: u32 = 300;
-
-/// `PTA_INVOKE_TESTS_CMD_PARAMS` of [`TESTS`].
-const PARAMS: u32 = 1;
 
 /// The vCPU that writes.
 const OTHER: usize = 1;
