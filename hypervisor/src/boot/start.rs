@@ -103,12 +103,21 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
     for range in &machine.reserved {
         free.reserve(range.start, range.len);
     }
-    free.reserve(device_tree, DEVICE_TREE_SIZE_MAX);
-    free.reserve(region_start, region_len);
+    let mut in_use = alloc::vec![
+        ("the hypervisor", region_start, region_len),
+        ("the device tree", device_tree, DEVICE_TREE_SIZE_MAX),
+    ];
     for guest in &machine.guests {
         for module in core::iter::once(&guest.kernel).chain(&guest.ramdisk) {
-            free.reserve(module.pa, module.len);
+            in_use.push(("an image", module.pa, module.len));
         }
+    }
+    let in_use: Vec<_> = in_use
+        .into_iter()
+        .map(|(name, pa, len)| (name, Extent { pa, len }))
+        .collect();
+    for (_, Extent { pa, len }) in &in_use {
+        free.reserve(*pa, *len);
     }
     let memory_is_zero = machine.memory_is_zero;
     let vms = machine
@@ -137,12 +146,7 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
         .collect();
     let vms: Vec<_> = vms;
     let rams: Vec<_> = vms.iter().map(|vm| (vm.name(), vm.ram)).collect();
-    let own = [
-        ("the hypervisor", region_start, region_len),
-        ("the device tree", device_tree, DEVICE_TREE_SIZE_MAX),
-    ]
-    .map(|(name, pa, len)| (name, Extent { pa, len }));
-    if let Err(conflict) = ownership::check(&rams, &own) {
+    if let Err(conflict) = ownership::check(&rams, &in_use) {
         panic!("{conflict}");
     }
     terminal::add_guests(vms.len());
