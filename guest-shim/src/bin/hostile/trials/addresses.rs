@@ -15,7 +15,7 @@ use optee_abi::message::{Direction, Parameter, command};
 use optee_abi::smc::{self, RpcFunction};
 use optee_abi::{result, rpc};
 
-use super::invokes;
+use super::invoke::invokes;
 use crate::held::{Held, NOBODY, STATS};
 
 const AREA: &str = "addresses";

@@ -12,7 +12,7 @@ use guest_shim::optee::{PAGE, TESTS};
 use optee_abi::message::{Direction, Parameter, command};
 use optee_abi::smc;
 
-use super::{PARAMS, invokes};
+use super::invoke::{PARAMS, invokes};
 
 fn temporary(direction: Direction, list: bool, address: u64, size: u64, cookie: u64) -> Parameter {
     Parameter::Temporary {

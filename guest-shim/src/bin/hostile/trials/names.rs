@@ -11,7 +11,7 @@ use guest_shim::optee::words::Words;
 use optee_abi::message::{Direction, Parameter, command};
 use optee_abi::smc;
 
-use super::invokes;
+use super::invoke::invokes;
 use crate::held::{Held, NOBODY, STATS};
 
 const AREA: &str = "names";

@@ -20,7 +20,7 @@ use optee_abi::message::{Direction, Parameter, command};
 use optee_abi::smc::{self, Returned, RpcFunction, status};
 use smccc::Conduit;
 
-use super::PARAMS;
+use super::invoke::PARAMS;
 use crate::held::{Held, STATS};
 
 const AREA: &str = "rewriting";
