@@ -13,8 +13,8 @@ use mediator::ta_access::TaAccess;
 use mediator::{Teardown, Tee as _};
 use optee_abi::smc::{self, RpcFunction, status};
 
-use crate::came;
 use crate::scenario::{COOKIE, Call, PAGES, begin, issue, prepare, see_through};
+use crate::{came, held};
 
 /// What comes in place of what OP-TEE says.
 const CODES: [(&str, u32); 14] = [
@@ -218,12 +218,11 @@ fn a_neighbour_goes_on_whatever_a_supplicant_answers() {
                 hostile.answer(0, Answer { result, pages: 0 });
                 works(&mut honest);
             }
-            came(
+            held(
                 "answers",
                 &format!(
                     "the result {result:#x} to what is asked for at step {stage} of an opening"
                 ),
-                "the neighbour opens, works and closes",
                 "the neighbour opens, works and closes",
             );
         }

