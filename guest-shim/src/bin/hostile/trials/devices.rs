@@ -38,35 +38,21 @@ pub fn trials(environment: &Environment) -> Vec<Trial> {
             ));
         }
     }
-    for (name, offset) in [
-        ("its flags", 0x18),
-        ("its identity", 0xfe0),
-        ("a gap", 0x200),
+    for (name, address) in [
+        ("the UART's flags", UART + 0x18),
+        ("the UART's identity", UART + 0xfe0),
+        ("a gap of the UART", UART + 0x200),
+        ("GICD_TYPER", DISTRIBUTOR + 0x4),
+        ("GICD_PIDR2", DISTRIBUTOR + 0xffe8),
+        ("a gap of the distributor", DISTRIBUTOR + 0x5000),
     ] {
         for size in Size::ALL {
             trials.push(Trial::new(
                 "devices",
-                format!("a {size:?} written to the UART, at {name}"),
+                format!("a {size:?} written to {name}"),
                 GETS,
                 move |_, _| {
-                    wild::store(UART + offset, size, u64::MAX);
-                    Ok(String::from(GETS))
-                },
-            ));
-        }
-    }
-    for (name, offset) in [
-        ("GICD_TYPER", 0x4),
-        ("GICD_PIDR2", 0xffe8),
-        ("a gap", 0x5000),
-    ] {
-        for size in Size::ALL {
-            trials.push(Trial::new(
-                "devices",
-                format!("a {size:?} written to the distributor, at {name}"),
-                GETS,
-                move |_, _| {
-                    wild::store(DISTRIBUTOR + offset, size, u64::MAX);
+                    wild::store(address, size, u64::MAX);
                     Ok(String::from(GETS))
                 },
             ));
