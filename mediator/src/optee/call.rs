@@ -132,6 +132,11 @@ impl Parameters {
         (left != 0).then_some(left.trailing_zeros() as usize)
     }
 
+    /// Whether OP-TEE knows some of it.
+    pub(super) fn has_shared(&self) -> bool {
+        self.shared != 0
+    }
+
     /// The next temporary memory that OP-TEE still knows, to be taken back.
     pub(super) fn take_shared(&mut self) -> Option<Handle> {
         let index = self.shared.trailing_zeros() as usize;
@@ -185,8 +190,18 @@ impl Call {
     }
 
     /// Whether a thread of OP-TEE is suspended for the call, which is parked.
-    pub(super) fn is_in_optee(&self) -> bool {
+    fn is_in_optee(&self) -> bool {
         matches!(self.stage, Stage::InOptee(_, Thread::Suspended(..)))
+    }
+
+    /// Whether OP-TEE has something of the call that only an entry into OP-TEE ends: a suspended
+    /// thread, temporary memory, or what memory for messages was known as before.
+    pub(super) fn has_left_something(&self) -> bool {
+        let takes_back = matches!(
+            self.stage,
+            Stage::InOptee(Errand::Unshare(_) | Errand::Retire, _)
+        );
+        self.is_in_optee() || takes_back || self.parameters.has_shared()
     }
 
     /// Whether OP-TEE does what the message says, rather than something that comes before or after.

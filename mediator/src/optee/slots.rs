@@ -159,9 +159,8 @@ impl Slots {
     }
 
     /// The guest's kernel is gone: no thread ID that it knows is good any more. Its parked calls
-    /// are orphans where OP-TEE has a thread for them, which are no more than there are slots for,
-    /// and others are over.
-    pub(super) fn orphan_parked(&self, mut is_in_optee: impl FnMut(&mut Call) -> bool) {
+    /// are orphans where they `stay`, because OP-TEE has something of them, and others are over.
+    pub(super) fn orphan_parked(&self, mut stay: impl FnMut(&mut Call) -> bool) {
         for (index, slot) in self.slots.iter().enumerate() {
             let mut slot = slot.lock();
             let Some(parked) = slot
@@ -170,7 +169,7 @@ impl Slots {
             else {
                 continue;
             };
-            if is_in_optee(&mut parked.call) {
+            if stay(&mut parked.call) {
                 parked.state = State::Orphan;
                 self.orphans.fetch_or(1 << index, Ordering::Relaxed);
             } else {

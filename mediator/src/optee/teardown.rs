@@ -149,7 +149,7 @@ impl<P: Platform> Partition<P> {
     /// The kernel that the guest ran is gone, and with it what its driver left.
     pub(super) fn forget_driver(&self) {
         self.slots.orphan_parked(|call| {
-            let stays = call.is_in_optee();
+            let stays = call.has_left_something();
             call.cached = None;
             if !stays {
                 self.drop_unentered(call);

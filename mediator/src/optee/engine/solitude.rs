@@ -34,13 +34,13 @@ impl<P: Platform> Partition<P> {
             Stage::InOptee(Errand::Message, _) if ends_something(call.task) => Action::Enter,
             _ => {
                 self.drop_unentered(call);
-                Action::Finish(call.status)
+                // What OP-TEE knows of its memory by now, it is to forget.
+                self.settle(call)
             }
         }
     }
 
-    /// Ends a call for which OP-TEE has no thread, without entering OP-TEE. What it knows of the
-    /// call's buffers stays with the guest.
+    /// Ends a call for which OP-TEE has no thread, without entering OP-TEE.
     pub(in crate::optee) fn drop_unentered(&self, call: &mut Call) {
         match call.stage {
             Stage::Translates(handle, _) => self.stop_translation(call, handle),

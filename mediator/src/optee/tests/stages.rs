@@ -24,6 +24,9 @@ const PAGES: u64 = 200;
 /// No call has more returns to the guest than this.
 const RETURNS_MAX: usize = 200;
 
+/// The call that has nothing shared but for itself.
+const TEMPORARY_MEMORY: &str = "temporary memory";
+
 /// The call that comes to its end only after another one.
 const WAITS_FOR_ANOTHER: &str = "a close of a used session";
 
@@ -113,7 +116,7 @@ fn scenarios() -> Vec<Scenario> {
     };
     let register_again = register_message(LIST, PAGES * 4096, 7);
     std::vec![
-        call("temporary memory", with_lists(), 5, nothing),
+        call(TEMPORARY_MEMORY, with_lists(), 5, nothing),
         call("renewal", with_lists(), 7, fall_behind),
         call("a buffer", register_again, 1, nothing),
         call("a buffer in place of one", register_again, 2, register_one),
@@ -343,6 +346,9 @@ fn leave(scenario: &Scenario, going: Going, returns: usize) -> bool {
         }
         Going::ForAnotherKernel => {
             run_another_kernel(&world, &guest, &what);
+            if scenario.name == TEMPORARY_MEMORY {
+                assert_eq!((world.pinned(), world.shared()), (0, Vec::new()), "{what}");
+            }
             assert_untouched(&world, &what);
             assert_eq!(tear_down(&guest, true), Teardown::Renewed, "{what}");
             assert_nothing_left_for_the_next(&world, &guest, &what);
