@@ -11,6 +11,7 @@ pub mod anything;
 pub mod attacker;
 pub mod first_fit;
 mod guest;
+mod lookup;
 mod machine;
 pub mod model;
 mod optee;

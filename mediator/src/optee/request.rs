@@ -67,7 +67,8 @@ pub(super) struct Prepared {
 }
 
 /// Makes the message that OP-TEE gets: what refers to buffers refers to them by handle, and what is
-/// temporary memory to none yet.
+/// temporary memory to none yet. The call of the slot at `slot` refers to them until it lets go of
+/// them.
 ///
 /// # Errors
 ///
@@ -76,6 +77,7 @@ pub(super) fn prepare(
     message: &Message,
     count: usize,
     buffers: &Buffers,
+    slot: usize,
     posted: &mut Message,
 ) -> Result<Prepared, u32> {
     let mut prepared = Prepared::default();
@@ -100,9 +102,13 @@ pub(super) fn prepare(
                 size,
                 reference,
             }) => {
+                if registered.is_none() {
+                    registered = buffers.registered(slot);
+                }
                 let (handle, of_buffer) = registered
-                    .get_or_insert_with(|| buffers.registered())
-                    .refer(reference, offset, size)
+                    .as_ref()
+                    .ok_or(ReferenceError::Unknown)
+                    .and_then(|buffers| buffers.refer(reference, offset, size))
                     // As OP-TEE says (set_rmem_param, core/tee/entry_std.c, 4.5.0).
                     .map_err(|reason| match reason {
                         ReferenceError::Unknown => result::BAD_PARAMETERS,

@@ -6,3 +6,4 @@ pub(super) mod location;
 pub(super) mod message_area;
 pub(super) mod page_list;
 pub(super) mod page_pool;
+mod references;

@@ -15,6 +15,8 @@ pub(super) enum Stage {
     Throttled { start: Start, turn: u64 },
     /// It is to close a session that other calls still use.
     AwaitsClose(Closing),
+    /// It is to have OP-TEE forget a buffer, on this errand, that other calls still refer to.
+    AwaitsRelease(Handle, Errand),
     /// The pages of a buffer that OP-TEE is about to learn of are translated.
     Translates(Handle, Purpose),
     /// OP-TEE does this.

@@ -17,5 +17,6 @@ mod rpc_arguments;
 mod rpc_commands;
 mod rpc_memory;
 mod stages;
+mod taking_back;
 mod teardown;
 mod threads;

@@ -52,8 +52,6 @@ fn one_takes_back_what_another_one_uses() {
     in_many_orders(|| {
         let race = Race::new();
         assert_eq!(registers(&race.vcpu(0)), Some(result::SUCCESS));
-        // The memory may be gone when the message is there.
-        race.world.optee().lenient = true;
         let [back, used] = race.at_once([takes_back, uses]);
         let may = [Some(result::SUCCESS), REFUSED];
         assert!(may.contains(&used), "{used:x?}");
@@ -68,7 +66,6 @@ fn one_takes_back_and_one_registers_and_one_uses() {
     in_many_orders(|| {
         let race = Race::new();
         assert_eq!(registers(&race.vcpu(0)), Some(result::SUCCESS));
-        race.world.optee().lenient = true;
         race.at_once([takes_back, registers, uses]);
         let known = race.guest.stats().buffers;
         assert!(known <= 1, "{known} buffers");

@@ -9,9 +9,9 @@ use guest_shim::optee::supplicant::Supplicant;
 use guest_shim::optee::words::Words;
 use guest_shim::runtime::check::Outcome;
 use guest_shim::runtime::environment::Environment;
-use guest_shim::{case, check, check_eq};
+use guest_shim::{case, check_eq};
 use optee_abi::message::{Direction, Message, Parameter, command};
-use optee_abi::smc::{self, RpcFunction, status};
+use optee_abi::smc::{self, Returned, RpcFunction, status};
 use optee_abi::{result, rpc};
 
 use crate::test_ta::{ITEM_NOT_FOUND, NOBODY, PARAMS, Session};
@@ -44,22 +44,18 @@ fn a_buffer_in_use_is_taken_back_when_its_call_is_over(environment: &Environment
         let taking = client.prepare(Flavour::RpcArgument, &taking_words)?;
         let user = client.send(&using)?;
         user.asked()?;
-        let taker = client.send(&taking)?;
-        let asked = taker.asked()?;
+        let (area, _) = taking.room().ok_or("there is no room")?;
+        let [a1, a2] = smc::split(area.address);
+        let exchange = client.call(smc::CALL_WITH_RPC_ARG, &[a1, a2]);
+        let [a0, _, _, thread]: [u64; 4] = exchange.results();
         check_eq!(
-            asked.function,
-            RpcFunction::Command,
+            Returned::from_a0(a0 as u32),
+            Returned::Rpc(RpcFunction::ForeignInterrupt),
             "what the taker waits for"
         );
-
         let mut supplicant = Supplicant::new(false, [0; 2]);
         let code = client.see_through(&using, user, &mut supplicant)?;
-        let sent = supplicant.commands.iter();
-        let sent = sent
-            .filter(|command| **command == rpc::NOTIFICATION)
-            .count();
-        check!(sent > 0, "the taker is not told");
-        let code_of_taker = client.see_through(&taking, taker, &mut supplicant)?;
+        let code_of_taker = client.resume(thread, [0; 4])?.done()?;
         client.collect(&using, &words, code)?.is(ITEM_NOT_FOUND)?;
         let reply = client.collect(&taking, &taking_words, code_of_taker)?;
         reply.is(result::SUCCESS)?;

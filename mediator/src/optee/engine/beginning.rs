@@ -10,7 +10,7 @@ use crate::optee::call::{Argument, Call, Caller};
 use crate::optee::partition::Partition;
 use crate::optee::request::{self, Unusable};
 use crate::optee::sessions::{Closing, Used};
-use crate::optee::shm::handle::Kind;
+use crate::optee::shm::handle::{Handle, Kind};
 use crate::optee::shm::location::Location;
 use crate::optee::shm::message_area::unregister_message;
 use crate::optee::stage::{Errand, Purpose, Stage, Start, Task, Thread};
@@ -181,7 +181,8 @@ impl<P: Platform> Partition<P> {
     /// was `loaded` has its parameters in an address space of its own; for others OP-TEE maps them.
     fn prepare(&self, call: &mut Call, loaded: bool) -> Action {
         let count = call.parameters.count;
-        let prepared = request::prepare(&call.message, count, &self.buffers, &mut call.posted);
+        let (buffers, slot) = (&self.buffers, call.index);
+        let prepared = request::prepare(&call.message, count, buffers, slot, &mut call.posted);
         let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(result) => return self.fail(call, result),
@@ -237,7 +238,7 @@ impl<P: Platform> Partition<P> {
             return self.fail(call, result::BAD_PARAMETERS);
         };
         if let Some(earlier) = self.buffers.release(buffer.reference) {
-            return self.send(call, Errand::Replace(earlier), &unregister_message(earlier));
+            return self.release_when_unused(call, earlier, Errand::Replace(earlier));
         }
         match self.announce(call, Kind::Registered, buffer) {
             Ok(handle) => {
@@ -248,14 +249,30 @@ impl<P: Platform> Partition<P> {
         }
     }
 
-    /// The guest takes a buffer back. OP-TEE waits until no call refers to it any more.
+    /// The guest takes a buffer back. The calls that refer to it come to their end before.
     #[inline(never)]
     fn unregister(&self, call: &mut Call) -> Action {
         let cookie = request::unregisters(&call.message, call.parameters.count);
-        let Some(handle) = cookie.and_then(|cookie| self.buffers.release(cookie)) else {
-            return self.fail(call, result::BAD_PARAMETERS);
-        };
-        call.task = Task::Unregister(handle);
-        self.send(call, Errand::Message, &unregister_message(handle))
+        match cookie.and_then(|cookie| self.buffers.release(cookie)) {
+            Some(handle) => self.release_when_unused(call, handle, Errand::Message),
+            None => self.fail(call, result::BAD_PARAMETERS),
+        }
+    }
+
+    /// Has OP-TEE forget a buffer on this errand, or waits for the calls that refer to it.
+    pub(super) fn release_when_unused(
+        &self,
+        call: &mut Call,
+        handle: Handle,
+        errand: Errand,
+    ) -> Action {
+        if !self.buffers.is_unused(handle) {
+            call.stage = Stage::AwaitsRelease(handle, errand);
+            return self.pause();
+        }
+        if errand == Errand::Message {
+            call.task = Task::Unregister(handle);
+        }
+        self.send(call, errand, &unregister_message(handle))
     }
 }

@@ -171,10 +171,11 @@ impl<P: Platform> Partition<P> {
     }
 
     /// OP-TEE is done with the call: it has nothing mapped for it any more, and the session may be
-    /// closed.
+    /// closed, and the buffers taken back.
     #[inline]
     pub(super) fn optee_is_done(&self, call: &mut Call) {
         self.sessions.let_go(call.index);
+        self.buffers.let_go(call.index);
         if call.core_share.is_some()
             || call.charge != Charge::default()
             || !self.window.is_settled()

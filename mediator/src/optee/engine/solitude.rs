@@ -45,6 +45,7 @@ impl<P: Platform> Partition<P> {
         match call.stage {
             Stage::Translates(handle, _) => self.stop_translation(call, handle),
             Stage::AwaitsClose(closing) => self.sessions.not_closed(closing),
+            Stage::AwaitsRelease(handle, _) => self.buffers.keep(handle),
             Stage::InOptee(errand, _) => self.note_errand(call, errand, false),
             Stage::Throttled { .. } | Stage::FreesArgument | Stage::Idle => {}
         }

@@ -13,6 +13,7 @@ use optee_abi::message::{Direction, Message, Parameter, command, size_with, uuid
 use optee_abi::smc::{self, RpcFunction, status};
 use optee_abi::{result, rpc};
 
+use super::lookup::Named;
 use super::machine::World;
 use super::optee::{NOTIFICATION_MAX, RPC_PARAMETERS, SharedMemory, THREADS};
 use crate::optee::IDENTIFIERS;
@@ -121,6 +122,7 @@ struct Thread {
     at: u64,
     message: Message,
     count: usize,
+    named: Named,
     stage: Stage,
     session: u32,
     result: u32,
@@ -327,10 +329,14 @@ impl Secure {
                 (named, Some(instance.map(1, tables_are_memory)))
             };
             let (message, count) = machine.message_at(at);
+            let named = Named::by(&message, count);
+            let others = instance.threads.iter().flatten();
+            named.assert_found_beside(others.map(|thread| &thread.named));
             instance.threads[free] = Some(Thread {
                 at,
                 message,
                 count,
+                named,
                 stage: Stage::Begin,
                 session: 0,
                 result: result::SUCCESS,

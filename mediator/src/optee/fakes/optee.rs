@@ -10,6 +10,7 @@ use optee_abi::message::{Direction, Message, Parameter, command, size_with};
 use optee_abi::smc::{self, RpcFunction, status};
 use optee_abi::{pagelist, result};
 
+use super::lookup::Named;
 use super::machine::{SHADOW_PA, World, is_secret};
 use crate::ports::SecureWorld;
 
@@ -53,6 +54,7 @@ pub struct SharedMemory {
 struct Thread {
     message: Option<u64>,
     count: usize,
+    named: Named,
     check: Option<Check>,
 }
 
@@ -249,9 +251,16 @@ impl World {
             };
             let (message, count) = self.message_at(at);
             optee.messages.push((message, count));
+            let named = Named::by(&message, count);
+            if !optee.unbelieved {
+                let at_work = |thread: &&Thread| thread.message.is_some();
+                let others = optee.running.iter().filter(at_work);
+                named.assert_found_beside(others.map(|thread| &thread.named));
+            }
             optee.running[thread] = Thread {
                 message: Some(at),
                 count,
+                named,
                 check: None,
             };
         }

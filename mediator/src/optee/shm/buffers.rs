@@ -4,6 +4,10 @@
 //! minted here. A handle is never used twice (its generation has 32 bits), so a call can name only
 //! what the guest shares at that moment.
 //!
+//! From when a guest takes a buffer back, no new call can refer to it, and OP-TEE is told when
+//! those that do are over: OP-TEE up to 4.10 halts for all guests when it looks up a buffer that it
+//! is about to forget (`mobj_get`, `core/include/mm/mobj.h`).
+//!
 //! Pages are counted here, once for each buffer, from before OP-TEE learns of them until after it
 //! forgot them; the caller pins and unpins as many as these functions say.
 
@@ -16,6 +20,7 @@ use optee_abi::pagelist::PAGE_SIZE;
 
 use super::handle::{Handle, Kind};
 use super::location::{Extents, Location};
+use super::references::References;
 use crate::optee::core_window::{FILE_PAGES, Share};
 use crate::optee::error::NoHeap;
 use crate::optee::index::{HashSecret, Index};
@@ -27,8 +32,7 @@ enum State {
     /// OP-TEE is about to learn of it; nothing can refer to it yet.
     Announced,
     Shared,
-    /// OP-TEE is about to forget it; no new call can refer to it, but one that does already can go
-    /// on.
+    /// OP-TEE is about to forget it; no new call can refer to it.
     Released,
 }
 
@@ -108,6 +112,8 @@ pub(in crate::optee) struct Buffers {
     table: Mutex<Table>,
     /// How many buffers OP-TEE ever came to know. Changes only while the table is locked.
     registrations: AtomicU64,
+    /// For each slot, what its call refers to. Grows only while the table is locked.
+    references: Vec<References>,
     pages_max: u64,
     bytes_max: u64,
     registered_max: u32,
@@ -218,6 +224,9 @@ impl Buffers {
         let mut newer = Vec::new();
         newer.try_reserve_exact(slots).map_err(|_| NoHeap)?;
         newer.resize(slots, Newer::default());
+        let mut references = Vec::new();
+        references.try_reserve_exact(slots).map_err(|_| NoHeap)?;
+        references.resize_with(slots, References::default);
         Ok(Self {
             table: Mutex::new(Table {
                 slab,
@@ -232,6 +241,7 @@ impl Buffers {
                 newer,
             }),
             registrations: AtomicU64::new(0),
+            references,
             pages_max: limits.total_bytes_max / PAGE_SIZE,
             bytes_max: limits.buffer_bytes_max,
             registered_max: limits.buffers_max,
@@ -379,11 +389,29 @@ impl Buffers {
         Removed { pages, share }
     }
 
-    /// The registered buffers, to follow the references of a message one after the other.
-    pub(in crate::optee) fn registered(&self) -> RegisteredBuffers<'_> {
-        RegisteredBuffers {
+    /// The registered buffers, for the call of the slot at `slot` to refer to one after the other,
+    /// until it [lets go](Self::let_go) of them.
+    pub(in crate::optee) fn registered(&self, slot: usize) -> Option<RegisteredBuffers<'_>> {
+        Some(RegisteredBuffers {
+            references: self.references.get(slot)?,
             table: self.table.lock(),
+        })
+    }
+
+    /// The call of the slot at `slot` refers to no buffer any more.
+    #[inline]
+    pub(in crate::optee) fn let_go(&self, slot: usize) {
+        if let Some(references) = self.references.get(slot) {
+            references.clear();
         }
+    }
+
+    /// Whether no call refers to the buffer any more, which was [released](Self::release).
+    pub(in crate::optee) fn is_unused(&self, handle: Handle) -> bool {
+        !self
+            .references
+            .iter()
+            .any(|references| references.have(handle))
     }
 
     /// Follows OP-TEE's reference to `size` bytes from `offset` on of a buffer, and gives the
@@ -408,7 +436,7 @@ impl Buffers {
             .location(buffer.offset.checked_add(offset)?, len)
     }
 
-    /// The guest wants a registered buffer back: from now on no call can refer to it.
+    /// The guest wants a registered buffer back: from now on no further call can refer to it.
     pub(in crate::optee) fn release(&self, cookie: u64) -> Option<Handle> {
         let mut table = self.table.lock();
         let (index, _) = table.shared(cookie)?;
@@ -486,6 +514,7 @@ impl Buffers {
 /// The registered buffers of a guest, which stay as they are as long as this lives.
 #[derive(Debug)]
 pub(in crate::optee) struct RegisteredBuffers<'a> {
+    references: &'a References,
     table: MutexGuard<'a, Table>,
 }
 
@@ -507,7 +536,10 @@ impl RegisteredBuffers<'_> {
         if !within(buffer, offset, size) {
             return Err(ReferenceError::OutOfBounds);
         }
-        Ok((Handle::mint(index, buffer.generation), buffer.pages))
+        let handle = Handle::mint(index, buffer.generation);
+        let added = self.references.add(handle);
+        added.ok_or(ReferenceError::Unknown)?;
+        Ok((handle, buffer.pages))
     }
 }
 

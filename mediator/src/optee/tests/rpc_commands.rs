@@ -8,7 +8,7 @@ use optee_abi::smc::{RpcFunction, status};
 use crate::Tee as _;
 use crate::optee::fakes::{
     ARG, Act, BUFFER, Guest, World, assert_nothing_left, get, guest, invoke, is_rpc, register,
-    registered, resume, rpc_arg, send, temporary, unregister_message, value,
+    registered, resume, rpc_arg, send, temporary, value,
 };
 use smccc::CallRegisters;
 
@@ -200,36 +200,6 @@ fn an_answer_is_read_once_after_the_guest_returned() {
     world.after_read(move |world, _, _| world.poke(at, &[0xff; 64]));
     resume(&guest, &registers);
     assert_eq!(*world.0.reads.lock().unwrap(), [(at, 64)]);
-}
-
-#[test]
-fn a_call_in_flight_can_use_a_buffer_that_is_being_taken_back() {
-    let (world, guest) = guest();
-    register(&world, &guest, 7, BUFFER, 1);
-    let handle = world.shared()[0].0;
-    world.act(Act::Interrupt);
-    let in_flight = send(
-        &world,
-        &guest,
-        &invoke(&[registered(Direction::Input, 7, 0, 1)]),
-    );
-    world.act(Act::Interrupt);
-    crate::optee::fakes::put(&world, ARG + 0x8000, &unregister_message(7));
-    let unregistering = crate::optee::fakes::call_at(&guest, ARG + 0x8000);
-    assert!(is_rpc(&unregistering, RpcFunction::ForeignInterrupt));
-
-    world.command(
-        Message::new(rpc::FS, &[registered(Direction::Input, handle, 0, 1)]),
-        |_| (),
-    );
-    let in_flight = resume(&guest, &in_flight);
-    assert!(is_rpc(&in_flight, RpcFunction::Command));
-    let seen = get(&world, rpc_arg(&invoke(&[Parameter::None])));
-    assert_eq!(seen.parameter(0), Ok(registered(Direction::Input, 7, 0, 1)));
-    assert_eq!(resume(&guest, &in_flight)[0], u64::from(status::OK));
-    assert_eq!(world.pinned(), 1, "OP-TEE still knows the buffer");
-    assert_eq!(resume(&guest, &unregistering)[0], u64::from(status::OK));
-    assert_nothing_left(&world, &guest);
 }
 
 #[test]

@@ -23,6 +23,18 @@ fn pages(removed: Removed) -> u64 {
     removed.pages
 }
 
+/// Follows a reference for the time of a call.
+fn refer(
+    buffers: &Buffers,
+    cookie: u64,
+    offset: u64,
+    size: u64,
+) -> Result<(Handle, u64), ReferenceError> {
+    let followed = buffers.registered(0).unwrap().refer(cookie, offset, size);
+    buffers.let_go(0);
+    followed
+}
+
 #[test]
 fn another_kernel_may_use_the_cookies_of_one_that_is_gone() {
     let buffers = buffers();
@@ -74,29 +86,17 @@ fn a_buffer_is_found_again_until_it_is_gone() {
     for _ in 0..2 {
         for (cookie, handle) in cookies.into_iter().zip(handles) {
             for _ in 0..2 {
-                assert_eq!(buffers.registered().refer(cookie, 0, 1), Ok((handle, 1)));
+                assert_eq!(refer(&buffers, cookie, 0, 1), Ok((handle, 1)));
             }
         }
     }
     assert_eq!(buffers.release(2), Some(handles[2]));
-    assert_eq!(
-        buffers.registered().refer(2, 0, 1),
-        Err(ReferenceError::Unknown)
-    );
+    assert_eq!(refer(&buffers, 2, 0, 1), Err(ReferenceError::Unknown));
     assert_eq!(pages(buffers.remove(handles[2])), 1);
-    assert_eq!(
-        buffers.registered().refer(2, 0, 1),
-        Err(ReferenceError::Unknown)
-    );
+    assert_eq!(refer(&buffers, 2, 0, 1), Err(ReferenceError::Unknown));
     let of_another_name = shared(&buffers, Kind::Registered, 9, 1);
-    assert_eq!(
-        buffers.registered().refer(2, 0, 1),
-        Err(ReferenceError::Unknown)
-    );
-    assert_eq!(
-        buffers.registered().refer(9, 0, 1),
-        Ok((of_another_name, 1))
-    );
+    assert_eq!(refer(&buffers, 2, 0, 1), Err(ReferenceError::Unknown));
+    assert_eq!(refer(&buffers, 9, 0, 1), Ok((of_another_name, 1)));
 }
 
 #[test]
@@ -104,24 +104,21 @@ fn references_are_bounded_by_the_last_page() {
     let buffers = buffers();
     let handle = buffers.reserve(Kind::Registered, 7, 0x10, 100, 1).unwrap();
     assert_eq!(
-        buffers.registered().refer(7, 0, 1),
+        refer(&buffers, 7, 0, 1),
         Err(ReferenceError::Unknown),
         "OP-TEE does not know it yet"
     );
     buffers.commit(handle);
-    assert_eq!(buffers.registered().refer(7, 0, 0xff0), Ok((handle, 1)));
+    assert_eq!(refer(&buffers, 7, 0, 0xff0), Ok((handle, 1)));
     assert_eq!(
-        buffers.registered().refer(7, 1, 0xff0),
+        refer(&buffers, 7, 1, 0xff0),
         Err(ReferenceError::OutOfBounds)
     );
     assert_eq!(
-        buffers.registered().refer(7, u64::MAX, 2),
+        refer(&buffers, 7, u64::MAX, 2),
         Err(ReferenceError::OutOfBounds)
     );
-    assert_eq!(
-        buffers.registered().refer(8, 0, 1),
-        Err(ReferenceError::Unknown)
-    );
+    assert_eq!(refer(&buffers, 8, 0, 1), Err(ReferenceError::Unknown));
     assert_eq!(buffers.cookie(handle, 0, 0xff0), Some(7));
     assert_eq!(buffers.cookie(handle, 0, 0xff1), None);
 }
@@ -137,7 +134,7 @@ fn a_cookie_stands_for_one_buffer() {
         again(Kind::Temporary).is_ok(),
         "the cookie of temporary memory is no name"
     );
-    assert_eq!(buffers.registered().refer(7, 0, 1), Ok((handle, 1)));
+    assert_eq!(refer(&buffers, 7, 0, 1), Ok((handle, 1)));
 }
 
 #[test]
@@ -201,10 +198,7 @@ fn a_released_buffer_takes_no_new_references() {
     let handle = shared(&buffers, Kind::Registered, 7, 1);
     assert_eq!(buffers.release(7), Some(handle));
     assert_eq!(buffers.release(7), None);
-    assert_eq!(
-        buffers.registered().refer(7, 0, 1),
-        Err(ReferenceError::Unknown)
-    );
+    assert_eq!(refer(&buffers, 7, 0, 1), Err(ReferenceError::Unknown));
     assert_eq!(
         buffers.cookie(handle, 0, 1),
         Some(7),
@@ -215,7 +209,7 @@ fn a_released_buffer_takes_no_new_references() {
         Err(ReserveError::CookieInUse)
     );
     buffers.keep(handle);
-    assert_eq!(buffers.registered().refer(7, 0, 1), Ok((handle, 1)));
+    assert_eq!(refer(&buffers, 7, 0, 1), Ok((handle, 1)));
 }
 
 #[test]
@@ -229,7 +223,7 @@ fn the_cookie_of_a_freed_rpc_buffer_can_be_used_at_once() {
     );
     let old = shared(&buffers, Kind::Rpc, 7, 1);
     assert_eq!(
-        buffers.registered().refer(7, 0, 1),
+        refer(&buffers, 7, 0, 1),
         Err(ReferenceError::Unknown),
         "no guest call names RPC memory"
     );
@@ -239,7 +233,7 @@ fn the_cookie_of_a_freed_rpc_buffer_can_be_used_at_once() {
     let new = shared(&buffers, Kind::Registered, 7, 1);
     assert_eq!(pages(buffers.remove(old)), 1);
     assert_eq!(
-        buffers.registered().refer(7, 0, 1),
+        refer(&buffers, 7, 0, 1),
         Ok((new, 1)),
         "the end of the old one does not touch the new one"
     );
@@ -258,8 +252,41 @@ fn colliding_cookies_are_told_apart() {
         .collect();
     for (index, handle) in handles.iter().enumerate() {
         assert_eq!(
-            buffers.registered().refer(cookie(index as u64), 0, 1),
+            refer(&buffers, cookie(index as u64), 0, 1),
             Ok((*handle, 1))
         );
     }
+}
+
+#[test]
+fn a_buffer_is_in_use_until_all_calls_have_let_go_of_it() {
+    let buffers = buffers();
+    let handle = shared(&buffers, Kind::Registered, 7, 1);
+    for slot in [0, 1, 1] {
+        buffers.registered(slot).unwrap().refer(7, 0, 1).unwrap();
+    }
+    assert_eq!(buffers.release(7), Some(handle));
+    assert_eq!(
+        buffers.registered(0).unwrap().refer(7, 0, 1),
+        Err(ReferenceError::Unknown),
+        "it is being taken back"
+    );
+    for slot in [0, 1] {
+        assert!(!buffers.is_unused(handle));
+        buffers.let_go(slot);
+    }
+    assert!(buffers.is_unused(handle));
+    assert!(buffers.registered(2).is_none(), "there are two slots");
+}
+
+#[test]
+fn a_call_refers_to_as_much_as_it_has_parameters() {
+    let buffers = buffers();
+    shared(&buffers, Kind::Registered, 7, 1);
+    let registered = buffers.registered(0).unwrap();
+    for _ in 0..optee_abi::message::CAPACITY {
+        registered.refer(7, 0, 1).unwrap();
+    }
+    // What is not remembered can't be used.
+    assert_eq!(registered.refer(7, 0, 1), Err(ReferenceError::Unknown));
 }
