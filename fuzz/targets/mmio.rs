@@ -1,6 +1,6 @@
-//! A guest's accesses to its interrupt controller and its UART, of every size and offset, while
-//! interrupts come and go: nothing panics, no interrupt is in two list registers at a time, and
-//! none is there that is not known.
+//! A guest's accesses to its interrupt controller, its UART and its clock, of every size and
+//! offset, while interrupts come and go: nothing panics, no interrupt is in two list registers at a
+//! time, and none is there that is not known.
 
 #![no_main]
 
@@ -13,6 +13,7 @@ use hypervisor::devices::gicv3::list_register::{
     ACTIVE, ListRegisters, PENDING, Refill, VINTID_MASK,
 };
 use hypervisor::devices::pl011::VirtualPl011;
+use hypervisor::devices::pl031::VirtualPl031;
 use libfuzzer_sys::fuzz_target;
 use std::sync::Arc;
 
@@ -85,12 +86,16 @@ enum Step {
     UartWrite(u16, u32),
     UartReceive(u8),
     UartHeld(bool),
+    /// Where, and when.
+    ClockRead(u16, u32),
+    ClockWrite(u16, u32, u32),
 }
 
 struct Guest {
     gic: Arc<VirtualGic>,
     bus: Bus,
     uart: VirtualPl011,
+    clock: VirtualPl031,
     cpus: [Cpu; VCPUS],
     vcpu: usize,
 }
@@ -110,6 +115,7 @@ impl Guest {
             gic,
             bus,
             uart: VirtualPl011::default(),
+            clock: VirtualPl031::default(),
             cpus: Default::default(),
             vcpu: 0,
         }
@@ -222,6 +228,12 @@ impl Guest {
             Step::UartHeld(true) => self.uart.hold_back(),
             Step::UartHeld(false) => {
                 let _ = self.uart.go_on();
+            }
+            Step::ClockRead(offset, now) => {
+                let _ = self.clock.read(u64::from(offset), now);
+            }
+            Step::ClockWrite(offset, value, now) => {
+                self.clock.write(u64::from(offset), value, now);
             }
         }
         let _ = (self.uart.flags(), self.uart.interrupt_asserted());

@@ -49,6 +49,8 @@ pub mod guest {
     pub const UART: u64 = 0x0900_0000;
     /// The PL011's interrupt, level-sensitive: the number of an SPI.
     pub const UART_SPI: u32 = 1;
+    /// The emulated PL031, where the machine has a clock: a page.
+    pub const CLOCK: u64 = 0x0901_0000;
     /// The interrupt by which a TEE says that a notification waits, edge-triggered: the number of
     /// an SPI.
     pub const TEE_SPI: u32 = 2;
@@ -60,7 +62,8 @@ pub mod guest {
     const _: () = {
         assert!(DISTRIBUTOR + DISTRIBUTOR_SIZE <= REDISTRIBUTORS);
         assert!(REDISTRIBUTORS + REDISTRIBUTOR_STRIDE * MAX_VCPUS as u64 <= UART);
-        assert!(UART + PAGE_SIZE <= RAM_BASE);
+        assert!(UART + PAGE_SIZE <= CLOCK);
+        assert!(CLOCK + PAGE_SIZE <= RAM_BASE);
         assert!(RAM_BASE.is_multiple_of(BLOCK_SIZE));
     };
 }

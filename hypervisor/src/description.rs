@@ -49,6 +49,8 @@ pub struct Machine {
     pub uart: Pa,
     /// Its interrupt, if it has one of its own.
     pub uart_interrupt: Option<u32>,
+    /// The PL031 that is the real-time clock, if there is one.
+    pub clock: Option<Pa>,
     /// The interrupt by which the TEE says that it has notifications for guests, if it has one.
     pub tee_interrupt: Option<u32>,
     /// What is logged.
@@ -85,6 +87,7 @@ pub fn parse(dtb: &[u8], hypervisor: Range) -> Result<Machine, DescriptionError>
         reserved: reserved(fdt, &root)?,
         uart: uart.first_address().map(Pa)?,
         uart_interrupt: shared_interrupt(&uart)?,
+        clock: clock(&root)?,
         tee_interrupt: tee_interrupt(&root)?,
         log_level: log_level(&chosen)?,
         memory_is_zero: chosen.has(property::MEMORY_IS_ZERO),
@@ -203,6 +206,13 @@ fn uart<'a>(root: &DescribedNode<'a>) -> Option<DescribedNode<'a>> {
         .and_then(|path| root.find(path.split(':').next()?))
         .filter(usable);
     named.or_else(|| root.children().find(usable))
+}
+
+/// The first PL031 that is not the secure world's.
+fn clock(root: &DescribedNode<'_>) -> Result<Option<Pa>, DescriptionError> {
+    let usable = |node: &DescribedNode<'_>| node.is_compatible("arm,pl031") && node.is_enabled();
+    let clock = root.children().find(usable);
+    clock.map(|clock| clock.first_address().map(Pa)).transpose()
 }
 
 /// The INTID of a node's only interrupt, if that is an SPI: type, number, trigger (Linux 6.12,

@@ -5,3 +5,5 @@ pub mod gicv3;
 pub mod interrupt;
 #[cfg_attr(not(target_os = "none"), path = "drivers/fake/pl011.rs")]
 pub mod pl011;
+#[cfg(target_os = "none")]
+pub mod pl031;

@@ -2,6 +2,7 @@
 
 pub mod accounting;
 pub mod call_counts;
+pub mod clock;
 pub mod console;
 pub mod cpus;
 pub mod entropy;

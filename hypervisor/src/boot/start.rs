@@ -14,6 +14,7 @@ use crate::description::range::Range;
 use crate::description::vm::{Module, VmDescription};
 use crate::drivers::gicv3;
 use crate::drivers::pl011::PhysicalUart;
+use crate::drivers::pl031;
 use crate::mm::boot_modules::{self, BootModule};
 use crate::mm::frames::{Extent, Frames};
 use crate::mm::guest_memory::GuestRam;
@@ -26,7 +27,7 @@ use crate::vm::image::loader::Modules;
 use crate::vm::machine::Machine;
 use crate::vm::vcpu::Vcpu;
 use crate::vm::virtual_machine::Vm;
-use crate::vm::{cpus, entropy};
+use crate::vm::{clock, cpus, entropy};
 use addresses::{PAGE_SIZE, Pa};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -64,11 +65,12 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
         .iter()
         .map(|range| (range.start, range.len))
         .collect();
-    let devices = [
+    let mut devices = alloc::vec![
         (machine.gicd, 0x1_0000),
         (machine.gicr.start, machine.gicr.len),
         (machine.uart, PAGE_SIZE),
     ];
+    devices.extend(machine.clock.map(|clock| (clock, PAGE_SIZE)));
     stacks::init(machine.cpus.len()).expect("the heap has room for the CPUs' stacks");
     // SAFETY: the device tree names memory and devices; the image lies in memory.
     let root = unsafe { mmu::enter(&memory_ranges, &devices) };
@@ -89,6 +91,11 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
     match machine.seed {
         Some(seed) => entropy::init(seed),
         None => log::warn!("/chosen has no rng-seed: guests get no random numbers"),
+    }
+    match machine.clock {
+        // SAFETY: the device tree says that a PL031 is there, and `enter` mapped it.
+        Some(address) => clock::init(unsafe { pl031::time(address) }),
+        None => log::warn!("the machine has no real-time clock: guests begin in 1970"),
     }
     let with_tee = machine
         .guests

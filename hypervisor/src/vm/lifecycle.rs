@@ -92,6 +92,7 @@ impl Vm {
     fn reset_devices(&self) -> Result<(), String> {
         self.gic.reset();
         self.console.reset();
+        self.clock.reset();
         self.tee.make(self.id, &self.description, self.ram)
     }
 

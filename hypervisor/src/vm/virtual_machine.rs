@@ -11,6 +11,7 @@ use crate::devices::gicv3::kicks::Kicks;
 use crate::mm::guest_memory::GuestRam;
 use crate::vm::accounting::{Account, Bill};
 use crate::vm::call_counts::CallCounts;
+use crate::vm::clock::{self, VmClock};
 use crate::vm::console::VmConsole;
 use crate::vm::cpus;
 use crate::vm::image::device_tree::GuestLayout;
@@ -45,6 +46,8 @@ pub struct Vm {
     pub gic: Arc<VirtualGic>,
     /// Its console.
     pub console: Arc<VmConsole>,
+    /// Its real-time clock, which is on the bus if the machine has one.
+    pub(super) clock: Arc<VmClock>,
     /// Its devices, with the interrupt controller and the console's UART.
     pub bus: Bus,
     pub(super) lifecycle: Lifecycle,
@@ -80,7 +83,12 @@ impl Lifecycle {
 }
 
 /// The bus of a VM with `vcpus` vCPUs. What guests access most comes first.
-fn bus(gic: &Arc<VirtualGic>, console: &Arc<VmConsole>, vcpus: usize) -> Result<Bus, RegionTaken> {
+fn bus(
+    gic: &Arc<VirtualGic>,
+    console: &Arc<VmConsole>,
+    clock: &Arc<VmClock>,
+    vcpus: usize,
+) -> Result<Bus, RegionTaken> {
     let mut bus = Bus::new();
     bus.add(GuestLayout::UART, PAGE_SIZE, Arc::clone(console) as _)?;
     bus.add(
@@ -93,6 +101,9 @@ fn bus(gic: &Arc<VirtualGic>, console: &Arc<VmConsole>, vcpus: usize) -> Result<
         DISTRIBUTOR_SIZE,
         Arc::new(Distributor(Arc::clone(gic))),
     )?;
+    if clock::is_there() {
+        bus.add(GuestLayout::CLOCK, PAGE_SIZE, Arc::clone(clock) as _)?;
+    }
     Ok(bus)
 }
 
@@ -109,13 +120,16 @@ impl Vm {
         let number = usize::from(id) - 1;
         let console = VmConsole::new(number, description.name.clone(), Arc::clone(&gic));
         let console = Arc::new(console);
+        let clock = Arc::default();
         Self {
             id,
             ram,
             image: Image::of(&description, modules, ram.bytes()),
-            bus: bus(&gic, &console, vcpus).expect("the guest's layout keeps devices apart"),
+            bus: bus(&gic, &console, &clock, vcpus)
+                .expect("the guest's layout keeps devices apart"),
             gic,
             console,
+            clock,
             lifecycle: Lifecycle::new(vcpus),
             tee: Partition::new(),
             calls: CallCounts::new(timer::frequency()),

@@ -11,6 +11,8 @@ mod alike;
 #[cfg(target_os = "none")]
 mod architecture;
 #[cfg(target_os = "none")]
+mod clock;
+#[cfg(target_os = "none")]
 mod conduits;
 #[cfg(target_os = "none")]
 mod debug;

@@ -7,7 +7,7 @@ use guest_shim::arch::{gic, layout};
 use guest_shim::kit::random::Random;
 use guest_shim::runtime::conduit::call;
 use guest_shim::runtime::psci::id;
-use host_abi::memory_map::guest::{DISTRIBUTOR, REDISTRIBUTORS, UART};
+use host_abi::memory_map::guest::{CLOCK, DISTRIBUTOR, REDISTRIBUTORS, UART};
 use smccc::Conduit;
 
 use crate::tee::Tee;
@@ -30,6 +30,8 @@ pub enum Kind {
     Redistributor,
     /// An access to the UART.
     Uart,
+    /// An access to the real-time clock.
+    Clock,
     /// A system register.
     Register,
     /// A timer.
@@ -44,7 +46,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in their order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Smc,
         Self::Hvc,
         Self::Tee,
@@ -52,6 +54,7 @@ impl Kind {
         Self::Distributor,
         Self::Redistributor,
         Self::Uart,
+        Self::Clock,
         Self::Register,
         Self::Timer,
         Self::Wait,
@@ -70,6 +73,7 @@ pub fn name(kind: Kind) -> &'static str {
         Kind::Distributor => "distributor",
         Kind::Redistributor => "redistributor",
         Kind::Uart => "uart",
+        Kind::Clock => "clock",
         Kind::Register => "register",
         Kind::Timer => "timer",
         Kind::Wait => "wait",
@@ -79,7 +83,7 @@ pub fn name(kind: Kind) -> &'static str {
 }
 
 /// How often each kind comes, in proportion.
-const WEIGHTS: [(Kind, u64); 11] = [
+const WEIGHTS: [(Kind, u64); 12] = [
     (Kind::Smc, 8),
     (Kind::Hvc, 8),
     (Kind::Tee, 12),
@@ -87,6 +91,7 @@ const WEIGHTS: [(Kind, u64); 11] = [
     (Kind::Distributor, 12),
     (Kind::Redistributor, 12),
     (Kind::Uart, 4),
+    (Kind::Clock, 2),
     (Kind::Register, 24),
     (Kind::Timer, 8),
     (Kind::Wait, 1),
@@ -213,6 +218,7 @@ impl Player {
                 self.access(REDISTRIBUTORS + frame * FRAME, FRAME);
             }
             Kind::Uart => self.uart(),
+            Kind::Clock => self.clock(),
             Kind::Register => self.register(),
             Kind::Timer => self.timer(),
             Kind::Wait => self.wait(),
@@ -342,6 +348,21 @@ impl Player {
             _ => {
                 let _ = wild::load(UART + offset, size);
             }
+        }
+    }
+
+    fn clock(&mut self) {
+        let value = self.number();
+        let random = &mut self.random;
+        let size = random.pick(&Size::ALL);
+        let address = match random.below(4) {
+            0 => CLOCK + random.below(0xff9),
+            _ => CLOCK + 4 * random.below(8),
+        };
+        if random.once_in(2) {
+            wild::store(address, size, value);
+        } else {
+            let _ = wild::load(address, size);
         }
     }
 

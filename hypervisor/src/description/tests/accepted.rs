@@ -144,6 +144,22 @@ fn the_tee_s_interrupt_is_read_where_it_has_one() {
 }
 
 #[test]
+fn the_clock_is_the_first_that_is_not_the_secure_world_s() {
+    let mut tree = machine();
+    assert_eq!(parsed(&tree).unwrap().clock, None);
+    for (address, secure) in [(0x906_0000, true), (0x901_0000, false), (0x907_0000, false)] {
+        let compatible = ("compatible", b"arm,pl031\0arm,primecell\0".to_vec());
+        let place = ("reg", longs(&[address, 0x1000]));
+        let mut clock = node(&std::format!("pl031@{address:x}"), &[compatible, place]);
+        if secure {
+            clock.add_property(property("status", text("disabled")));
+        }
+        tree.root.add_child(clock);
+    }
+    assert_eq!(parsed(&tree).unwrap().clock, Some(Pa(0x901_0000)));
+}
+
+#[test]
 fn a_seed_has_as_many_bytes_as_are_needed() {
     let seed_of = |len: u8| {
         let mut tree = machine();

@@ -2,7 +2,8 @@
 //!
 //! Bindings: Devicetree Specification 0.4; for the rest Linux 6.12,
 //! Documentation/devicetree/bindings (arm/psci.yaml, arm/firmware/linaro,optee-tz.yaml,
-//! interrupt-controller/arm,gic-v3.yaml, serial/pl011.yaml, timer/arm,arch_timer.yaml).
+//! interrupt-controller/arm,gic-v3.yaml, rtc/arm,pl031.yaml, serial/pl011.yaml,
+//! timer/arm,arch_timer.yaml).
 
 use alloc::format;
 use alloc::string::String;
@@ -33,6 +34,8 @@ impl GuestLayout {
     pub const UART: Ipa = Ipa(guest::UART);
     /// The PL011's interrupt, which is level-sensitive.
     pub const UART_INTID: u32 = FIRST_SPI + guest::UART_SPI;
+    /// The emulated PL031: a page.
+    pub const CLOCK: Ipa = Ipa(guest::CLOCK);
     /// The interrupt by which a TEE says that a notification waits; edge-triggered.
     pub const TEE_INTID: u32 = FIRST_SPI + guest::TEE_SPI;
     /// The start of RAM.
@@ -77,6 +80,15 @@ impl fmt::Display for GuestTreeError {
 
 impl core::error::Error for GuestTreeError {}
 
+/// What a machine has for its guests, or lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MachineHas {
+    /// A real-time clock.
+    pub clock: bool,
+    /// Random numbers.
+    pub randomness: bool,
+}
+
 /// Randomness for one start of a guest.
 #[derive(Clone, Copy, Debug)]
 pub struct GuestSeed {
@@ -101,8 +113,8 @@ struct SeedOffsets {
 }
 
 impl GuestTree {
-    /// The tree for `vm`, whose RAM disk lies at an address and has a length in bytes, with room
-    /// for randomness or without.
+    /// The tree for `vm`, whose RAM disk lies at an address and has a length in bytes, with what
+    /// the machine `has` for its guests.
     ///
     /// # Errors
     ///
@@ -110,13 +122,13 @@ impl GuestTree {
     pub fn new(
         vm: &VmDescription,
         ramdisk: Option<(Ipa, u64)>,
-        seeded: bool,
+        has: MachineHas,
     ) -> Result<Self, GuestTreeError> {
         let no_seed = GuestSeed {
             generator: [0; 64],
             layout: [0; 8],
         };
-        let bytes = build(vm, ramdisk, seeded.then_some(&no_seed))?;
+        let bytes = build(vm, ramdisk, has.clock, has.randomness.then_some(&no_seed))?;
         let offset = |name: &str| {
             let chosen = Fdt::new(&bytes).ok()?.find_node("/chosen")?;
             let property = chosen.property(name)?;
@@ -153,6 +165,7 @@ impl GuestTree {
 fn build(
     vm: &VmDescription,
     ramdisk: Option<(Ipa, u64)>,
+    clock: bool,
     seed: Option<&GuestSeed>,
 ) -> Result<Vec<u8>, GuestTreeError> {
     let memory_end = GuestLayout::RAM
@@ -183,8 +196,11 @@ fn build(
     root.add_child(psci(method));
     root.add_child(timer());
     root.add_child(interrupt_controller(vm.vcpu_cpus.len()));
-    root.add_child(clock());
+    root.add_child(clock_signal());
     root.add_child(uart());
+    if clock {
+        root.add_child(real_time_clock());
+    }
     match vm.tee {
         TeeChoice::None => {}
         TeeChoice::Optee => root.add_child(firmware(method)),
@@ -268,7 +284,7 @@ fn interrupt_controller(vcpus: usize) -> DeviceTreeNode {
     gic
 }
 
-fn clock() -> DeviceTreeNode {
+fn clock_signal() -> DeviceTreeNode {
     let mut clock = node("apb-pclk");
     set(&mut clock, "compatible", "fixed-clock");
     set(&mut clock, "#clock-cells", 0u32);
@@ -290,6 +306,20 @@ fn uart() -> DeviceTreeNode {
     set(&mut uart, "clocks", [CLOCK_PHANDLE, CLOCK_PHANDLE]);
     set(&mut uart, "clock-names", ["uartclk", "apb_pclk"].as_slice());
     uart
+}
+
+/// Without an interrupt: nobody is woken up by it.
+fn real_time_clock() -> DeviceTreeNode {
+    let mut clock = node(&at("pl031", GuestLayout::CLOCK));
+    set(
+        &mut clock,
+        "compatible",
+        ["arm,pl031", "arm,primecell"].as_slice(),
+    );
+    set(&mut clock, "reg", reg(&[(GuestLayout::CLOCK, PAGE_SIZE)]));
+    set(&mut clock, "clocks", CLOCK_PHANDLE);
+    set(&mut clock, "clock-names", "apb_pclk");
+    clock
 }
 
 fn firmware(method: &str) -> DeviceTreeNode {
@@ -379,7 +409,7 @@ mod tests {
 
     #[test]
     fn linux_finds_its_memory_and_command_line() {
-        let dtb = build(&vm(), Some((Ipa(0x4400_0000), 0x123)), None).unwrap();
+        let dtb = build(&vm(), Some((Ipa(0x4400_0000), 0x123)), true, None).unwrap();
         let fdt = Fdt::new(&dtb).unwrap();
         assert_eq!(
             regs(find(&fdt, "/memory@40000000")),
@@ -401,11 +431,32 @@ mod tests {
 
     #[test]
     fn without_a_ramdisk_there_is_no_word_of_it() {
-        let dtb = build(&vm(), None, None).unwrap();
+        let dtb = build(&vm(), None, true, None).unwrap();
         let fdt = Fdt::new(&dtb).unwrap();
         let chosen = find(&fdt, "/chosen");
         assert!(chosen.property("linux,initrd-start").is_none());
         assert!(chosen.property("linux,initrd-end").is_none());
+    }
+
+    fn has(randomness: bool) -> MachineHas {
+        MachineHas {
+            clock: true,
+            randomness,
+        }
+    }
+
+    #[test]
+    fn a_clock_is_there_if_the_machine_has_one() {
+        for clock in [true, false] {
+            let dtb = build(&vm(), None, clock, None).unwrap();
+            let fdt = Fdt::new(&dtb).unwrap();
+            let node = fdt.find_node("/pl031@9010000");
+            assert_eq!(node.is_some(), clock);
+            if let Some(node) = node {
+                assert_eq!(get::<&str>(&node, "clock-names"), "apb_pclk");
+                assert!(node.property("interrupts").is_none());
+            }
+        }
     }
 
     #[test]
@@ -414,13 +465,16 @@ mod tests {
             generator: [byte; 64],
             layout: [byte; 8],
         };
-        let tree = GuestTree::new(&vm(), None, true).unwrap();
+        let tree = GuestTree::new(&vm(), None, has(true)).unwrap();
         for byte in [3, 9] {
             let dtb = tree.with_seed(&seed(byte));
-            assert_eq!(dtb, build(&vm(), None, Some(&seed(byte))).unwrap());
+            assert_eq!(dtb, build(&vm(), None, true, Some(&seed(byte))).unwrap());
         }
-        let tree = GuestTree::new(&vm(), None, false).unwrap();
-        assert_eq!(tree.with_seed(&seed(3)), build(&vm(), None, None).unwrap());
+        let tree = GuestTree::new(&vm(), None, has(false)).unwrap();
+        assert_eq!(
+            tree.with_seed(&seed(3)),
+            build(&vm(), None, true, None).unwrap()
+        );
     }
 
     #[test]
@@ -429,19 +483,19 @@ mod tests {
             generator: [7; 64],
             layout: [1, 2, 3, 4, 5, 6, 7, 8],
         };
-        let dtb = build(&vm(), None, Some(&seed)).unwrap();
+        let dtb = build(&vm(), None, true, Some(&seed)).unwrap();
         let fdt = Fdt::new(&dtb).unwrap();
         let chosen = find(&fdt, "/chosen");
         assert_eq!(get::<[u8; 64]>(&chosen, "rng-seed"), [7; 64]);
         assert_eq!(get::<u64>(&chosen, "kaslr-seed"), 0x0102_0304_0506_0708);
-        let dtb = build(&vm(), None, None).unwrap();
+        let dtb = build(&vm(), None, true, None).unwrap();
         let fdt = Fdt::new(&dtb).unwrap();
         assert!(find(&fdt, "/chosen").property("rng-seed").is_none());
     }
 
     #[test]
     fn each_vcpu_has_a_node_and_a_redistributor() {
-        let dtb = build(&vm(), None, None).unwrap();
+        let dtb = build(&vm(), None, true, None).unwrap();
         let fdt = Fdt::new(&dtb).unwrap();
         let cpus = fdt.cpus().unwrap();
         let ids: Vec<u32> = cpus.cpus().map(|cpu| get(&cpu, "reg")).collect();
@@ -461,7 +515,7 @@ mod tests {
 
     #[test]
     fn the_timer_has_its_four_ppis() {
-        let dtb = build(&vm(), None, None).unwrap();
+        let dtb = build(&vm(), None, true, None).unwrap();
         let fdt = Fdt::new(&dtb).unwrap();
         let interrupts: [u32; 12] = get(&find(&fdt, "/timer"), "interrupts");
         assert_eq!(interrupts, [1, 13, 4, 1, 14, 4, 1, 11, 4, 1, 10, 4]);
@@ -469,7 +523,7 @@ mod tests {
 
     #[test]
     fn the_uart_has_its_clocks() {
-        let dtb = build(&vm(), None, None).unwrap();
+        let dtb = build(&vm(), None, true, None).unwrap();
         let fdt = Fdt::new(&dtb).unwrap();
         let clock = find(&fdt, "/apb-pclk");
         assert_eq!(get::<u32>(&clock, "clock-frequency"), 24_000_000);
@@ -482,7 +536,7 @@ mod tests {
     #[test]
     fn the_conduit_is_that_of_psci_and_tee() {
         for conduit in [Conduit::Smc, Conduit::Hvc] {
-            let dtb = build(&VmDescription { conduit, ..vm() }, None, None).unwrap();
+            let dtb = build(&VmDescription { conduit, ..vm() }, None, true, None).unwrap();
             let fdt = Fdt::new(&dtb).unwrap();
             let psci = find(&fdt, "/psci");
             assert!(psci.is_compatible("arm,psci-1.0") && psci.is_compatible("arm,psci-0.2"));
@@ -504,6 +558,7 @@ mod tests {
                 ..vm()
             },
             None,
+            true,
             None,
         )
         .unwrap();
@@ -512,7 +567,7 @@ mod tests {
 
     #[test]
     fn memory_beyond_the_addresses_is_refused() {
-        let build = |memory| build(&VmDescription { memory, ..vm() }, None, None);
+        let build = |memory| build(&VmDescription { memory, ..vm() }, None, true, None);
         let most = (1 << IPA_BITS) - GuestLayout::RAM.0;
         assert!(build(most).is_ok());
         assert_eq!(build(most + 1), Err(GuestTreeError::TooMuchMemory));
@@ -529,11 +584,11 @@ mod tests {
         ] {
             let ramdisk = Some((Ipa(outside.0), outside.1));
             assert_eq!(
-                build(&vm(), ramdisk, None),
+                build(&vm(), ramdisk, true, None),
                 Err(GuestTreeError::RamdiskOutsideMemory),
                 "{outside:x?}"
             );
         }
-        assert!(build(&vm(), Some((Ipa(0x5fff_ffff), 1)), None).is_ok());
+        assert!(build(&vm(), Some((Ipa(0x5fff_ffff), 1)), true, None).is_ok());
     }
 }

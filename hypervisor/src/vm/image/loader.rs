@@ -5,10 +5,10 @@ use crate::arch::cache;
 use crate::description::vm::VmDescription;
 use crate::mm::boot_modules::BootModule;
 use crate::mm::guest_memory::{GuestRam, NotGuestMemory};
-use crate::vm::entropy;
-use crate::vm::image::device_tree::{GuestSeed, GuestTree};
+use crate::vm::image::device_tree::{GuestSeed, GuestTree, MachineHas};
 use crate::vm::image::placement;
 use crate::vm::power::Entry;
+use crate::vm::{clock, entropy};
 use addresses::Ipa;
 use alloc::format;
 use alloc::string::String;
@@ -50,7 +50,11 @@ impl Image {
             .ok_or_else(|| String::from("kernel and RAM disk do not fit into its memory"))?;
         let ramdisk = ramdisk.map(|bytes| (place.ramdisk, bytes));
         let ramdisk_range = ramdisk.map(|(at, bytes)| (at, bytes.len() as u64));
-        let tree = GuestTree::new(description, ramdisk_range, entropy::is_there())
+        let has = MachineHas {
+            clock: clock::is_there(),
+            randomness: entropy::is_there(),
+        };
+        let tree = GuestTree::new(description, ramdisk_range, has)
             .map_err(|error| format!("its device tree can't be made: {error}"))?;
         Ok(Self {
             kernel: (place.kernel, kernel),

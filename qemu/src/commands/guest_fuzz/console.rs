@@ -13,7 +13,7 @@ pub(super) const FUZZ: &str = "fuzz";
 pub(super) const WITNESS: &str = "witness";
 
 /// The kinds of actions that the fuzz tells of.
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 13] = [
     "smc",
     "hvc",
     "tee",
@@ -21,6 +21,7 @@ const KINDS: [&str; 12] = [
     "distributor",
     "redistributor",
     "uart",
+    "clock",
     "register",
     "timer",
     "wait",
