@@ -5,8 +5,9 @@
 //! guests share (`g_asid`, `core/arch/arm/mm/core_mmu.c`, OP-TEE 4.5 to 4.10), until its last
 //! session is closed, or for good where it is kept alive (`TA_FLAG_INSTANCE_KEEP_ALIVE`). What is
 //! not closed when the guest ends never comes back. So each guest has a share, and what is counted
-//! here is never less than what it takes; but for a trusted application that keeps sessions with
-//! others open between two of its calls: a guest is to be given none that does so for whoever asks
+//! here is never less than what it takes; but for a trusted application that is kept alive, between
+//! its sessions, until the guest ends; and for one that keeps sessions with others open between two
+//! of its calls: a guest is to be given none that does so for whoever asks
 //! (`docs/configuration.md`).
 
 use alloc::vec::Vec;

@@ -12,7 +12,7 @@ use crate::sync::atomic::Ordering;
 
 use optee_abi::rpc as commands;
 
-use super::applications::Applications;
+use super::applications::{Applications, Charge};
 use super::call::Call;
 use super::engine::{Event, Own, Stop};
 use super::fallible_box::FallibleBox;
@@ -142,7 +142,7 @@ impl<P: Platform> Partition<P> {
         self.forget_driver();
         self.sessions.applications(Applications::begin_life);
         if let Some(throttle) = &self.throttle {
-            throttle.begin_life();
+            throttle.begin_life(self.ports.cpu.now());
         }
     }
 
@@ -164,16 +164,30 @@ impl<P: Platform> Partition<P> {
     /// There is no more to do, or no more time.
     fn torn_down(&self) -> Teardown {
         let left = u64::from(self.slots.in_flight()) + u64::from(self.sessions.count());
+        self.give_up_finding_out();
         let lost = self.sessions.applications(|applications| {
-            // An application that there was no time to ask about counts as one that is kept alive.
-            while self.optee.survives_errors()
-                && let Some(name) = applications.take_unsettled()
-            {
+            while let Some(name) = applications.take_unsettled() {
                 applications.note_kept_alive(name);
             }
             applications.identifiers()
         });
         Teardown::Done { left, lost }
+    }
+
+    /// An application of which nobody knows whether it is kept alive, as there is no more time to
+    /// ask or OP-TEE did not answer yet, counts as one that is.
+    fn give_up_finding_out(&self) {
+        for index in 0..self.slots.count() {
+            let unanswered = |call: &Call| call.charge == Charge::default();
+            let Some(call) = self.slots.take_parked_if(index, unanswered) else {
+                continue;
+            };
+            if let Task::FindOut(name) = call.task {
+                self.sessions
+                    .applications(|applications| applications.note_kept_alive(name));
+            }
+            self.slots.park(call);
+        }
     }
 
     /// Goes on with the calls of a kernel that is gone, each by a step. `true` if there is a

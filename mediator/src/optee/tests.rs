@@ -6,6 +6,7 @@ mod attack;
 mod buffers;
 mod creation;
 mod fast_calls;
+mod kept_alive;
 mod life;
 mod messages;
 mod notifications;

@@ -33,9 +33,11 @@ impl Throttle {
         }
     }
 
-    /// Another life of the guest begins: it owes nothing for calls of the one before.
-    pub(super) fn begin_life(&self) {
-        self.next.store(0, Ordering::Relaxed);
+    /// Another life of the guest begins at `now`: it waits for no call of the one before that did
+    /// not begin, but has not got a burst more for being another one.
+    pub(super) fn begin_life(&self, now: u64) {
+        let most = now.saturating_add(self.ahead).saturating_add(self.interval);
+        self.next.fetch_min(most, Ordering::Relaxed);
     }
 
     /// Gives a call that comes at `now` its turn: the time before which it may not go on.
@@ -78,8 +80,19 @@ mod tests {
             let _ = throttle.turn(10_000);
         }
         assert!(throttle.turn(10_000) > 200_000);
-        throttle.begin_life();
-        assert!(throttle.turn(10_000) <= 10_000);
+        throttle.begin_life(10_000);
+        assert_eq!(throttle.turn(10_000), 10_020);
+    }
+
+    #[test]
+    fn lives_do_not_add_up_to_more_calls() {
+        let throttle = throttle(50, 1000);
+        let mut began = 0;
+        for _ in 0..20 {
+            throttle.begin_life(10_000);
+            began += (0..5).filter(|_| throttle.turn(10_000) <= 10_000).count();
+        }
+        assert_eq!(began, 5, "one burst");
     }
 
     #[test]

@@ -113,6 +113,23 @@ fn applications_kept_alive_out_of_secure_storage_are_charged_to_the_next_life() 
     play([4, 10], (0..80).flat_map(|_| life()).collect());
 }
 
+/// Lives that leave applications that are kept alive, and a call by which the partition is not for
+/// another life.
+#[test]
+fn applications_kept_alive_are_counted_in_lives_that_leave_more() {
+    let close = || Step::About(command::CLOSE_SESSION, 0, 0, vec![]);
+    let life = || {
+        let used = |name| [Step::Open(name), Step::Work(12), close()];
+        used(KEPT_ALIVE)
+            .into_iter()
+            .chain(used(STORED_KEPT_ALIVE))
+            .chain([Step::Open(SEVERAL), Step::Restart])
+    };
+    for revision in [[4, 5], [4, 10]] {
+        play(revision, (0..80).flat_map(|_| life()).collect());
+    }
+}
+
 /// A guest that ends in the middle of opening a session, before OP-TEE came to ask for anything.
 #[test]
 fn calls_cut_off_before_they_asked_for_anything_are_counted() {
