@@ -168,7 +168,9 @@ impl<P: Platform> Partition<P> {
             Stage::InOptee(_, Thread::Wanted) => Action::Enter,
             Stage::Translates(..) => Action::Translate,
             &Stage::AwaitsClose(closing) => self.close_when_unused(call, closing),
-            &Stage::AwaitsRelease(handle, errand) => self.release_when_unused(call, handle, errand),
+            &Stage::AwaitsRelease(handle, release) => {
+                self.release_when_unused(call, handle, release)
+            }
             &Stage::Throttled { start, turn } => self.await_turn(call, start, turn),
             Stage::FreesArgument => Action::Finish(call.status),
             Stage::Idle => Action::Finish(status::ERESUME),

@@ -62,13 +62,13 @@ pub(super) struct Prepared {
     pub(super) back: Back,
     /// A bit for each that is temporary memory, which is to be shared first.
     pub(super) temporary: u8,
-    /// What it takes to map them.
+    /// What it takes OP-TEE to map them, if it does.
     pub(super) mapping: Mapping,
 }
 
 /// Makes the message that OP-TEE gets: what refers to buffers refers to them by handle, and what is
 /// temporary memory to none yet. The call of the slot at `slot` refers to them until it lets go of
-/// them.
+/// them; OP-TEE itself `maps` them, or a trusted application has them in its own address space.
 ///
 /// # Errors
 ///
@@ -78,6 +78,7 @@ pub(super) fn prepare(
     count: usize,
     buffers: &Buffers,
     slot: usize,
+    maps: bool,
     posted: &mut Message,
 ) -> Result<Prepared, u32> {
     let mut prepared = Prepared::default();
@@ -102,13 +103,9 @@ pub(super) fn prepare(
                 size,
                 reference,
             }) => {
-                if registered.is_none() {
-                    registered = buffers.registered(slot);
-                }
                 let (handle, of_buffer) = registered
-                    .as_ref()
-                    .ok_or(ReferenceError::Unknown)
-                    .and_then(|buffers| buffers.refer(reference, offset, size))
+                    .get_or_insert_with(|| buffers.registered(slot))
+                    .refer(index, reference, offset, size)
                     // As OP-TEE says (set_rmem_param, core/tee/entry_std.c, 4.5.0).
                     .map_err(|reason| match reason {
                         ReferenceError::Unknown => result::BAD_PARAMETERS,
@@ -118,7 +115,7 @@ pub(super) fn prepare(
                 let named = |earlier: usize| {
                     named_before & (1 << earlier) != 0 && posted.words(earlier)[2] == handle.get()
                 };
-                if !(0..index).any(named) {
+                if maps && !(0..index).any(named) {
                     prepared.mapping.add(of_buffer);
                 }
                 named_before |= bit;
@@ -134,14 +131,19 @@ pub(super) fn prepare(
                 posted.set_parameter(index, Parameter::null(direction, size));
                 if address != 0 {
                     prepared.temporary |= bit;
-                    // What spans no number of pages is refused when it is to be shared.
-                    let spanned = pages_spanned(Ipa(address).page_offset(), size.max(1));
-                    prepared.mapping.add(spanned.unwrap_or(0));
+                    if maps {
+                        // What spans no number of pages is refused when it is to be shared.
+                        let spanned = pages_spanned(Ipa(address).page_offset(), size.max(1));
+                        prepared.mapping.add(spanned.unwrap_or(0));
+                    }
                 }
                 prepared.back.note_memory(bit, direction);
             }
             Err(_) => return Err(result::BAD_PARAMETERS),
         }
+    }
+    if let Some(registered) = registered {
+        registered.hold(named_before);
     }
     Ok(prepared)
 }

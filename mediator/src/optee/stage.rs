@@ -15,8 +15,8 @@ pub(super) enum Stage {
     Throttled { start: Start, turn: u64 },
     /// It is to close a session that other calls still use.
     AwaitsClose(Closing),
-    /// It is to have OP-TEE forget a buffer, on this errand, that other calls still refer to.
-    AwaitsRelease(Handle, Errand),
+    /// It is to have OP-TEE forget a buffer that other calls still refer to.
+    AwaitsRelease(Handle, Release),
     /// The pages of a buffer that OP-TEE is about to learn of are translated.
     Translates(Handle, Purpose),
     /// OP-TEE does this.
@@ -31,6 +31,15 @@ pub(super) enum Stage {
 pub(super) struct Start {
     pub(super) function: u32,
     pub(super) arguments: [u64; 3],
+}
+
+/// Why a buffer is taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Release {
+    /// The guest's message says so.
+    Unregistered,
+    /// The guest registers its cookie anew.
+    Replaced,
 }
 
 /// What a buffer is shared for.

@@ -13,7 +13,7 @@ use crate::optee::sessions::{Closing, Used};
 use crate::optee::shm::handle::{Handle, Kind};
 use crate::optee::shm::location::Location;
 use crate::optee::shm::message_area::unregister_message;
-use crate::optee::stage::{Errand, Purpose, Stage, Start, Task, Thread};
+use crate::optee::stage::{Errand, Purpose, Release, Stage, Start, Task, Thread};
 use crate::ports::{Cpu, Platform};
 use crate::ta_access::{TaAccess, Uuid};
 
@@ -181,9 +181,14 @@ impl<P: Platform> Partition<P> {
     /// was `loaded` has its parameters in an address space of its own; for others OP-TEE maps them.
     fn prepare(&self, call: &mut Call, loaded: bool) -> Action {
         let count = call.parameters.count;
-        let (buffers, slot) = (&self.buffers, call.index);
-        let prepared = request::prepare(&call.message, count, buffers, slot, &mut call.posted);
-        let prepared = match prepared {
+        let prepared = match request::prepare(
+            &call.message,
+            count,
+            &self.buffers,
+            call.index,
+            !loaded,
+            &mut call.posted,
+        ) {
             Ok(prepared) => prepared,
             Err(result) => return self.fail(call, result),
         };
@@ -238,7 +243,7 @@ impl<P: Platform> Partition<P> {
             return self.fail(call, result::BAD_PARAMETERS);
         };
         if let Some(earlier) = self.buffers.release(buffer.reference) {
-            return self.release_when_unused(call, earlier, Errand::Replace(earlier));
+            return self.release_when_unused(call, earlier, Release::Replaced);
         }
         match self.announce(call, Kind::Registered, buffer) {
             Ok(handle) => {
@@ -254,25 +259,30 @@ impl<P: Platform> Partition<P> {
     fn unregister(&self, call: &mut Call) -> Action {
         let cookie = request::unregisters(&call.message, call.parameters.count);
         match cookie.and_then(|cookie| self.buffers.release(cookie)) {
-            Some(handle) => self.release_when_unused(call, handle, Errand::Message),
+            Some(handle) => self.release_when_unused(call, handle, Release::Unregistered),
             None => self.fail(call, result::BAD_PARAMETERS),
         }
     }
 
-    /// Has OP-TEE forget a buffer on this errand, or waits for the calls that refer to it.
+    /// Has OP-TEE forget a buffer, or waits for the calls that refer to it.
+    #[inline(never)]
     pub(super) fn release_when_unused(
         &self,
         call: &mut Call,
         handle: Handle,
-        errand: Errand,
+        release: Release,
     ) -> Action {
         if !self.buffers.is_unused(handle) {
-            call.stage = Stage::AwaitsRelease(handle, errand);
+            call.stage = Stage::AwaitsRelease(handle, release);
             return self.pause();
         }
-        if errand == Errand::Message {
-            call.task = Task::Unregister(handle);
-        }
+        let errand = match release {
+            Release::Unregistered => {
+                call.task = Task::Unregister(handle);
+                Errand::Message
+            }
+            Release::Replaced => Errand::Replace(handle),
+        };
         self.send(call, errand, &unregister_message(handle))
     }
 }

@@ -391,11 +391,11 @@ impl Buffers {
 
     /// The registered buffers, for the call of the slot at `slot` to refer to one after the other,
     /// until it [lets go](Self::let_go) of them.
-    pub(in crate::optee) fn registered(&self, slot: usize) -> Option<RegisteredBuffers<'_>> {
-        Some(RegisteredBuffers {
-            references: self.references.get(slot)?,
+    pub(in crate::optee) fn registered(&self, slot: usize) -> RegisteredBuffers<'_> {
+        RegisteredBuffers {
+            references: self.references.get(slot),
             table: self.table.lock(),
-        })
+        }
     }
 
     /// The call of the slot at `slot` refers to no buffer any more.
@@ -408,10 +408,8 @@ impl Buffers {
 
     /// Whether no call refers to the buffer any more, which was [released](Self::release).
     pub(in crate::optee) fn is_unused(&self, handle: Handle) -> bool {
-        !self
-            .references
-            .iter()
-            .any(|references| references.have(handle))
+        let refers = |references: &References| references.have(handle);
+        !self.references.iter().any(refers)
     }
 
     /// Follows OP-TEE's reference to `size` bytes from `offset` on of a buffer, and gives the
@@ -514,19 +512,20 @@ impl Buffers {
 /// The registered buffers of a guest, which stay as they are as long as this lives.
 #[derive(Debug)]
 pub(in crate::optee) struct RegisteredBuffers<'a> {
-    references: &'a References,
+    references: Option<&'a References>,
     table: MutexGuard<'a, Table>,
 }
 
 impl RegisteredBuffers<'_> {
-    /// Follows a guest's reference to `size` bytes from `offset` on of a registered buffer, and
-    /// says how many pages that has.
+    /// Follows the reference of `parameter`, by its place, to `size` bytes from `offset` on of a
+    /// registered buffer, and says how many pages that has. It is [held](Self::hold) in the end.
     ///
     /// The bounds are those of OP-TEE (`mobj_reg_shm_alloc`, 4.5.0): a buffer reaches to the end of
     /// its last page.
     #[inline]
     pub(in crate::optee) fn refer(
         &self,
+        parameter: usize,
         cookie: u64,
         offset: u64,
         size: u64,
@@ -537,9 +536,18 @@ impl RegisteredBuffers<'_> {
             return Err(ReferenceError::OutOfBounds);
         }
         let handle = Handle::mint(index, buffer.generation);
-        let added = self.references.add(handle);
-        added.ok_or(ReferenceError::Unknown)?;
+        self.references
+            .and_then(|references| references.note(parameter, handle))
+            .ok_or(ReferenceError::Unknown)?;
         Ok((handle, buffer.pages))
+    }
+
+    /// The call refers to what was found for these parameters, a bit each.
+    #[inline]
+    pub(in crate::optee) fn hold(&self, parameters: u8) {
+        if let Some(references) = self.references {
+            references.hold(parameters);
+        }
     }
 }
 

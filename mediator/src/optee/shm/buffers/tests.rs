@@ -23,16 +23,14 @@ fn pages(removed: Removed) -> u64 {
     removed.pages
 }
 
-/// Follows a reference for the time of a call.
+/// Follows a reference.
 fn refer(
     buffers: &Buffers,
     cookie: u64,
     offset: u64,
     size: u64,
 ) -> Result<(Handle, u64), ReferenceError> {
-    let followed = buffers.registered(0).unwrap().refer(cookie, offset, size);
-    buffers.let_go(0);
-    followed
+    buffers.registered(0).refer(0, cookie, offset, size)
 }
 
 #[test]
@@ -262,12 +260,16 @@ fn colliding_cookies_are_told_apart() {
 fn a_buffer_is_in_use_until_all_calls_have_let_go_of_it() {
     let buffers = buffers();
     let handle = shared(&buffers, Kind::Registered, 7, 1);
-    for slot in [0, 1, 1] {
-        buffers.registered(slot).unwrap().refer(7, 0, 1).unwrap();
+    for (slot, parameters) in [(0, 0b1), (1, 0b110)] {
+        let registered = buffers.registered(slot);
+        for index in (0..3).filter(|index| parameters >> index & 1 == 1) {
+            registered.refer(index, 7, 0, 1).unwrap();
+        }
+        registered.hold(parameters);
     }
     assert_eq!(buffers.release(7), Some(handle));
     assert_eq!(
-        buffers.registered(0).unwrap().refer(7, 0, 1),
+        refer(&buffers, 7, 0, 1),
         Err(ReferenceError::Unknown),
         "it is being taken back"
     );
@@ -276,17 +278,40 @@ fn a_buffer_is_in_use_until_all_calls_have_let_go_of_it() {
         buffers.let_go(slot);
     }
     assert!(buffers.is_unused(handle));
-    assert!(buffers.registered(2).is_none(), "there are two slots");
 }
 
 #[test]
-fn a_call_refers_to_as_much_as_it_has_parameters() {
+fn a_parameter_of_an_earlier_call_does_not_count() {
+    let buffers = buffers();
+    let handles = [7, 8].map(|cookie| shared(&buffers, Kind::Registered, cookie, 1));
+    for (index, cookie) in [(0, 7), (1, 8)] {
+        let registered = buffers.registered(0);
+        registered.refer(index, cookie, 0, 1).unwrap();
+        registered.hold(1 << index);
+        drop(registered);
+        if index == 0 {
+            buffers.let_go(0);
+        }
+    }
+    assert_eq!(
+        [7, 8].map(|cookie| buffers.release(cookie)),
+        handles.map(Some)
+    );
+    assert_eq!(
+        handles.map(|handle| buffers.is_unused(handle)),
+        [true, false]
+    );
+}
+
+#[test]
+fn what_can_not_be_remembered_is_not_referred_to() {
     let buffers = buffers();
     shared(&buffers, Kind::Registered, 7, 1);
-    let registered = buffers.registered(0).unwrap();
-    for _ in 0..optee_abi::message::CAPACITY {
-        registered.refer(7, 0, 1).unwrap();
+    let beyond = optee_abi::message::CAPACITY;
+    for (slot, index) in [(0, beyond), (2, 0)] {
+        assert_eq!(
+            buffers.registered(slot).refer(index, 7, 0, 1),
+            Err(ReferenceError::Unknown)
+        );
     }
-    // What is not remembered can't be used.
-    assert_eq!(registered.refer(7, 0, 1), Err(ReferenceError::Unknown));
 }
