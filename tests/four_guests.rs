@@ -54,7 +54,7 @@ fn four_guests_go_through_the_abi_at_the_same_time() {
     for n in 1..=4 {
         let (own, next) = (n - 1, n % 4);
         description.push_str(&format!(
-            "[[guest]]\nname = \"vm{n}\"\nmemory = \"64MiB\"\ncpus = [{own}, {next}]\npayload = \"tee_abi\"\n"
+            "[[guest]]\nname = \"vm{n}\"\nmemory = \"64MiB\"\ncpus = [{own}, {next}]\npayload = \"tee_abi\"\n[guest.tas]\ndeny = []\n"
         ));
     }
     let outcome = Scenario::described(&description).run();

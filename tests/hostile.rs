@@ -36,6 +36,8 @@ fn beside_xtest(optee: &str) -> Scenario {
         memory = "64MiB"
         cpus = [0, 1]
         payload = "hostile"
+        [guest.tas]
+        deny = []
 
         [[guest]]
         name = "vm2"

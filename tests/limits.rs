@@ -115,6 +115,8 @@ fn guests_share_as_much_as_they_may_and_nothing_is_left() {
         payload = "tee_limits"
         [guest.limits]
         shm-total-max = "24MiB"
+        [guest.tas]
+        deny = []
 
         [[guest]]
         name = "vm2"
@@ -125,6 +127,8 @@ fn guests_share_as_much_as_they_may_and_nothing_is_left() {
         [guest.limits]
         shm-total-max = "16MiB"
         shm-buffers-max = 1010
+        [guest.tas]
+        deny = []
         "#,
     )
     .may_restart("vm2");

@@ -103,12 +103,16 @@ fn a_guest_that_is_restarted_leaves_nothing_and_disturbs_nobody() {
         memory = "512MiB"
         cpus = [0, 1]
         job = "{XTEST_UNTIL_TOLD}"
+        [guest.tas]
+        deny = []
 
         [[guest]]
         name = "vm2"
         memory = "16MiB"
         cpus = [1]
         payload = "tee_user"
+        [guest.tas]
+        deny = []
         "#,
     ))
     .may_restart("vm2")

@@ -43,6 +43,30 @@ fn a_guest_opens_what_its_lists_allow_and_nothing_else() {
     }
 }
 
+/// Case 1001 has OP-TEE test itself, by a part of it that a guest can halt it through.
+#[test]
+fn a_guest_without_lists_opens_all_but_op_tee_s_tests() {
+    let outcome = Scenario::described(
+        r#"
+        [machine]
+        cpus = 1
+        memory = "1GiB"
+
+        [[guest]]
+        name = "vm1"
+        memory = "384MiB"
+        job = "xtest -t regression 1004 && xtest -t regression 1006 && ! xtest -t regression 1001"
+        "#,
+    )
+    .run();
+    outcome.assert_passed();
+    let log = outcome.log("vm1");
+    outcome.assert(
+        log.contains(ACCESS_DENIED),
+        "a session with OP-TEE's tests is refused as such",
+    );
+}
+
 /// Succeeds if case 1006 passes and cases 1001 and 1004 do not.
 const SCRIPT: &str =
     "xtest -t regression 1006 && ! xtest -t regression 1001 && ! xtest -t regression 1004";

@@ -30,6 +30,7 @@ mod mmio;
 pub mod registers;
 #[cfg(target_os = "none")]
 pub mod residue;
+#[cfg(target_os = "none")]
 pub mod rtc;
 #[cfg(target_os = "none")]
 pub mod secondary;

@@ -1,6 +1,7 @@
 //! Which trusted applications a guest may open.
 
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -25,6 +26,14 @@ impl fmt::Debug for Uuid {
         fmt::Display::fmt(self, f)
     }
 }
+
+/// The part of OP-TEE that is for its own tests (`PTA_INVOKE_TESTS_UUID`,
+/// `lib/libutee/include/pta_invoke_tests.h`, OP-TEE 4.5 to 4.10). It trusts who calls it: a buffer
+/// of no bytes makes it write to NULL (`test_entry_params`, `core/pta/tests/invoke.c`), and OP-TEE
+/// halts for all guests.
+pub const OPTEE_TESTS: Uuid = Uuid([
+    0xd9, 0x6a, 0x5b, 0x40, 0xc3, 0xe5, 0x21, 0xe3, 0x87, 0x94, 0x10, 0x02, 0xa5, 0xd5, 0xc6, 0x1b,
+]);
 
 /// Some trusted applications. A look-up takes as many steps as the number of them has bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +69,21 @@ pub enum TaAccess {
 }
 
 impl TaAccess {
+    /// What a guest may open of which nobody says what it may: all but [`OPTEE_TESTS`].
+    #[must_use]
+    pub fn usual() -> Self {
+        Self::AllBut(TaList::new(vec![OPTEE_TESTS]))
+    }
+
+    /// All but those named.
+    #[must_use]
+    pub fn all_but(named: Vec<Uuid>) -> Self {
+        if named.is_empty() {
+            return Self::All;
+        }
+        Self::AllBut(TaList::new(named))
+    }
+
     /// Whether the guest may open `application`.
     #[must_use]
     pub fn allows(&self, application: Uuid) -> bool {
@@ -75,7 +99,6 @@ impl TaAccess {
 mod tests {
     use super::*;
     use std::string::ToString;
-    use std::vec;
 
     fn ta(number: u8) -> Uuid {
         Uuid([number; 16])
@@ -99,6 +122,19 @@ mod tests {
         let none = TaList::new(vec![]);
         assert!(!TaAccess::Only(none.clone()).allows(ta(0)));
         assert!(TaAccess::AllBut(none).allows(ta(0)));
+    }
+
+    #[test]
+    fn op_tee_s_tests_are_for_whoever_is_told_that_all_may_be_opened() {
+        assert!(!TaAccess::usual().allows(OPTEE_TESTS));
+        assert!(TaAccess::usual().allows(ta(1)));
+        assert_eq!(TaAccess::all_but(vec![]), TaAccess::All);
+        assert!(TaAccess::All.allows(OPTEE_TESTS));
+        assert!(!TaAccess::all_but(vec![ta(1)]).allows(ta(1)));
+        assert_eq!(
+            OPTEE_TESTS.to_string(),
+            "d96a5b40-c3e5-21e3-8794-1002a5d5c61b"
+        );
     }
 
     #[test]

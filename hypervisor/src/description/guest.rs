@@ -182,9 +182,9 @@ fn ta_access(node: &DescribedNode<'_>) -> Result<TaAccess, DescriptionError> {
         ta_list(node, property::TA_ALLOW)?,
         ta_list(node, property::TA_DENY)?,
     ) {
-        (None, None) => Ok(TaAccess::All),
-        (Some(allowed), None) => Ok(TaAccess::Only(allowed)),
-        (None, Some(denied)) => Ok(TaAccess::AllBut(denied)),
+        (None, None) => Ok(TaAccess::usual()),
+        (Some(allowed), None) => Ok(TaAccess::Only(TaList::new(allowed))),
+        (None, Some(denied)) => Ok(TaAccess::all_but(denied)),
         (Some(_), Some(_)) => Err(node.error(property::TA_DENY, Problem::BesideTaAllow)),
     }
 }
@@ -193,7 +193,7 @@ fn ta_access(node: &DescribedNode<'_>) -> Result<TaAccess, DescriptionError> {
 fn ta_list(
     node: &DescribedNode<'_>,
     property: &'static str,
-) -> Result<Option<TaList>, DescriptionError> {
+) -> Result<Option<Vec<Uuid>>, DescriptionError> {
     let Some(bytes) = node.bytes(property) else {
         return Ok(None);
     };
@@ -202,8 +202,7 @@ fn ta_list(
         return Err(node.error(property, Problem::Malformed));
     }
     within(node, property, names.len() as u64, 0, TAS_MAX as u64)?;
-    let names = names.iter().map(|&name| Uuid(name)).collect();
-    Ok(Some(TaList::new(names)))
+    Ok(Some(names.iter().map(|&name| Uuid(name)).collect()))
 }
 
 fn tee_calls_per_second(node: &DescribedNode<'_>) -> Result<Option<NonZeroU32>, DescriptionError> {

@@ -80,6 +80,8 @@ pub(super) struct TeardownProgress {
     pub(super) buffer: usize,
     /// Something is left that only the end of the partition ends.
     pub(super) for_good: bool,
+    /// How often all calls had their turns.
+    pub(super) rounds: u32,
     /// The slot whose call has its turn next: one that never ends is not to keep others from
     /// theirs.
     pub(super) turn: usize,

@@ -27,6 +27,9 @@ use crate::ports::{Cpu, Platform};
 /// How long OP-TEE gets for what the guest left to it. A TA may take as long as it likes.
 const SECONDS_MAX: u64 = 5;
 
+/// Rounds in which calls go on, while those that compute wait.
+const ROUNDS_WITHOUT_COMPUTING: u32 = 64;
+
 /// How far a call was brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -52,6 +55,7 @@ impl<P: Platform> Partition<P> {
         let until = *teardown.until.get_or_insert(now.saturating_add(limit));
         let mut all_wait = false;
         loop {
+            teardown.rounds = teardown.rounds.wrapping_add(1);
             if self.ports.cpu.now() >= until {
                 return self.torn_down();
             }
@@ -85,9 +89,11 @@ impl<P: Platform> Partition<P> {
             let mut goes_on = matches!(started, Some(Step::Over | Step::Asks));
             let mut waits = matches!(started, Some(Step::Waits));
             // One may wait for what another one holds, so all of them get their turns; but one that
-            // computes, for as long as it likes, only where nothing else goes on.
+            // computes, for as long as it likes, only where nothing else goes on, or now and then:
+            // another one may ask for something again and again.
             for computes in [false, true] {
-                if computes && goes_on {
+                let now_and_then = teardown.rounds.is_multiple_of(ROUNDS_WITHOUT_COMPUTING);
+                if computes && goes_on && !now_and_then {
                     break;
                 }
                 for _ in 0..self.slots.count() {

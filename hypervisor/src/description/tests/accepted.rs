@@ -39,7 +39,7 @@ fn the_machine_and_its_guests_are_read() {
         bootargs: "console=ttyAMA0".into(),
         tee: TeeChoice::Optee,
         conduit: Conduit::Smc,
-        ta_access: TaAccess::All,
+        ta_access: TaAccess::usual(),
         ta_instances_max: NonZeroU32::new(32),
         tee_calls_per_second: None,
         shm_limits: ShmLimits {
@@ -119,8 +119,7 @@ fn trusted_applications_can_be_denied() {
     let name = Uuid(octets.as_slice().try_into().unwrap());
     let listed = TaList::new(std::vec![name]);
     assert_eq!(access_with(octets), TaAccess::AllBut(listed));
-    let none = TaList::new(Vec::new());
-    assert_eq!(access_with(Vec::new()), TaAccess::AllBut(none));
+    assert_eq!(access_with(Vec::new()), TaAccess::All);
 }
 
 #[test]

@@ -9,9 +9,9 @@ use optee_abi::rpc;
 use optee_abi::smc::{self, RpcFunction, status};
 
 use crate::optee::fakes::{
-    ARG, Act, BUFFER, Guest, LIST, READY, SESSION, TICKS_PER_SECOND, World, assert_nothing_left,
-    create, description, exchange, get, guest, invoke, is_rpc, put, put_list, register, resume,
-    rpc_arg, send, temporary, value,
+    ARG, Act, BUFFER, Guest, LIST, OPTEE_THREAD, READY, SESSION, TICKS_PER_SECOND, World,
+    assert_nothing_left, create, description, exchange, get, guest, invoke, is_rpc, put, put_list,
+    register, resume, rpc_arg, send, temporary, value,
 };
 use crate::optee::{CreateError, Guest as Description, Limits, Optee};
 use crate::ta_access::TaAccess;
@@ -255,6 +255,27 @@ fn what_takes_too_long_is_left_and_all_else_is_closed() {
     assert_eq!(guest.tear_down(false), left, "it gets no more time");
     guest.destroy();
     assert_nothing_left(&world, &guest);
+}
+
+#[test]
+fn one_that_asks_again_and_again_does_not_keep_another_from_its_end() {
+    let (world, guest) = guest();
+    let asks = || world.command(request(rpc::SUSPEND), |_| ());
+    asks();
+    let registers = send(&world, &guest, &invoke(&[]));
+    assert!(is_rpc(&registers, RpcFunction::Command));
+    world.act(Act::Interrupt);
+    let other = Message::new(command::DO_BOTTOM_HALF, &[]);
+    let registers = send(&world, &guest, &other);
+    assert!(is_rpc(&registers, RpcFunction::ForeignInterrupt));
+    let before = world.optee().calls.len();
+    (0..200).for_each(|_| asks());
+    assert_eq!(guest.tear_down(false), ALL_DONE);
+    let calls = world.optee().calls[before..].to_vec();
+    let is_other = |call: &[u64; 8]| call[3] == OPTEE_THREAD + 1;
+    let turn = calls.iter().position(is_other);
+    assert!(turn.is_some_and(|turn| turn < 80), "{turn:?}");
+    assert_torn_down(&world, &guest);
 }
 
 #[test]
