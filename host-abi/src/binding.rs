@@ -45,7 +45,8 @@ pub mod property {
     /// A guest: trusted applications that it alone may open, [`UUID_SIZE`](super::UUID_SIZE) bytes
     /// each.
     pub const TA_ALLOW: &str = "bulkhead,ta-allow";
-    /// A guest: trusted applications that it may not open, in the same form.
+    /// A guest: trusted applications that it may not open, in the same form. With neither list, it
+    /// may open all but OP-TEE's own tests.
     pub const TA_DENY: &str = "bulkhead,ta-deny";
     /// A guest: how many instances of trusted applications may run for it at once.
     pub const TA_INSTANCES_MAX: &str = "bulkhead,ta-instances-max";

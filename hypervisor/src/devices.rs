@@ -4,3 +4,4 @@ pub mod bus;
 pub mod gicv3;
 pub mod pl011;
 pub mod pl031;
+mod primecell;

@@ -6,6 +6,7 @@
 //! Bytes go out whether or not the UART is enabled: early consoles do not care to enable it. There
 //! is no DMA, no modem, no line and so no error on it.
 
+use super::primecell::identification;
 use heapless::Deque;
 
 /// Bytes in the receive FIFO.
@@ -26,8 +27,6 @@ const RIS: u64 = 0x03c;
 const MIS: u64 = 0x040;
 const ICR: u64 = 0x044;
 const DMACR: u64 = 0x048;
-/// UARTPeriphID0 to 3, then UARTPCellID0 to 3.
-const IDENTIFICATION: u64 = 0xfe0;
 
 /// Part 0x011, designer 0x41 (Arm), revision 3 (r1p5), configuration 0; then the PrimeCell number.
 const IDENTIFICATION_BYTES: [u8; 8] = [0x11, 0x10, 0x34, 0x00, 0x0d, 0xf0, 0x05, 0xb1];
@@ -123,7 +122,7 @@ impl VirtualPl011 {
             RIS => self.raw_interrupts(),
             MIS => self.raw_interrupts() & self.interrupt_mask,
             DMACR => self.dma_control,
-            _ => identification(offset).map_or(0, u32::from),
+            _ => identification(IDENTIFICATION_BYTES, offset).map_or(0, u32::from),
         }
     }
 
@@ -254,16 +253,6 @@ impl Default for VirtualPl011 {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// The byte of identification at `offset`: one in each word.
-fn identification(offset: u64) -> Option<u8> {
-    let within = offset.checked_sub(IDENTIFICATION)?;
-    let index = usize::try_from(within / 4).ok()?;
-    IDENTIFICATION_BYTES
-        .get(index)
-        .copied()
-        .filter(|_| within % 4 == 0)
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //!
 //! The guest sets its own clock alone. Whoever uses this says what time the machine has.
 
+use super::primecell::identification;
+
 const DR: u64 = 0x000;
 const MR: u64 = 0x004;
 const LR: u64 = 0x008;
@@ -11,8 +13,6 @@ const IMSC: u64 = 0x010;
 const RIS: u64 = 0x014;
 const MIS: u64 = 0x018;
 const ICR: u64 = 0x01c;
-/// RTCPeriphID0 to 3, then RTCPCellID0 to 3.
-const IDENTIFICATION: u64 = 0xfe0;
 
 /// Part 0x031, designer 0x41 (Arm), revision 0, configuration 0; then the PrimeCell number.
 const IDENTIFICATION_BYTES: [u8; 8] = [0x31, 0x10, 0x04, 0x00, 0x0d, 0xf0, 0x05, 0xb1];
@@ -45,7 +45,7 @@ impl VirtualPl031 {
             IMSC => self.interrupt_mask,
             RIS => u32::from(self.matched),
             MIS => u32::from(self.matched) & self.interrupt_mask,
-            _ => identification(offset),
+            _ => identification(IDENTIFICATION_BYTES, offset).map_or(0, u32::from),
         }
     }
 
@@ -81,17 +81,10 @@ impl VirtualPl031 {
     }
 }
 
-fn identification(offset: u64) -> u32 {
-    let number = offset.checked_sub(IDENTIFICATION).map(|bytes| bytes / 4);
-    number
-        .filter(|_| offset.is_multiple_of(4))
-        .and_then(|number| IDENTIFICATION_BYTES.get(usize::try_from(number).ok()?))
-        .map_or(0, |&byte| u32::from(byte))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::devices::primecell::IDENTIFICATION;
 
     const NOW: u32 = 1_795_000_000;
 

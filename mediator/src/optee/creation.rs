@@ -172,10 +172,10 @@ impl Optee {
         if present < needed {
             return Err(CreateError::ShadowPages { needed, present });
         }
-        let ticks = ports.cpu.ticks_per_second();
+        let (ticks, now) = (ports.cpu.ticks_per_second(), ports.cpu.now());
         let throttle = limits
             .calls_per_second
-            .map(|calls| Throttle::new(calls, ticks));
+            .map(|calls| Throttle::new(calls, ticks, now));
         let others = u32::try_from(self.threads * OTHER_BUFFERS).unwrap_or(u32::MAX);
         let partition = Partition {
             optee: *self,

@@ -91,8 +91,8 @@ impl<P: Platform> Partition<P> {
             // One may wait for what another one holds, so all of them get their turns; but one that
             // computes, for as long as it likes, only where nothing else goes on, or now and then:
             // another one may ask for something again and again.
+            let now_and_then = teardown.rounds.is_multiple_of(ROUNDS_WITHOUT_COMPUTING);
             for computes in [false, true] {
-                let now_and_then = teardown.rounds.is_multiple_of(ROUNDS_WITHOUT_COMPUTING);
                 if computes && goes_on && !now_and_then {
                     break;
                 }
@@ -171,28 +171,30 @@ impl<P: Platform> Partition<P> {
     fn torn_down(&self) -> Teardown {
         let left = u64::from(self.slots.in_flight()) + u64::from(self.sessions.count());
         self.give_up_finding_out();
-        let lost = self.sessions.applications(|applications| {
-            while let Some(name) = applications.take_unsettled() {
-                applications.note_kept_alive(name);
-            }
-            applications.identifiers()
-        });
+        let lost = self.sessions.applications(|known| known.identifiers());
         Teardown::Done { left, lost }
     }
 
-    /// An application of which nobody knows whether it is kept alive, as there is no more time to
-    /// ask or OP-TEE did not answer yet, counts as one that is.
+    /// An application of which nobody knows whether it is kept alive counts as one that is: OP-TEE
+    /// was not asked, or did not answer in time.
     fn give_up_finding_out(&self) {
+        let note = |name| {
+            self.sessions
+                .applications(|known| known.note_kept_alive(name));
+        };
         for index in 0..self.slots.count() {
-            let unanswered = |call: &Call| call.charge == Charge::default();
-            let Some(call) = self.slots.take_parked_if(index, unanswered) else {
-                continue;
-            };
-            if let Task::FindOut(name) = call.task {
-                self.sessions
-                    .applications(|applications| applications.note_kept_alive(name));
-            }
-            self.slots.park(call);
+            // One that OP-TEE asked files for is charged for already.
+            self.slots.take_parked_if(index, |call| {
+                if let Task::FindOut(name) = call.task
+                    && call.charge == Charge::default()
+                {
+                    note(name);
+                }
+                false
+            });
+        }
+        while let Some(name) = self.sessions.applications(Applications::take_unsettled) {
+            note(name);
         }
     }
 

@@ -22,19 +22,22 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    pub(super) fn new(calls_per_second: NonZeroU32, ticks_per_second: u64) -> Self {
+    /// For a guest whose life begins at `now`.
+    pub(super) fn new(calls_per_second: NonZeroU32, ticks_per_second: u64, now: u64) -> Self {
         let calls = u64::from(calls_per_second.get());
         let interval = ticks_per_second.div_ceil(calls);
         let burst = (calls / BURST_PART).max(1);
-        Self {
+        let throttle = Self {
             interval,
             ahead: interval.saturating_mul(burst - 1),
-            next: AtomicU64::new(0),
-        }
+            next: AtomicU64::new(u64::MAX),
+        };
+        throttle.begin_life(now);
+        throttle
     }
 
-    /// Another life of the guest begins at `now`: it waits for no call of the one before that did
-    /// not begin, but has not got a burst more for being another one.
+    /// A life of the guest begins at `now`: it waits for no call of the one before that did not
+    /// begin, but has not got a burst more for being another one.
     pub(super) fn begin_life(&self, now: u64) {
         let most = now.saturating_add(self.ahead).saturating_add(self.interval);
         self.next.fetch_min(most, Ordering::Relaxed);
@@ -57,7 +60,7 @@ mod tests {
     use super::*;
 
     fn throttle(calls: u32, ticks: u64) -> Throttle {
-        Throttle::new(NonZeroU32::new(calls).unwrap(), ticks)
+        Throttle::new(NonZeroU32::new(calls).unwrap(), ticks, 0)
     }
 
     #[test]

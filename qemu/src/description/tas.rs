@@ -51,7 +51,7 @@ impl<'de> Deserialize<'de> for Uuid {
 }
 
 /// Which trusted applications a guest may open, those that are part of the TEE among them. Without
-/// a list, all.
+/// a list, all but OP-TEE's own tests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TaAccess {

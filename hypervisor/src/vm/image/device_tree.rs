@@ -295,13 +295,7 @@ fn clock_signal() -> DeviceTreeNode {
 }
 
 fn uart() -> DeviceTreeNode {
-    let mut uart = node(&at("pl011", GuestLayout::UART));
-    set(
-        &mut uart,
-        "compatible",
-        ["arm,pl011", "arm,primecell"].as_slice(),
-    );
-    set(&mut uart, "reg", reg(&[(GuestLayout::UART, PAGE_SIZE)]));
+    let mut uart = primecell("pl011", GuestLayout::UART);
     set(&mut uart, "interrupts", [SPI, guest::UART_SPI, LEVEL_HIGH]);
     set(&mut uart, "clocks", [CLOCK_PHANDLE, CLOCK_PHANDLE]);
     set(&mut uart, "clock-names", ["uartclk", "apb_pclk"].as_slice());
@@ -310,13 +304,7 @@ fn uart() -> DeviceTreeNode {
 
 /// Without an interrupt: nobody is woken up by it.
 fn real_time_clock() -> DeviceTreeNode {
-    let mut clock = node(&at("pl031", GuestLayout::CLOCK));
-    set(
-        &mut clock,
-        "compatible",
-        ["arm,pl031", "arm,primecell"].as_slice(),
-    );
-    set(&mut clock, "reg", reg(&[(GuestLayout::CLOCK, PAGE_SIZE)]));
+    let mut clock = primecell("pl031", GuestLayout::CLOCK);
     set(&mut clock, "clocks", CLOCK_PHANDLE);
     set(&mut clock, "clock-names", "apb_pclk");
     clock
@@ -330,6 +318,19 @@ fn firmware(method: &str) -> DeviceTreeNode {
     let mut firmware = node("firmware");
     firmware.add_child(optee);
     firmware
+}
+
+/// One of Arm's peripherals, with a page of registers.
+fn primecell(name: &str, address: Ipa) -> DeviceTreeNode {
+    let mut device = node(&at(name, address));
+    let kind = format!("arm,{name}");
+    set(
+        &mut device,
+        "compatible",
+        [kind.as_str(), "arm,primecell"].as_slice(),
+    );
+    set(&mut device, "reg", reg(&[(address, PAGE_SIZE)]));
+    device
 }
 
 /// A node; the names stand here and are well-formed.

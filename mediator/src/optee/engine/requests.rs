@@ -74,12 +74,13 @@ impl<P: Platform> Partition<P> {
     fn note_applications(&self, call: &mut Call, command: u32) -> Result<(), NoIdentifier> {
         let opens = match call.task {
             Task::Open => true,
-            // What OP-TEE reads or has read files for, it did not have.
-            Task::FindOut(_) if rpc::is_about_files(command) => {
-                self.note_instance(call);
+            Task::FindOut(_) => {
+                // What OP-TEE reads files for, it did not have.
+                if rpc::is_about_files(command) {
+                    self.note_instance(call);
+                }
                 return Ok(());
             }
-            Task::FindOut(_) => return Ok(()),
             _ => false,
         };
         match command {

@@ -105,12 +105,33 @@ fn other_messages_are_not_looked_at() {
     assert_eq!(reply.result(), result::SUCCESS);
 }
 
-/// A guest that may make two calls a second, so no two at once.
+/// A guest that may make two calls a second, so no two at once, and has been quiet for one.
 fn slow_guest() -> (World, Guest) {
+    let (world, guest) = slow_guest_that_begins();
+    pass_time(&world, TICKS_PER_SECOND);
+    (world, guest)
+}
+
+fn slow_guest_that_begins() -> (World, Guest) {
     guest_with(Limits {
         calls_per_second: NonZeroU32::new(2),
         ..Limits::default()
     })
+}
+
+#[test]
+fn a_life_brings_no_call_of_its_own() {
+    let (world, guest) = slow_guest_that_begins();
+    let mut waiting = send(&world, &guest, &invoke(&[]));
+    for again in [true, false] {
+        assert!(is_rpc(&waiting, RpcFunction::ForeignInterrupt));
+        assert_eq!(world.message_count(), 0);
+        if again {
+            let _ = guest.tear_down(true);
+            world.optee().messages.clear();
+            waiting = send(&world, &guest, &invoke(&[]));
+        }
+    }
 }
 
 fn pass_time(world: &World, ticks: u64) {

@@ -8,7 +8,7 @@ use guest_shim::arch::wild::{self, Size};
 use guest_shim::kit::trials::Trial;
 use guest_shim::runtime::environment::Environment;
 use host_abi::memory_map::guest::{
-    DISTRIBUTOR, DISTRIBUTOR_SIZE, REDISTRIBUTOR_STRIDE, REDISTRIBUTORS, UART,
+    CLOCK, DISTRIBUTOR, DISTRIBUTOR_SIZE, REDISTRIBUTOR_STRIDE, REDISTRIBUTORS, UART,
 };
 
 const GETS: &str = "the guest goes on";
@@ -23,6 +23,7 @@ pub fn trials(environment: &Environment) -> Vec<Trial> {
         ("the distributor", DISTRIBUTOR, DISTRIBUTOR_SIZE, 0),
         ("the redistributors", REDISTRIBUTORS, redistributors, 0),
         ("the UART", UART, 0x1000, 4),
+        ("the clock", CLOCK, 0x1000, 0),
     ] {
         for size in Size::ALL {
             trials.push(Trial::new(
@@ -42,6 +43,7 @@ pub fn trials(environment: &Environment) -> Vec<Trial> {
         ("the UART's flags", UART + 0x18),
         ("the UART's identity", UART + 0xfe0),
         ("a gap of the UART", UART + 0x200),
+        ("the clock's time", CLOCK + 0x8),
         ("GICD_TYPER", DISTRIBUTOR + 0x4),
         ("GICD_PIDR2", DISTRIBUTOR + 0xffe8),
         ("a gap of the distributor", DISTRIBUTOR + 0x5000),
