@@ -52,6 +52,9 @@ pub mod property {
     pub const TA_INSTANCES_MAX: &str = "bulkhead,ta-instances-max";
     /// A guest: how many calls of its TEE it may begin in a second.
     pub const TEE_CALLS_PER_SECOND: &str = "bulkhead,tee-calls-per-second";
+    /// A guest: root ports of the machine's PCIe host bridge, by their device number on bus 0. The
+    /// guest has the function behind each.
+    pub const PCI_ROOT_PORTS: &str = "bulkhead,pci-root-ports";
     /// A guest: calls that go to the firmware; the first and the last function identifier of each
     /// range.
     pub const SMC_FORWARD: &str = "bulkhead,smc-forward";
@@ -62,6 +65,10 @@ pub mod property {
     pub const BOOTARGS: &str = "bootargs";
 }
 
+/// Functions of the machine that a guest may have: each is a device of its bus 0.
+pub const PCI_FUNCTIONS_MAX: usize = 16;
+/// Device numbers of a PCI bus.
+pub const PCI_DEVICES: u32 = 32;
 /// vCPUs of a guest.
 pub const MAX_VCPUS: usize = 8;
 /// vCPUs, of all guests together, that share a physical CPU.

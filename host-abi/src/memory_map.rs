@@ -54,6 +54,18 @@ pub mod guest {
     /// The interrupt by which a TEE says that a notification waits, edge-triggered: the number of
     /// an SPI.
     pub const TEE_SPI: u32 = 2;
+    /// Configuration space of the PCIe host bridge, where the guest has functions: that of bus 0.
+    pub const PCI_CONFIGURATION: u64 = 0x3000_0000;
+    /// Bytes of it.
+    pub const PCI_CONFIGURATION_SIZE: u64 = 1 << 20;
+    /// Where registers of functions are.
+    pub const PCI_MEMORY: u64 = 0x1000_0000;
+    /// Bytes that they may have together.
+    pub const PCI_MEMORY_SIZE: u64 = 0x1000_0000;
+    /// The first of the interrupts of functions, level-sensitive: the number of an SPI.
+    pub const PCI_SPI: u32 = 3;
+    /// How many of these there are.
+    pub const PCI_SPIS: u32 = 4;
     /// The start of RAM, where a payload lies and is entered.
     pub const RAM_BASE: u64 = 0x4000_0000;
     /// What a payload may have.
@@ -63,7 +75,9 @@ pub mod guest {
         assert!(DISTRIBUTOR + DISTRIBUTOR_SIZE <= REDISTRIBUTORS);
         assert!(REDISTRIBUTORS + REDISTRIBUTOR_STRIDE * MAX_VCPUS as u64 <= UART);
         assert!(UART + PAGE_SIZE <= CLOCK);
-        assert!(CLOCK + PAGE_SIZE <= RAM_BASE);
+        assert!(CLOCK + PAGE_SIZE <= PCI_MEMORY);
+        assert!(PCI_MEMORY + PCI_MEMORY_SIZE <= PCI_CONFIGURATION);
+        assert!(PCI_CONFIGURATION + PCI_CONFIGURATION_SIZE <= RAM_BASE);
         assert!(RAM_BASE.is_multiple_of(BLOCK_SIZE));
     };
 }

@@ -6,6 +6,7 @@
 pub mod error;
 mod guest;
 mod node;
+pub mod pci;
 pub mod policy;
 pub mod range;
 pub mod vm;
@@ -21,6 +22,7 @@ use crate::devices::gicv3::layout::FIRST_SPI;
 
 use error::{DescriptionError, Problem};
 use node::DescribedNode;
+use pci::PciHost;
 use range::Range;
 use vm::VmDescription;
 
@@ -53,6 +55,8 @@ pub struct Machine {
     pub clock: Option<Pa>,
     /// The interrupt by which the TEE says that it has notifications for guests, if it has one.
     pub tee_interrupt: Option<u32>,
+    /// The PCIe host bridge, where guests have functions.
+    pub pci: Option<PciHost>,
     /// What is logged.
     pub log_level: LevelFilter,
     /// Whether memory that is not in use is all zeros, so that it need not be cleared for a guest's
@@ -81,7 +85,14 @@ pub fn parse(dtb: &[u8], hypervisor: Range) -> Result<Machine, DescriptionError>
         hypervisor,
         cpus: cpus.len(),
     };
-    let guests = guest::guests(&chosen, &surroundings)?;
+    let mut guests = guest::guests(&chosen, &surroundings)?;
+    let pci = if guests.iter().all(|guest| guest.pci.is_empty()) {
+        None
+    } else {
+        let host = pci::host(&root)?;
+        guest::find_lines(&chosen, &mut guests, &host)?;
+        Some(host)
+    };
     let uart = uart(&root).ok_or_else(|| root.without("an enabled arm,pl011"))?;
     Ok(Machine {
         reserved: reserved(fdt, &root)?,
@@ -89,6 +100,7 @@ pub fn parse(dtb: &[u8], hypervisor: Range) -> Result<Machine, DescriptionError>
         uart_interrupt: shared_interrupt(&uart)?,
         clock: clock(&root)?,
         tee_interrupt: tee_interrupt(&root)?,
+        pci,
         log_level: log_level(&chosen)?,
         memory_is_zero: chosen.has(property::MEMORY_IS_ZERO),
         seed: seed(&chosen),

@@ -17,12 +17,9 @@ pub mod boot;
 pub mod console;
 pub mod description;
 pub mod devices;
-#[cfg_attr(
-    target_os = "none",
-    expect(
-        unsafe_code,
-        reason = "vouches for the registers of the machine's devices"
-    )
+#[expect(
+    unsafe_code,
+    reason = "vouches for the registers of the machine's devices"
 )]
 pub mod drivers;
 pub mod exits;

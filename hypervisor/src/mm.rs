@@ -5,6 +5,7 @@
     reason = "vouches for what the boot loader left in memory"
 )]
 pub mod boot_modules;
+pub mod dma;
 pub mod frames;
 #[expect(
     unsafe_code,
@@ -16,3 +17,4 @@ pub mod ownership;
 pub mod shadow_pages;
 pub mod stage2;
 pub mod table_pages;
+pub mod tables;

@@ -5,11 +5,13 @@ pub mod call_counts;
 pub mod clock;
 pub mod console;
 pub mod cpus;
+pub mod dma_faults;
 pub mod entropy;
 pub mod image;
 mod lifecycle;
 pub mod machine;
 mod partition;
+pub mod passthrough;
 pub mod power;
 #[cfg(not(target_os = "none"))]
 pub mod testing;

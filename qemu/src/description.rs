@@ -6,6 +6,7 @@
 
 mod check;
 mod choice;
+pub mod devices;
 mod error;
 mod file;
 mod hypervisor;

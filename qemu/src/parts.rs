@@ -24,13 +24,14 @@ use host_abi::binding::TeeChoice;
 use crate::base::host_tools;
 use crate::base::progress::Progress;
 use crate::base::run_folder::RunFolder;
+use crate::description::devices::{InterfaceAddress, Network};
 use crate::description::optee_build;
 use crate::description::{Description, Guest, Optee, Work};
 use crate::machine::placement::GuestFiles;
 use crate::machine::qemu;
 use crate::parts::cache::Cache;
 use crate::parts::firmware::{FirmwareRequest, OpteeImages, firmware};
-use crate::parts::initramfs::{Job, guest_initramfs};
+use crate::parts::initramfs::{Addressing, Job, guest_initramfs};
 use crate::parts::optee_source::{OpteeRequest, optee};
 use crate::parts::packages::{DebianParts, debian_parts, optee_source};
 use crate::parts::versions::{OpteeVersion, PackageVersion, Versions};
@@ -139,6 +140,13 @@ impl Parts {
             (Work::Job(command), Some(token)) => Some(Job {
                 command: command.clone(),
                 token: token.to_owned(),
+                disks: guest
+                    .devices
+                    .disks
+                    .iter()
+                    .map(|disk| disk.mount.clone())
+                    .collect(),
+                networks: guest.devices.networks.iter().map(addressing).collect(),
                 needs_tee: guest.tee == TeeChoice::Optee,
             }),
             _ => None,
@@ -254,4 +262,16 @@ fn versions(debian: Option<&DebianParts>, optee: Option<OpteeParts>) -> Result<V
             })
             .collect(),
     })
+}
+
+/// How the initramfs gives a guest its address in a network.
+fn addressing(network: &Network) -> Addressing {
+    match network {
+        Network::User { .. } => Addressing::Dhcp,
+        Network::Segment { address: None, .. } => Addressing::None,
+        Network::Segment {
+            address: Some(InterfaceAddress { address, prefix }),
+            ..
+        } => Addressing::Fixed(format!("{address}/{prefix}")),
+    }
 }

@@ -26,6 +26,7 @@ use crate::base::progress::Progress;
 use crate::base::run_folder::RunFolder;
 use crate::description::{ConfigError, Description, Overrides, Refusals, Work, check_guest_memory};
 use crate::machine::device_tree;
+use crate::machine::devices;
 use crate::machine::placement::Placement;
 use crate::machine::qemu::{self, Boot, MachineError, Qemu};
 use crate::parts::Parts;
@@ -225,6 +226,7 @@ fn compose(
     let tree = device_tree::compose(bare_tree, description, &files, &placement)
         .context("no device tree can be made")?;
     write(&tree_file, &tree)?;
+    devices::make_images(description)?;
     let boot = Boot {
         firmware: parts.firmware(),
         hypervisor: &hypervisor_file,
@@ -232,7 +234,9 @@ fn compose(
         placement: &placement,
         secure_log: &folder.secure_log(),
     };
-    Ok((qemu::arguments(&description.machine, boot), tokens))
+    let mut arguments = qemu::arguments(&description.machine, boot);
+    arguments.extend(devices::arguments(description));
+    Ok((arguments, tokens))
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<()> {

@@ -50,3 +50,9 @@ pub fn invalidate_own_guest_translations() {
         );
     }
 }
+
+/// What is written after this is seen, by devices too, after what was written before.
+pub fn order_stores() {
+    // SAFETY: a barrier.
+    unsafe { asm!("dsb sy", options(nostack, preserves_flags)) }
+}

@@ -15,6 +15,15 @@ pub type Guest = Box<dyn FnMut(&mut Context) -> Exit>;
 /// What the firmware does with a call.
 pub type Firmware = Box<dyn FnMut(&mut CallRegisters)>;
 
+/// An SPI that is a guest's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GuestSpi {
+    /// Whether it is on.
+    pub enabled: bool,
+    /// Whether it was acknowledged and not deactivated since.
+    pub active: bool,
+}
+
 /// A CPU, and what is behind it.
 struct Cpu {
     registers: BTreeMap<String, u64>,
@@ -23,6 +32,7 @@ struct Cpu {
     interrupts: VecDeque<u32>,
     kicks: Vec<u64>,
     active_ppis: u32,
+    guest_spis: BTreeMap<u32, GuestSpi>,
     sent: Vec<u8>,
     typed: VecDeque<u8>,
 }
@@ -36,6 +46,7 @@ thread_local! {
             interrupts: VecDeque::new(),
             kicks: Vec::new(),
             active_ppis: 0,
+            guest_spis: BTreeMap::new(),
             sent: Vec::new(),
             typed: VecDeque::new(),
         })
@@ -125,6 +136,17 @@ pub fn active_ppis() -> u32 {
 /// Sets which PPIs count as active.
 pub(crate) fn set_active_ppis(ppis: u32) {
     with(|cpu| cpu.active_ppis = ppis);
+}
+
+/// An SPI that is a guest's, if it is one.
+#[must_use]
+pub fn guest_spi(intid: u32) -> Option<GuestSpi> {
+    with(|cpu| cpu.guest_spis.get(&intid).copied())
+}
+
+/// Sets the state of an SPI that is a guest's.
+pub(crate) fn set_guest_spi(intid: u32, spi: GuestSpi) {
+    with(|cpu| cpu.guest_spis.insert(intid, spi));
 }
 
 /// Notes that the UART sent a byte.

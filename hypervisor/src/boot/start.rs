@@ -7,6 +7,7 @@
 
 use crate::arch::this_cpu::ThisCpu;
 use crate::arch::{guest_registers, heap, layout, mmu, pmu, registers, stacks, timer};
+use crate::boot::devices::{self, Devices};
 use crate::boot::secondary::SecondaryStart;
 use crate::console::terminal;
 use crate::description;
@@ -71,6 +72,10 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
         (machine.uart, PAGE_SIZE),
     ];
     devices.extend(machine.clock.map(|clock| (clock, PAGE_SIZE)));
+    let functions = machine.guests.iter().map(|guest| guest.pci.len()).sum();
+    if let Some(host) = &machine.pci {
+        devices.extend(devices::registers(host, functions));
+    }
     stacks::init(machine.cpus.len()).expect("the heap has room for the CPUs' stacks");
     // SAFETY: the device tree names memory and devices; the image lies in memory.
     let root = unsafe { mmu::enter(&memory_ranges, &devices) };
@@ -126,7 +131,15 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
     for (_, Extent { pa, len }) in &in_use {
         free.reserve(*pa, *len);
     }
+    let mut devices = machine.pci.map(|host| {
+        // SAFETY: the device tree says that they are there, and `enter` mapped them; nobody drives
+        // them yet.
+        let devices = unsafe { Devices::new(host, functions) };
+        devices.unwrap_or_else(|reason| panic!("guests can't have devices: {reason}"))
+    });
+    let dma_faults = devices.as_ref().map(Devices::faults);
     let memory_is_zero = machine.memory_is_zero;
+    let cpus = &machine.cpus;
     let vms = machine
         .guests
         .into_iter()
@@ -136,9 +149,15 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
             let ram = unsafe {
                 GuestRam::allocate(&mut free, GuestLayout::RAM, guest.memory, memory_is_zero)
             };
-            let ram = ram.unwrap_or_else(|| {
+            let mut ram = ram.unwrap_or_else(|| {
                 let (name, mib, free) = (&guest.name, guest.memory >> 20, free.free_bytes() >> 20);
                 panic!("{name}: {mib} MiB of memory can't be had, {free} MiB are free")
+            });
+            let passed = devices.as_mut().and_then(|devices| {
+                let first_cpu = guest.vcpu_cpus.first().and_then(|&cpu| cpus.get(cpu));
+                let mpidr = first_cpu.copied().unwrap_or_default();
+                let passed = devices.of_guest(id, &guest, &mut ram, mpidr);
+                passed.unwrap_or_else(|reason| panic!("{}: {reason}", guest.name))
             });
             // SAFETY: the description was checked: modules lie in memory, which is mapped, and
             // `free` does not hand it out.
@@ -148,6 +167,7 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
                 guest,
                 Box::leak(Box::new(ram)),
                 modules,
+                passed,
             )))
         })
         .collect();
@@ -158,7 +178,12 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
     }
     terminal::add_guests(vms.len());
     cpus::set(machine.cpus);
-    let machine = Machine::set(vms, machine.uart_interrupt, machine.tee_interrupt);
+    let machine = Machine::set(
+        vms,
+        machine.uart_interrupt,
+        machine.tee_interrupt,
+        dma_faults,
+    );
 
     // SAFETY: this is the first CPU: `start_other_cpus` makes sure of it.
     let cpu = unsafe { ThisCpu::new(0) };
@@ -168,6 +193,10 @@ pub fn primary(device_tree: u64, entered: u64) -> ! {
         terminal::enable_interrupts();
     } else {
         log::warn!("the console has no interrupt: nothing can be typed, and lines are waited for");
+    }
+    let faults = machine.dma_faults.as_ref();
+    if let Some(interrupt) = faults.and_then(|faults| faults.interrupt) {
+        gicv3::enable_spi(interrupt, Trigger::Edge, registers::affinity());
     }
     if let Some(interrupt) = machine.tee_interrupt {
         gicv3::enable_spi(interrupt, Trigger::Edge, registers::affinity());

@@ -94,6 +94,19 @@ pub enum Problem {
         /// How many guests name none.
         others: u32,
     },
+    /// Devices behind the host bridge reach memory without an SMMU between.
+    NoSmmu,
+    /// The root port is given away already.
+    PortTaken(u32),
+    /// The root port's device has no interrupt line.
+    NoLine(u32),
+    /// A function of another guest interrupts by the same line.
+    LineShared {
+        /// The root port.
+        port: u32,
+        /// The INTID of the line.
+        line: u32,
+    },
     /// Calls can't be forwarded or denied as it says.
     Policy(PolicyError),
 }
@@ -158,6 +171,15 @@ impl fmt::Display for Problem {
                 f,
                 "{} is {named} for all guests together, of {TA_INSTANCES_MAX} that OP-TEE has, and {others} guests name none",
                 property::TA_INSTANCES_MAX
+            ),
+            Self::NoSmmu => f.write_str(
+                "no SMMUv3 stands between its devices and memory, so that guests can't have them",
+            ),
+            Self::PortTaken(port) => write!(f, "root port {port} is given away already"),
+            Self::NoLine(port) => write!(f, "root port {port} has no interrupt line"),
+            Self::LineShared { port, line } => write!(
+                f,
+                "what is behind root port {port} interrupts by line {line}, as another guest's device does"
             ),
             Self::Policy(error) => error.fmt(f),
             Self::MoreThanTotal => write!(f, "it is more than {} allows", property::SHM_TOTAL_MAX),

@@ -8,8 +8,9 @@ use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
 use host_abi::binding::{
-    self, MAX_GUESTS, MAX_VCPUS, MAX_VCPUS_PER_CPU, SHM_BUFFERS_MAX, SHM_BYTES_MAX, SHM_BYTES_MIN,
-    TA_INSTANCES_MAX, TAS_MAX, TeeChoice, UUID_SIZE, property,
+    self, MAX_GUESTS, MAX_VCPUS, MAX_VCPUS_PER_CPU, PCI_DEVICES, PCI_FUNCTIONS_MAX,
+    SHM_BUFFERS_MAX, SHM_BYTES_MAX, SHM_BYTES_MIN, TA_INSTANCES_MAX, TAS_MAX, TeeChoice, UUID_SIZE,
+    property,
 };
 use host_abi::memory_map::BLOCK_SIZE;
 use mediator::optee::IDENTIFIERS;
@@ -17,9 +18,10 @@ use mediator::ta_access::{TaAccess, TaList, Uuid};
 
 use crate::description::error::{DescriptionError, Problem};
 use crate::description::node::DescribedNode;
+use crate::description::pci::PciHost;
 use crate::description::policy::CallPolicy;
 use crate::description::range::Range;
-use crate::description::vm::{Module, ShmLimits, VmDescription};
+use crate::description::vm::{Module, PciFunction, ShmLimits, VmDescription};
 use smccc::{Conduit, IdRange};
 
 const _: () = assert!(
@@ -103,7 +105,60 @@ fn guest(
         tee_calls_per_second: tee_calls_per_second(node)?,
         shm_limits: shm_limits(node)?,
         policy: policy(node)?,
+        pci: pci(node)?,
     })
+}
+
+/// The functions, whose lines are [found](find_lines) later.
+fn pci(node: &DescribedNode<'_>) -> Result<Vec<PciFunction>, DescriptionError> {
+    let ports = node.numbers(property::PCI_ROOT_PORTS)?.unwrap_or_default();
+    let (count, max) = (ports.len() as u64, PCI_FUNCTIONS_MAX as u64);
+    within(node, property::PCI_ROOT_PORTS, count, 0, max)?;
+    let mut functions = Vec::new();
+    for port in ports {
+        let last = u64::from(PCI_DEVICES - 1);
+        within(node, property::PCI_ROOT_PORTS, u64::from(port), 0, last)?;
+        functions.push(PciFunction {
+            port: port as u8,
+            line: 0,
+        });
+    }
+    Ok(functions)
+}
+
+/// Finds the lines of all guests' functions. A port is one guest's, and so is a line.
+pub(super) fn find_lines(
+    chosen: &DescribedNode<'_>,
+    guests: &mut [VmDescription],
+    host: &PciHost,
+) -> Result<(), DescriptionError> {
+    let mut found: Vec<(usize, PciFunction)> = Vec::new();
+    for (number, guest) in guests.iter_mut().enumerate() {
+        let refuse = |problem| {
+            let node = chosen.child(&guest.name);
+            let error = node.map(|node| node.error(property::PCI_ROOT_PORTS, problem));
+            Err(error.unwrap_or_else(|| chosen.without("a guest")))
+        };
+        for function in &mut guest.pci {
+            let port = u32::from(function.port);
+            if found.iter().any(|(_, other)| other.port == function.port) {
+                return refuse(Problem::PortTaken(port));
+            }
+            // The first pin of what is behind a port is the port's first pin (PCI-to-PCI Bridge
+            // Architecture 1.2, 9.1).
+            let Some(line) = host.line(function.port, 1) else {
+                return refuse(Problem::NoLine(port));
+            };
+            let shares =
+                |(other, known): &(usize, PciFunction)| *other != number && known.line == line;
+            if found.iter().any(shares) {
+                return refuse(Problem::LineShared { port, line });
+            }
+            function.line = line;
+            found.push((number, *function));
+        }
+    }
+    Ok(())
 }
 
 fn name(node: &DescribedNode<'_>) -> Result<String, DescriptionError> {

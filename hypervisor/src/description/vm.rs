@@ -39,6 +39,15 @@ impl Default for ShmLimits {
     }
 }
 
+/// A function of a guest's, behind a root port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PciFunction {
+    /// The port's device number on bus 0.
+    pub port: u8,
+    /// The INTID of the line by which it interrupts, which no other guest's function has.
+    pub line: u32,
+}
+
 /// A guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VmDescription {
@@ -71,4 +80,20 @@ pub struct VmDescription {
     pub shm_limits: ShmLimits,
     /// Which of its calls are forwarded to the firmware or denied.
     pub policy: CallPolicy,
+    /// Its functions.
+    pub pci: Vec<PciFunction>,
+}
+
+impl VmDescription {
+    /// The lines of its functions, each once.
+    #[must_use]
+    pub fn pci_lines(&self) -> Vec<u32> {
+        let mut lines = Vec::new();
+        for function in &self.pci {
+            if !lines.contains(&function.line) {
+                lines.push(function.line);
+            }
+        }
+        lines
+    }
 }

@@ -126,6 +126,14 @@ impl VirtualGic {
         let _ = self.change(|state| state.raise_hardware_ppi(vcpu, intid, lrs));
     }
 
+    /// The physical SPI `physical`, which is level-sensitive, fired, was acknowledged and is active.
+    /// The guest gets it as SPI `intid`, as a hardware interrupt: its deactivation deactivates the
+    /// physical one, which fires again if its device still holds its input up. It stays pending
+    /// until a vCPU takes it.
+    pub fn raise_hardware_spi(&self, intid: u32, physical: u32) -> Kicks {
+        self.change(|state| state.raise_hardware_spi(intid, physical))
+    }
+
     /// The hardware PPIs of `vcpu` that are pending or active; bit n is INTID n. The physical ones
     /// of these have to be active when the vCPU comes to a CPU, the others inactive. Exact after
     /// [`save`](Self::save).
@@ -196,7 +204,11 @@ impl VirtualGic {
     /// Applies a change and leaves a flag for each vCPU that it concerns.
     fn change(&self, change: impl FnOnce(&mut State) -> Kicks) -> Kicks {
         let mut state = self.state.lock();
-        let kicks = change(&mut state);
+        let mut kicks = change(&mut state);
+        if state.has_orphaned_spis() {
+            // Whoever comes by first makes the physical ones inactive.
+            kicks = kicks | state.all();
+        }
         self.attention.fetch_or(kicks.0, Ordering::Release);
         kicks
     }

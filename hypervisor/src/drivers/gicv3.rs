@@ -9,6 +9,7 @@ use arm_gic::gicv3::registers::{Gicd, GicrSgi};
 use arm_gic::gicv3::{GicCpuInterface, GicV3, SgiTarget, SgiTargetGroup};
 use arm_gic::{IntId, InterruptGroup, Trigger, UniqueMmioPointer};
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, Ordering};
 use spin::{Mutex, Once};
 
 /// The SGI by which a CPU is told that something of its vCPUs changed.
@@ -23,6 +24,8 @@ const FIRST_SPECIAL: u32 = 1020;
 const SGI_FRAME: u64 = 0x1_0000;
 const ISACTIVER0: u64 = 0x300;
 const ICACTIVER0: u64 = 0x380;
+/// Offset of GICD_ICACTIVER0 (IHI0069 §12.9).
+const GICD_ICACTIVER: u64 = 0x380;
 /// The priority mask that holds nothing back.
 const LOWEST_PRIORITY: u8 = 0xff;
 /// Two frames of 64 KiB a CPU.
@@ -30,6 +33,7 @@ const REDISTRIBUTOR_STRIDE: u64 = 0x2_0000;
 
 struct Gic {
     driver: Mutex<GicV3<'static>>,
+    distributor: Pa,
     redistributors: Pa,
 }
 
@@ -40,6 +44,14 @@ unsafe impl Send for Gic {}
 unsafe impl Sync for Gic {}
 
 static GIC: Once<Gic> = Once::new();
+
+/// The SPIs that are guests', a bit each.
+static GUEST_SPIS: [AtomicU32; 32] = [const { AtomicU32::new(0) }; 32];
+
+fn is_guests(intid: u32) -> bool {
+    let word = GUEST_SPIS.get(intid as usize / 32);
+    word.is_some_and(|word| word.load(Ordering::Relaxed) >> (intid % 32) & 1 != 0)
+}
 
 fn gic() -> &'static Gic {
     GIC.get()
@@ -64,6 +76,7 @@ pub unsafe fn init(distributor: Pa, redistributors: Pa, cpus: usize) {
         driver.distributor().configure_default_settings();
         Gic {
             driver: Mutex::new(driver),
+            distributor,
             redistributors,
         }
     });
@@ -142,9 +155,48 @@ pub fn enable_spi(intid: u32, trigger: Trigger, mpidr: u64) {
     }
 }
 
-/// Acknowledges the most urgent interrupt that waits and drops its priority. All but those of the
-/// guest's timers are deactivated too, and the maintenance interrupt, which [`maintenance_done`]
-/// ends.
+/// Has the level-sensitive SPI `intid`, which is to go to the CPU with affinity `mpidr`, come as a
+/// guest's: [`set_guest_spi`] turns it on and off, and the guest's deactivation deactivates it.
+pub fn assign_spi(intid: u32, mpidr: u64) {
+    let mut driver = gic().driver.lock();
+    let id = IntId::spi(intid - 32);
+    let done = driver
+        .set_trigger(id, None, Trigger::Level)
+        .and_then(|()| driver.distributor().set_routing(id, Some(mpidr)));
+    match (done, GUEST_SPIS.get(intid as usize / 32)) {
+        (Ok(()), Some(word)) => {
+            word.fetch_or(1 << (intid % 32), Ordering::Relaxed);
+        }
+        _ => log::error!("interrupt {intid} can't be a guest's"),
+    }
+}
+
+/// Turns an SPI that was [assigned](assign_spi) on or off; it is not active then.
+pub fn set_guest_spi(intid: u32, enable: bool) {
+    deactivate_spi(intid);
+    let id = IntId::spi(intid - 32);
+    if let Err(error) = gic().driver.lock().enable_interrupt(id, None, enable) {
+        log::error!("interrupt {intid} can't be used: {error}");
+    }
+    if !enable {
+        // One that came before it was off.
+        deactivate_spi(intid);
+    }
+}
+
+/// Makes an SPI that was [assigned](assign_spi) inactive.
+pub fn deactivate_spi(intid: u32) {
+    let Some(offset) = is_guests(intid).then(|| GICD_ICACTIVER + u64::from(intid / 32) * 4) else {
+        return;
+    };
+    let address = gic().distributor.0 + offset;
+    // SAFETY: a register of the distributor, which `init` was given; writing it concerns this
+    // interrupt alone, which is a guest's.
+    unsafe { (address as *mut u32).write_volatile(1 << (intid % 32)) }
+}
+
+/// Acknowledges the most urgent interrupt that waits and drops its priority. All but guests' are
+/// deactivated too, and the maintenance interrupt, which [`maintenance_done`] ends.
 #[must_use]
 pub fn acknowledge() -> Option<Interrupt> {
     let id = GicCpuInterface::get_and_acknowledge_interrupt(InterruptGroup::Group1)?;
@@ -160,11 +212,13 @@ pub fn acknowledge() -> Option<Interrupt> {
         timer::VIRTUAL_TIMER | timer::PHYSICAL_TIMER => Interrupt::GuestTimer(intid),
         MAINTENANCE => Interrupt::Maintenance,
         0..16 => Interrupt::Kick,
+        _ if is_guests(intid) => Interrupt::GuestDevice(intid),
         _ => Interrupt::Shared(intid),
     };
     GicCpuInterface::end_interrupt(id, InterruptGroup::Group1);
-    if !matches!(interrupt, Interrupt::GuestTimer(_) | Interrupt::Maintenance) {
-        deactivate(intid);
+    match interrupt {
+        Interrupt::GuestTimer(_) | Interrupt::GuestDevice(_) | Interrupt::Maintenance => {}
+        Interrupt::Kick | Interrupt::HypervisorTimer | Interrupt::Shared(_) => deactivate(intid),
     }
     Some(interrupt)
 }

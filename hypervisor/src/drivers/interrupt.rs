@@ -11,6 +11,8 @@ pub enum Interrupt {
     HypervisorTimer,
     /// A timer of the guest's, by its INTID: active until the guest deactivates it.
     GuestTimer(u32),
-    /// A shared interrupt.
+    /// The shared interrupt of a guest's device: active until the guest deactivates it.
+    GuestDevice(u32),
+    /// A shared interrupt of EL2's own.
     Shared(u32),
 }

@@ -3,8 +3,9 @@
 
 use crate::arch::memory;
 use crate::mm::frames::{Extent, Frames};
-use crate::mm::stage2::Stage2;
+use crate::mm::stage2;
 use crate::mm::table_pages::HeapTables;
+use crate::mm::tables::{MapError, Tables};
 use addresses::{Ipa, Pa, Run};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,7 +18,9 @@ pub struct NotGuestMemory;
 #[derive(Debug)]
 pub struct GuestRam {
     extents: Vec<Extent>,
-    stage2: Stage2<HeapTables>,
+    /// Registers of its devices.
+    registers: Vec<Extent>,
+    stage2: Tables<HeapTables>,
     /// Pages that the secure world may know.
     pinned: AtomicU64,
     /// Whether nothing was ever written to it.
@@ -39,15 +42,18 @@ impl GuestRam {
         is_zero: bool,
     ) -> Option<Self> {
         let extents = free.allocate_extents(bytes)?;
-        let mut stage2 = Stage2::new(HeapTables).ok()?;
+        let mut tables = Tables::new(HeapTables).ok()?;
         let mut ipa = base;
         for extent in &extents {
-            stage2.map(ipa, extent.pa, extent.len).ok()?;
+            tables
+                .map(ipa, extent.pa, extent.len, stage2::MEMORY)
+                .ok()?;
             ipa = ipa.checked_add(extent.len)?;
         }
         Some(Self {
             extents,
-            stage2,
+            stage2: tables,
+            registers: Vec::new(),
             pinned: AtomicU64::new(0),
             is_zero: AtomicBool::new(is_zero),
         })
@@ -65,22 +71,47 @@ impl GuestRam {
         &self.extents
     }
 
-    /// Memory that its tables map and that it does not have, if there is any.
+    /// Gives it the registers of a device, from `ipa` on.
+    ///
+    /// # Errors
+    ///
+    /// They are no whole pages, or something else is there.
+    pub fn map_registers(&mut self, ipa: Ipa, registers: Extent) -> Result<(), MapError> {
+        let Extent { pa, len } = registers;
+        self.stage2.map(ipa, pa, len, stage2::REGISTERS)?;
+        self.registers.push(registers);
+        Ok(())
+    }
+
+    /// The registers that it has.
+    #[must_use]
+    pub fn registers(&self) -> &[Extent] {
+        &self.registers
+    }
+
+    /// What its tables map and it does not have, if there is anything: memory as memory, registers
+    /// as registers.
     #[must_use]
     pub fn mapped_beyond(&self) -> Option<Pa> {
         let holds = |extent: &Extent, pa: Pa, len: u64| {
             extent.pa.0 <= pa.0 && pa.0 - extent.pa.0 + len <= extent.len
         };
-        self.stage2.find_leaf(|pa, len| {
-            let mut extents = self.extents.iter();
-            extents.any(|extent| holds(extent, pa, len))
+        self.stage2.find_leaf(|pa, len, attributes| {
+            let has = match attributes {
+                stage2::MEMORY => &self.extents,
+                stage2::REGISTERS => &self.registers,
+                _ => return false,
+            };
+            has.iter().any(|extent| holds(extent, pa, len))
         })
     }
 
     /// Maps what it does not have.
     #[cfg(test)]
     pub fn map_for_test(&mut self, ipa: Ipa, pa: Pa, len: u64) {
-        self.stage2.map(ipa, pa, len).expect("it can be mapped");
+        self.stage2
+            .map(ipa, pa, len, stage2::MEMORY)
+            .expect("it can be mapped");
     }
 
     /// Bytes of memory.
@@ -136,7 +167,7 @@ impl GuestRam {
     /// The physical address of `ipa`, if the `len` bytes there lie in one block or page.
     #[inline]
     fn within_one_run(&self, ipa: Ipa, len: usize) -> Option<Pa> {
-        let run = self.stage2.run(ipa)?;
+        let run = self.stage2.run(ipa, stage2::MEMORY)?;
         let offset = ipa.0 - run.ipa.0;
         (len as u64 <= run.len - offset).then_some(Pa(run.pa.0 + offset))
     }
@@ -170,7 +201,7 @@ impl GuestRam {
         let mut done = 0;
         while done < len {
             let at = ipa.checked_add(done as u64).ok_or(NotGuestMemory)?;
-            let run = self.stage2.run(at).ok_or(NotGuestMemory)?;
+            let run = self.stage2.run(at, stage2::MEMORY).ok_or(NotGuestMemory)?;
             let offset = at.0 - run.ipa.0;
             let part = ((run.len - offset) as usize).min(len - done);
             each(Pa(run.pa.0 + offset), done..done + part);
@@ -186,7 +217,7 @@ impl GuestRam {
     /// `ipa` is not memory of this VM.
     #[inline]
     pub fn run(&self, ipa: Ipa) -> Result<Run, NotGuestMemory> {
-        self.stage2.run(ipa).ok_or(NotGuestMemory)
+        self.stage2.run(ipa, stage2::MEMORY).ok_or(NotGuestMemory)
     }
 
     /// Copies memory from `ipa` on into `into`.

@@ -57,7 +57,7 @@ pub fn check<'a>(
         if let Some(pa) = ram.mapped_beyond() {
             return Err(Conflict::Mapped { guest, pa });
         }
-        for &extent in ram.extents() {
+        for &extent in ram.extents().iter().chain(ram.registers()) {
             if let Some(&(one, other)) = taken.iter().find(|(_, other)| overlap(*other, extent)) {
                 let pa = other.pa.max(extent.pa);
                 return Err(Conflict::Shared {

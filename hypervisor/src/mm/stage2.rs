@@ -1,44 +1,24 @@
-//! Stage-2 translation tables of one VM: VMSAv8-64, 4 KiB granule, 39 bits of IPA.
+//! What is stage 2's own: the attributes of its leaves, and the register that says how it is walked.
 //!
-//! With 39 bits a walk starts at level 1 and needs one root table, so a look-up reads three
-//! descriptors at most. Source: DDI0487J.a, chapter D8 (VMSAv8-64): "Translation process" for the
-//! walk, "Translation table descriptor formats" for the descriptors, "Stage 2 memory region type
-//! and Cacheability attributes" for MemAttr.
+//! Source: DDI0487J.a, chapter D8: "Stage 2 memory region type and Cacheability attributes" for
+//! MemAttr, and chapter D19 for VTCR_EL2.
 
-use addresses::{Ipa, PAGE_SIZE, Pa, Run};
-use alloc::boxed::Box;
-use alloc::vec::Vec;
+use crate::mm::tables::{Attributes, IPA_BITS};
 
-/// Bits of an IPA.
-pub const IPA_BITS: u32 = 39;
-
-/// Descriptors in a table.
-pub const ENTRIES: usize = 512;
-
-/// The first level of a walk.
-const ROOT_LEVEL: u32 = 1;
-/// The level whose descriptors are pages.
-const PAGE_LEVEL: u32 = 3;
-
-/// Bits 47..12: the address of a table or of a page.
-const ADDRESS_MASK: u64 = 0x0000_ffff_ffff_f000;
-const PA_END: u64 = 1 << 48;
-
-/// Bit 0: the descriptor means something.
-const VALID: u64 = 1 << 0;
-/// Bit 1: a table at levels 1 and 2, a page at level 3; clear for a block.
-const TABLE_OR_PAGE: u64 = 1 << 1;
 /// MemAttr 0b1111: normal memory, inner and outer write-back cacheable.
 const MEMORY_WRITE_BACK: u64 = 0b1111 << 2;
 /// S2AP 0b11: read and write.
 const READ_WRITE: u64 = 0b11 << 6;
-/// SH 0b11.
-const INNER_SHAREABLE: u64 = 0b11 << 8;
-/// AF: no fault at the first access.
-const ACCESSED: u64 = 1 << 10;
+/// MemAttr 0b0001: Device-nGnRE, as Linux maps registers.
+const DEVICE_REGISTERS: u64 = 0b0001 << 2;
+/// XN, bits 54 and 53: 0b10.
+const NOT_EXECUTABLE: u64 = 0b10 << 53;
 
-/// What every leaf says. XN (bits 54 and 53) stays clear: a guest executes its own memory.
-const LEAF: u64 = VALID | MEMORY_WRITE_BACK | READ_WRITE | INNER_SHAREABLE | ACCESSED;
+/// A guest's own memory: normal, write-back, inner shareable, which it reads, writes and executes.
+pub const MEMORY: Attributes = Attributes::new(MEMORY_WRITE_BACK | READ_WRITE);
+
+/// The registers of a device that is the guest's own.
+pub const REGISTERS: Attributes = Attributes::new(DEVICE_REGISTERS | READ_WRITE | NOT_EXECUTABLE);
 
 /// VTCR_EL2.T0SZ: the size of the IPA space is 2^(64 − T0SZ).
 pub const VTCR_T0SZ: u64 = 64 - IPA_BITS as u64;
@@ -80,258 +60,14 @@ pub const fn vtcr(pa_range: u64) -> u64 {
         | VTCR_T0SZ
 }
 
-/// The memory that tables lie in.
-pub trait TableMemory {
-    /// A table of [`ENTRIES`] descriptors, which is given back when it is dropped.
-    type Table;
-
-    /// Takes a table of zeros.
-    fn allocate_table(&mut self) -> Option<Self::Table>;
-
-    /// Where a table lies: a multiple of 4 KiB.
-    fn address(&self, table: &Self::Table) -> Pa;
-
-    /// Descriptor `index`, below [`ENTRIES`].
-    fn read(&self, table: &Self::Table, index: usize) -> u64;
-
-    /// Sets descriptor `index`, below [`ENTRIES`], such that a walk that sees it also sees what was
-    /// written before.
-    fn write(&mut self, table: &mut Self::Table, index: usize, descriptor: u64);
-}
-
-/// There is no memory left for tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutOfTables;
-
-/// Why a range was not mapped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MapError {
-    /// An address or the length is no multiple of 4 KiB, or the length is zero.
-    Misaligned,
-    /// The range ends beyond 39 bits of IPA or 48 bits of PA.
-    OutOfRange,
-    /// A part of the range is mapped already. Nothing was changed.
-    Overlap,
-    /// There is no memory left for tables. A part of the range may be mapped.
-    OutOfTables,
-}
-
-impl From<OutOfTables> for MapError {
-    fn from(_: OutOfTables) -> Self {
-        Self::OutOfTables
-    }
-}
-
-/// The tables of one VM.
-///
-/// Mappings are only added: an invalid descriptor is in no TLB, so no invalidation is needed
-/// (DDI0487J.a, chapter D8, "TLB maintenance"). Dropping frees the tables; before that, no CPU may
-/// use them any more, and the VM's TLB entries must be gone.
-#[derive(Debug)]
-pub struct Stage2<M: TableMemory> {
-    memory: M,
-    root: Node<M::Table>,
-}
-
-/// A table, and those that it points to.
-#[derive(Debug)]
-struct Node<T> {
-    table: T,
-    /// By index of the descriptor; empty where there are none.
-    below: Vec<Option<Box<Node<T>>>>,
-}
-
-impl<T> Node<T> {
-    const fn new(table: T) -> Self {
-        Self {
-            table,
-            below: Vec::new(),
-        }
-    }
-
-    /// The table that descriptor `index` points to.
-    #[inline]
-    fn below(&self, index: usize) -> Option<&Self> {
-        self.below.get(index)?.as_deref()
-    }
-}
-
-impl<M: TableMemory> Stage2<M> {
-    /// Tables that map nothing.
-    ///
-    /// # Errors
-    ///
-    /// There is no memory for the root table.
-    pub fn new(mut memory: M) -> Result<Self, OutOfTables> {
-        let root = memory.allocate_table().ok_or(OutOfTables)?;
-        Ok(Self {
-            memory,
-            root: Node::new(root),
-        })
-    }
-
-    /// The root table, for VTTBR_EL2.BADDR.
-    #[must_use]
-    pub fn root(&self) -> Pa {
-        self.memory.address(&self.root.table)
-    }
-
-    /// Maps `len` bytes from `ipa` on to those from `pa` on, as normal write-back inner shareable
-    /// memory that the guest reads, writes and executes, in blocks of 1 GiB and 2 MiB where both
-    /// addresses allow it.
-    ///
-    /// # Errors
-    ///
-    /// See [`MapError`].
-    pub fn map(&mut self, ipa: Ipa, pa: Pa, len: u64) -> Result<(), MapError> {
-        let aligned = |value: u64| value.is_multiple_of(PAGE_SIZE);
-        if len == 0 || !aligned(ipa.0) || !aligned(pa.0) || !aligned(len) {
-            return Err(MapError::Misaligned);
-        }
-        let ends_within =
-            |start: u64, limit: u64| start.checked_add(len).is_some_and(|end| end <= limit);
-        if !ends_within(ipa.0, 1 << IPA_BITS) || !ends_within(pa.0, PA_END) {
-            return Err(MapError::OutOfRange);
-        }
-        if self.maps_any(&self.root, ROOT_LEVEL, ipa.0, ipa.0 + len) {
-            return Err(MapError::Overlap);
-        }
-        let mut done = 0;
-        while done < len {
-            let (at, to) = (ipa.0 + done, pa.0 + done);
-            let level = leaf_level(at | to, len - done);
-            self.set_leaf(at, to, level)?;
-            done += entry_size(level);
-        }
-        Ok(())
-    }
-
-    /// The block or page that holds `ipa`.
-    #[must_use]
-    pub fn run(&self, ipa: Ipa) -> Option<Run> {
-        if ipa.0 >= 1 << IPA_BITS {
-            return None;
-        }
-        let mut node = &self.root;
-        let mut level = ROOT_LEVEL;
-        while let Some(next) = node.below(index(ipa.0, level)) {
-            node = next;
-            level += 1;
-        }
-        let descriptor = self.memory.read(&node.table, index(ipa.0, level));
-        let len = entry_size(level);
-        (descriptor & VALID != 0).then_some(Run {
-            ipa: Ipa(ipa.0 & !(len - 1)),
-            pa: Pa(descriptor & ADDRESS_MASK),
-            len,
-        })
-    }
-
-    /// The first block or page, by its place in the tables, that `is` does not hold for. A table
-    /// that is not where the descriptor says counts as such.
-    pub fn find_leaf(&self, is: impl Fn(Pa, u64) -> bool) -> Option<Pa> {
-        self.find_leaf_below(&self.root, ROOT_LEVEL, &is)
-    }
-
-    fn find_leaf_below(
-        &self,
-        node: &Node<M::Table>,
-        level: u32,
-        is: &impl Fn(Pa, u64) -> bool,
-    ) -> Option<Pa> {
-        (0..ENTRIES).find_map(|index| {
-            let descriptor = self.memory.read(&node.table, index);
-            let pa = Pa(descriptor & ADDRESS_MASK);
-            if descriptor & VALID == 0 {
-                return None;
-            }
-            match node.below(index) {
-                Some(next) if self.memory.address(&next.table) == pa => {
-                    self.find_leaf_below(next, level + 1, is)
-                }
-                Some(_) => Some(pa),
-                None => (!is(pa, entry_size(level))).then_some(pa),
-            }
-        })
-    }
-
-    /// Whether anything from `from` up to `to` is mapped by `node`, which is of `level` and covers
-    /// `from`.
-    fn maps_any(&self, node: &Node<M::Table>, level: u32, from: u64, to: u64) -> bool {
-        let size = entry_size(level);
-        let mut at = from;
-        while at < to {
-            let entry_end = (at & !(size - 1)) + size;
-            let index = index(at, level);
-            let mapped = match node.below(index) {
-                Some(next) => self.maps_any(next, level + 1, at, to.min(entry_end)),
-                None => self.memory.read(&node.table, index) & VALID != 0,
-            };
-            if mapped {
-                return true;
-            }
-            at = entry_end;
-        }
-        false
-    }
-
-    /// Writes one block or page descriptor of `level`, with the tables on the way to it. There is
-    /// none for `ipa` yet.
-    fn set_leaf(&mut self, ipa: u64, pa: u64, level: u32) -> Result<(), OutOfTables> {
-        let Self { memory, root } = self;
-        let mut node = root;
-        for upper in ROOT_LEVEL..level {
-            node = table_below(memory, node, index(ipa, upper))?;
-        }
-        let kind = if level == PAGE_LEVEL {
-            TABLE_OR_PAGE
-        } else {
-            0
-        };
-        memory.write(&mut node.table, index(ipa, level), pa | LEAF | kind);
-        Ok(())
-    }
-}
-
-/// The table that descriptor `index` of `node` points to, which is made if it is not there.
-fn table_below<'a, M: TableMemory>(
-    memory: &mut M,
-    node: &'a mut Node<M::Table>,
-    index: usize,
-) -> Result<&'a mut Node<M::Table>, OutOfTables> {
-    if node.below.is_empty() {
-        node.below
-            .try_reserve_exact(ENTRIES)
-            .map_err(|_| OutOfTables)?;
-        node.below.resize_with(ENTRIES, || None);
-    }
-    let slot = &mut node.below[index];
-    if slot.is_none() {
-        let table = memory.allocate_table().ok_or(OutOfTables)?;
-        let descriptor = memory.address(&table).0 | TABLE_OR_PAGE | VALID;
-        memory.write(&mut node.table, index, descriptor);
-        *slot = Some(Box::new(Node::new(table)));
-    }
-    slot.as_deref_mut().ok_or(OutOfTables)
-}
-
-/// Bytes that a descriptor of `level` covers.
-const fn entry_size(level: u32) -> u64 {
-    PAGE_SIZE << (9 * (PAGE_LEVEL - level))
-}
-
-/// Which descriptor of a table of `level` serves `ipa`.
-const fn index(ipa: u64, level: u32) -> usize {
-    (ipa / entry_size(level)) as usize % ENTRIES
-}
-
-/// The level of the largest block (or page) that `len` bytes fill, given all bits of both
-/// addresses.
-fn leaf_level(address_bits: u64, len: u64) -> u32 {
-    (ROOT_LEVEL..PAGE_LEVEL)
-        .find(|&level| address_bits.is_multiple_of(entry_size(level)) && len >= entry_size(level))
-        .unwrap_or(PAGE_LEVEL)
-}
-
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_control_register_says_what_the_tables_are() {
+        // Cortex-A57: 44 bits of PA. T0SZ 25, SL0 1, write-back inner shareable walks.
+        assert_eq!(vtcr(4), 0x8004_3559);
+        assert_eq!(vtcr(6), 0x8005_3559, "52 bits are not offered");
+    }
+}

@@ -1,6 +1,6 @@
 //! Pages for translation tables, out of the heap.
 
-use crate::mm::stage2::{ENTRIES, TableMemory};
+use crate::mm::tables::{ENTRIES, TableMemory};
 use addresses::Pa;
 use alloc::boxed::Box;
 use alloc::vec::Vec;

@@ -11,6 +11,7 @@ use crate::exits::trap;
 use crate::operator::{commands, report};
 use crate::run::scheduler::Turns;
 use crate::vm::accounting::Account;
+use crate::vm::dma_faults::DmaFaults;
 use crate::vm::machine::Machine;
 use crate::vm::power::{Status, Step};
 use crate::vm::vcpu::{Next, Vcpu};
@@ -131,9 +132,14 @@ fn go_on_with_shared_work() -> Option<u64> {
     if machine.is_notifying() {
         return Some(timer::now());
     }
+    let faults = machine.dma_faults.as_ref();
+    if let Some(faults) = faults {
+        faults.go_on(&machine.vms);
+    }
     terminal::resume_at()
         .into_iter()
         .chain(report::resume_at())
+        .chain(faults.and_then(DmaFaults::resume_at))
         .min()
 }
 
@@ -226,6 +232,12 @@ fn take_interrupts(vcpu: Option<&mut Vcpu>, cpu: &ThisCpu) -> Next {
             }
             (Interrupt::Maintenance, None) => gicv3::maintenance_done(),
             (Interrupt::Kick | Interrupt::HypervisorTimer, _) => next = Next::Reschedule,
+            (Interrupt::GuestDevice(intid), _) => {
+                // The vCPU that gets it may be one of this CPU's.
+                let vms = &Machine::get().vms;
+                vms.iter().any(|vm| vm.raise_device_interrupt(intid));
+                next = Next::Reschedule;
+            }
             (Interrupt::Shared(intid), _) => {
                 if serve_shared_interrupt(intid) == Next::Reschedule {
                     next = Next::Reschedule;
@@ -244,6 +256,14 @@ fn serve_shared_interrupt(intid: u32) -> Next {
         terminal::serve_transmit_interrupt();
         tell_guests_of_room();
         // The console may go on at a time to come.
+        return Next::Reschedule;
+    }
+    if let Some(faults) = machine
+        .dma_faults
+        .as_ref()
+        .filter(|faults| faults.interrupt == Some(intid))
+    {
+        faults.come();
         return Next::Reschedule;
     }
     if machine.tee_interrupt == Some(intid) {

@@ -7,10 +7,11 @@ use crate::console::terminal;
 use crate::mm::guest_memory::NotGuestMemory;
 use crate::vm::image::loader::Filling;
 use crate::vm::partition::Teardown;
+use crate::vm::passthrough::Passthrough;
 use crate::vm::power::{After, CpuOnError, Entry, Life, Step, VcpuPower};
 use crate::vm::virtual_machine::Vm;
 use addresses::Ipa;
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 use arm_psci::ErrorCode;
 use core::fmt;
 use core::sync::atomic::Ordering;
@@ -67,6 +68,9 @@ impl Vm {
         };
         let entry = match filling.advance(image) {
             Ok(None) => return Step::GoesOn,
+            Ok(Some(_)) if !self.devices.as_ref().is_none_or(Passthrough::is_reset) => {
+                return Step::GoesOn;
+            }
             Ok(Some(entry)) => self.reset_devices().map(|()| entry),
             Err(NotGuestMemory) => Err(String::from("its image reaches beyond its memory")),
         };
@@ -93,14 +97,26 @@ impl Vm {
         self.gic.reset();
         self.console.reset();
         self.clock.reset();
-        self.tee.make(self.id, &self.description, self.ram)
+        self.tee.make(self.id, &self.description, self.ram)?;
+        if let Some(devices) = &self.devices {
+            devices.hand_over().map_err(|error| error.to_string())?;
+        }
+        Ok(())
     }
 
     fn fail_start(&self, reason: &str) -> Step {
         let name = self.name();
+        self.take_devices();
         self.tell_event(&Event::Stopped { name, reason });
         self.lifecycle.power.lock().start_failed();
         Step::Off
+    }
+
+    /// Has its devices reach nothing any more.
+    fn take_devices(&self) {
+        if let Some(Err(error)) = self.devices.as_ref().map(Passthrough::take_away) {
+            log::error!("{}: its devices: {error}", self.name());
+        }
     }
 
     /// Tells that the VM was reset, and has the next life tell of its start, unless that is so
@@ -209,6 +225,12 @@ impl Vm {
         let Some(after) = self.lifecycle.power.lock().ending() else {
             return Step::Done;
         };
+        if let Some(Err(error)) = self.devices.as_ref().map(Passthrough::take_away) {
+            log::error!(
+                "{}: its devices can't be taken from it: {error}",
+                self.name()
+            );
+        }
         let again = after == After::Restart;
         let renewed = match self.tee.tear_down(self.name(), again) {
             Teardown::Interrupted => return Step::GoesOn,

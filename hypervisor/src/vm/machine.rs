@@ -2,6 +2,7 @@
 
 use crate::arch::smc;
 use crate::console::terminal;
+use crate::vm::dma_faults::DmaFaults;
 use crate::vm::virtual_machine::Vm;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +17,8 @@ pub struct Machine {
     pub console_interrupt: Option<u32>,
     /// The interrupt by which the TEE says that it has notifications, where there is one.
     pub tee_interrupt: Option<u32>,
+    /// What the SMMU did not let pass, where there is one.
+    pub dma_faults: Option<DmaFaults>,
     /// How many VMs are not off.
     running: AtomicUsize,
     /// The number of the first VM that is still to see whether its TEE has notifications; none is
@@ -31,12 +34,14 @@ impl Machine {
         vms: Vec<&'static Vm>,
         console_interrupt: Option<u32>,
         tee_interrupt: Option<u32>,
+        dma_faults: Option<DmaFaults>,
     ) -> &'static Self {
         let running = AtomicUsize::new(vms.len());
         MACHINE.call_once(|| Self {
             vms,
             console_interrupt,
             tee_interrupt,
+            dma_faults,
             running,
             notified_next: AtomicUsize::new(usize::MAX),
         })

@@ -53,6 +53,7 @@ pub fn description(vcpus: usize) -> VmDescription {
         tee_calls_per_second: None,
         shm_limits: ShmLimits::default(),
         policy: CallPolicy::default(),
+        pci: Vec::new(),
     }
 }
 
@@ -86,7 +87,7 @@ pub fn vm(id: u16, description: VmDescription) -> &'static Vm {
         ramdisk: None,
     };
     let ram = Box::leak(Box::new(ram.expect("memory for the VM")));
-    Box::leak(Box::new(Vm::new(id, description, ram, modules)))
+    Box::leak(Box::new(Vm::new(id, description, ram, modules, None)))
 }
 
 /// The CPU that a thread is.

@@ -59,6 +59,9 @@ impl ListRegisters for CpuListRegisters<'_> {
     }
 
     fn deactivate_physical(&mut self, intid: u32) {
-        gicv3::deactivate_ppis(self.cpu, 1 << (intid & 31));
+        match intid {
+            0..32 => gicv3::deactivate_ppis(self.cpu, 1 << intid),
+            _ => gicv3::deactivate_spi(intid),
+        }
     }
 }

@@ -17,6 +17,7 @@ use crate::vm::cpus;
 use crate::vm::image::device_tree::GuestLayout;
 use crate::vm::image::loader::{Image, Modules};
 use crate::vm::partition::Partition;
+use crate::vm::passthrough::Passthrough;
 use crate::vm::power::Power;
 use addresses::PAGE_SIZE;
 use alloc::string::String;
@@ -25,7 +26,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use host_abi::console::{CpuList, Event, GuestStats, Summary};
-use host_abi::memory_map::guest::{DISTRIBUTOR_SIZE, REDISTRIBUTOR_STRIDE};
+use host_abi::memory_map::guest::{DISTRIBUTOR_SIZE, PCI_CONFIGURATION_SIZE, REDISTRIBUTOR_STRIDE};
 use mediator::Tee;
 use spin::Mutex;
 
@@ -48,7 +49,9 @@ pub struct Vm {
     pub console: Arc<VmConsole>,
     /// Its real-time clock, which is on the bus if the machine has one.
     pub(super) clock: Arc<VmClock>,
-    /// Its devices, with the interrupt controller and the console's UART.
+    /// The devices of the machine that it has.
+    pub devices: Option<Passthrough>,
+    /// What it finds at its addresses: the interrupt controller, the console's UART and so on.
     pub bus: Bus,
     pub(super) lifecycle: Lifecycle,
     pub(super) tee: Partition,
@@ -87,6 +90,7 @@ fn bus(
     gic: &Arc<VirtualGic>,
     console: &Arc<VmConsole>,
     clock: &Arc<VmClock>,
+    devices: Option<&Passthrough>,
     vcpus: usize,
 ) -> Result<Bus, RegionTaken> {
     let mut bus = Bus::new();
@@ -104,6 +108,13 @@ fn bus(
     if clock::is_there() {
         bus.add(GuestLayout::CLOCK, PAGE_SIZE, Arc::clone(clock) as _)?;
     }
+    if let Some(devices) = devices {
+        bus.add(
+            GuestLayout::PCI_CONFIGURATION,
+            PCI_CONFIGURATION_SIZE,
+            Arc::new(devices.host_bridge()),
+        )?;
+    }
     Ok(bus)
 }
 
@@ -114,6 +125,7 @@ impl Vm {
         description: VmDescription,
         ram: &'static GuestRam,
         modules: Modules,
+        devices: Option<Passthrough>,
     ) -> Self {
         let vcpus = description.vcpu_cpus.len();
         let gic = Arc::new(VirtualGic::new(vcpus, virtual_interface::count()));
@@ -125,11 +137,12 @@ impl Vm {
             id,
             ram,
             image: Image::of(&description, modules, ram.bytes()),
-            bus: bus(&gic, &console, &clock, vcpus)
+            bus: bus(&gic, &console, &clock, devices.as_ref(), vcpus)
                 .expect("the guest's layout keeps devices apart"),
             gic,
             console,
             clock,
+            devices,
             lifecycle: Lifecycle::new(vcpus),
             tee: Partition::new(),
             calls: CallCounts::new(timer::frequency()),
@@ -158,6 +171,16 @@ impl Vm {
     /// Raises the virtual interrupt by which the TEE notifies the VM.
     pub fn raise_tee_interrupt(&self) {
         self.tell(self.gic.pulse_spi(GuestLayout::TEE_INTID));
+    }
+
+    /// Passes on the machine's interrupt `physical`, if it is one of the VM's devices.
+    pub fn raise_device_interrupt(&self, physical: u32) -> bool {
+        let devices = self.devices.as_ref();
+        let Some(intid) = devices.and_then(|devices| devices.intid(physical)) else {
+            return false;
+        };
+        self.tell(self.gic.raise_hardware_spi(intid, physical));
+        true
     }
 
     /// Writes what the VM did so far, for people.

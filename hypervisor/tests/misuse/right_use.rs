@@ -8,7 +8,7 @@ use hypervisor::arch::smc;
 use hypervisor::arch::this_cpu::ThisCpu;
 use hypervisor::drivers::gicv3;
 use hypervisor::mm::boot_modules::BootModule;
-use hypervisor::mm::stage2::TableMemory;
+use hypervisor::mm::tables::TableMemory;
 use hypervisor::mm::table_pages::HeapTables;
 
 /// Writes to a table that was allocated, and gives it back.

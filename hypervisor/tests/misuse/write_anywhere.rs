@@ -4,7 +4,7 @@
 #![deny(unsafe_code)]
 
 use addresses::Pa;
-use hypervisor::mm::stage2::TableMemory;
+use hypervisor::mm::tables::TableMemory;
 use hypervisor::mm::table_pages::HeapTables;
 
 /// The mistake.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use super::devices;
 use super::file::{File, GuestTable, MachineTable};
 use super::limits;
 use super::memory_check::check_guest_memory;
@@ -64,6 +65,12 @@ pub(super) fn check(
         }
         guests.push(guest(refuse, folder, &machine, table, &mut next_cpu)?);
     }
+    let devices = guests
+        .iter()
+        .map(|guest| (guest.name.as_str(), &guest.devices));
+    devices::check_together(refuse, devices)?;
+    let mut machine = machine;
+    machine.smmu = guests.iter().any(|guest| guest.devices.count() > 0);
     let mut description = Description {
         file: file.to_owned(),
         machine,
@@ -137,6 +144,7 @@ fn machine(
         hypervisor: own("machine: hypervisor", table.hypervisor)?,
         mediators: table.mediators.unwrap_or_else(|| vec![Mediator::Optee]),
         log_level: table.log_level,
+        smmu: false,
         icount: overrides.icount,
     })
 }
@@ -239,7 +247,16 @@ fn guest(
     if let Work::Job(command) = &work {
         check_command(refuse, place("job"), command)?;
     }
+    let devices = devices::of_guest(
+        refuse,
+        folder,
+        &table.name,
+        table.disk,
+        table.network,
+        table.pci,
+    )?;
     Ok(Guest {
+        devices,
         limits: limits::check(refuse, &table.name, table.tee, &table.limits)?,
         name: table.name,
         memory: table.memory,

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use host_abi::binding::{LogLevel, TeeChoice};
 use smccc::Conduit;
 
+use super::devices::{DiskTable, NetworkTable, PciTable};
 use super::{Mediator, Size, SmcPolicy, TaAccess, choice};
 
 /// The whole file.
@@ -57,6 +58,12 @@ pub(super) struct GuestTable {
     pub(super) tas: TaAccess,
     #[serde(default)]
     pub(super) smc: SmcPolicy,
+    #[serde(default)]
+    pub(super) disk: Vec<DiskTable>,
+    #[serde(default)]
+    pub(super) network: Vec<NetworkTable>,
+    #[serde(default)]
+    pub(super) pci: Vec<PciTable>,
     pub(super) job: Option<String>,
     pub(super) payload: Option<String>,
 }

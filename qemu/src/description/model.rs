@@ -8,6 +8,7 @@ use smccc::Conduit;
 
 use crate::base::counted::counted;
 
+use super::devices::Devices;
 use super::hypervisor::Mediator;
 use super::limits::Limits;
 use super::size::Size;
@@ -44,6 +45,8 @@ pub struct Machine {
     pub mediators: Vec<Mediator>,
     /// What the hypervisor logs.
     pub log_level: Option<LogLevel>,
+    /// Whether an SMMU stands before its devices, which are guests'.
+    pub smmu: bool,
     /// Whether QEMU counts instructions instead of time (`-icount`).
     pub icount: bool,
 }
@@ -89,6 +92,8 @@ pub struct Guest {
     pub smc: SmcPolicy,
     /// The trusted applications that it may open.
     pub tas: TaAccess,
+    /// Its disks, networks and other devices.
+    pub devices: Devices,
     /// What it is to do.
     pub work: Work,
     /// Folders whose files are added to its initramfs, later ones over earlier ones.

@@ -9,6 +9,7 @@ use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 use thiserror::Error;
 
 use crate::description::{Description, Guest};
+use crate::machine::devices;
 use crate::machine::placement::{GuestFiles, Module, Placement};
 use host_abi::binding::{self, property};
 use host_abi::memory_map::machine::DEVICE_TREE_SIZE_MAX;
@@ -54,7 +55,8 @@ pub fn compose(
     if let Some(level) = description.machine.log_level {
         chosen.add_property(text(property::LOG_LEVEL, level.name()));
     }
-    for (guest, files) in description.guests.iter().zip(files) {
+    let ports = devices::root_ports(description);
+    for ((guest, files), ports) in description.guests.iter().zip(files).zip(&ports) {
         let placed = |path: &Path| {
             placement
                 .module(path)
@@ -62,6 +64,7 @@ pub fn compose(
         };
         chosen.add_child(domain(
             guest,
+            ports,
             placed(&files.kernel)?,
             files.initramfs.as_deref().map(placed).transpose()?,
         ));
@@ -74,7 +77,12 @@ pub fn compose(
 }
 
 /// A guest's node.
-fn domain(guest: &Guest, kernel: &Module, ramdisk: Option<&Module>) -> DeviceTreeNode {
+fn domain(
+    guest: &Guest,
+    root_ports: &[u32],
+    kernel: &Module,
+    ramdisk: Option<&Module>,
+) -> DeviceTreeNode {
     let mut domain = node(&guest.name);
     domain.add_property(text("compatible", binding::GUEST));
     domain.add_property(cells("#address-cells", &[2]));
@@ -121,6 +129,9 @@ fn domain(guest: &Guest, kernel: &Module, ramdisk: Option<&Module>) -> DeviceTre
                 .collect();
             domain.add_property(cells(name, &ends));
         }
+    }
+    if !root_ports.is_empty() {
+        domain.add_property(cells(property::PCI_ROOT_PORTS, root_ports));
     }
     let mut kernel = module(kernel, binding::KERNEL);
     kernel.add_property(text(property::BOOTARGS, &guest.command_line));

@@ -42,6 +42,9 @@ pub struct Boot<'a> {
 /// The arguments that make the machine, without anything in it.
 fn machine_arguments(machine: &Machine, dump: Option<&Path>) -> Vec<OsString> {
     let mut kind = OsString::from("virt,secure=on,virtualization=on,gic-version=3");
+    if machine.smmu {
+        kind.push(",iommu=smmuv3");
+    }
     if let Some(path) = dump {
         kind.push(",dumpdtb=");
         kind.push(option_path(path));

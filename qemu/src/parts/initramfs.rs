@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 pub(crate) use base::{RECIPE as BASE_RECIPE, compose as compose_base, keeps as base_keeps};
-pub use job::Job;
+pub use job::{Addressing, Job};
 
 use overlay::Ground;
 use tree::Tree;

@@ -185,17 +185,23 @@ impl Bank {
         self.orphan(fallen);
     }
 
+    /// Whether physical interrupts have to be made inactive.
+    pub fn has_orphaned(&self) -> bool {
+        self.orphaned != 0
+    }
+
     /// Gives the physical interrupts that have to be made inactive.
     pub fn take_orphaned(&mut self) -> u64 {
         core::mem::take(&mut self.orphaned)
     }
 
-    /// Puts interrupt `n`, which is [due](Self::due), into a list register: the value for it.
+    /// Puts interrupt `n`, which is [due](Self::due), into a list register: the value for it. A
+    /// hardware interrupt stands for the physical one with INTID `physical`.
     ///
     /// Pending and active at once only for an edge: a level is looked at anew after deactivation,
     /// which the EOI maintenance interrupt reports, and for a hardware interrupt the architecture
     /// does not allow both (IHI0069H, `ICH_LR<n>_EL2`).
-    pub fn list(&mut self, n: usize, intid: u32, groups: Groups) -> u64 {
+    pub fn list(&mut self, n: usize, intid: u32, physical: u32, groups: Groups) -> u64 {
         let bit = 1 << n;
         let has = |bits: u64| bits & bit != 0;
         let (active, hardware) = (has(self.active), has(self.hardware));
@@ -216,7 +222,7 @@ impl Bank {
             self.latch &= !bit;
         }
         if hardware {
-            value |= HW | u64::from(intid) << PINTID_SHIFT;
+            value |= HW | u64::from(physical) << PINTID_SHIFT;
         } else if !has(self.edge) {
             value |= EOI;
         }

@@ -64,6 +64,8 @@ pub(super) struct State {
     route: [u64; BANK_SIZE],
     /// The vCPU that has the SPI in a list register or active.
     holder: [Option<usize>; BANK_SIZE],
+    /// The INTID of the physical interrupt that an SPI stands for.
+    physical: [u32; BANK_SIZE],
     list_registers: usize,
     /// Whether a read of some vCPU waits.
     reads_wait: bool,
@@ -77,13 +79,17 @@ impl State {
             spis: Bank::new(0),
             route: [0; BANK_SIZE],
             holder: [None; BANK_SIZE],
+            physical: [0; BANK_SIZE],
             list_registers: list_registers.min(MAX_LIST_REGISTERS),
             reads_wait: false,
         }
     }
 
     pub(super) fn reset(&mut self) {
-        *self = Self::new(self.vcpus.len(), self.list_registers);
+        *self = Self {
+            physical: self.physical,
+            ..Self::new(self.vcpus.len(), self.list_registers)
+        };
     }
 
     pub(super) fn reset_vcpu(&mut self, vcpu: usize) {
@@ -190,6 +196,21 @@ impl State {
         self.spis_changed(bit)
     }
 
+    /// See [`VirtualGic::raise_hardware_spi`](crate::devices::gicv3::VirtualGic::raise_hardware_spi).
+    pub(super) fn raise_hardware_spi(&mut self, intid: u32, physical: u32) -> Kicks {
+        let Some(n) = spi_index(intid) else {
+            return Kicks::NONE;
+        };
+        self.physical[n] = physical;
+        self.spis.raise_hardware(1 << n);
+        self.spis_changed(1 << n)
+    }
+
+    /// Whether physical interrupts behind SPIs have to be made inactive.
+    pub(super) fn has_orphaned_spis(&self) -> bool {
+        self.spis.has_orphaned()
+    }
+
     /// A PPI that still has its list register goes there again at once, as [`fill`](Self::fill)
     /// would have it: what waits for a list register is less urgent.
     pub(super) fn raise_hardware_ppi<L: ListRegisters>(
@@ -215,7 +236,7 @@ impl State {
         private.raise_hardware(bit);
         match own {
             Some(lr) if private.due(self.groups) & bit != 0 => {
-                lrs.write(lr, private.list(n, intid, self.groups));
+                lrs.write(lr, private.list(n, intid, intid, self.groups));
                 Kicks::NONE
             }
             Some(lr) => {
@@ -317,6 +338,9 @@ impl State {
         for intid in ones(private.take_orphaned()) {
             lrs.deactivate_physical(intid as u32);
         }
+        for n in ones(self.spis.take_orphaned()) {
+            lrs.deactivate_physical(self.physical[n]);
+        }
         if self.reads_wait {
             self.note_arrival(vcpu);
         }
@@ -384,11 +408,11 @@ impl State {
         match spi_index(intid) {
             Some(spi) => {
                 self.holder[spi] = Some(vcpu);
-                self.spis.list(spi, intid, self.groups)
+                self.spis.list(spi, intid, self.physical[spi], self.groups)
             }
             None => {
                 let private = &mut self.vcpus[vcpu].private;
-                private.list(intid as usize, intid, self.groups)
+                private.list(intid as usize, intid, intid, self.groups)
             }
         }
     }

@@ -57,7 +57,7 @@ pub trait ListRegisters {
     /// holds its input up.
     fn physical_asserted(&self, intid: u32) -> bool;
 
-    /// Makes the physical PPI `intid` of this CPU inactive (GICR_ICACTIVER0): the guest gave it up
-    /// in another way than by its list register.
+    /// Makes the physical interrupt `intid`, an SPI or a PPI of this CPU, inactive: the guest gave
+    /// it up in another way than by its list register.
     fn deactivate_physical(&mut self, intid: u32);
 }

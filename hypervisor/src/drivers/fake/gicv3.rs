@@ -1,5 +1,6 @@
 //! An interrupt controller of tests.
 
+use crate::arch::fake::GuestSpi;
 use crate::arch::this_cpu::ThisCpu;
 use crate::arch::{fake, timer};
 use crate::drivers::interrupt::Interrupt;
@@ -35,7 +36,19 @@ pub fn acknowledge() -> Option<Interrupt> {
         }
         MAINTENANCE => Interrupt::Maintenance,
         KICK..16 => Interrupt::Kick,
-        intid => Interrupt::Shared(intid),
+        intid => match fake::guest_spi(intid) {
+            Some(spi) => {
+                fake::set_guest_spi(
+                    intid,
+                    GuestSpi {
+                        active: true,
+                        ..spi
+                    },
+                );
+                Interrupt::GuestDevice(intid)
+            }
+            None => Interrupt::Shared(intid),
+        },
     })
 }
 
@@ -55,4 +68,31 @@ pub fn activate_ppis(_: &ThisCpu, ppis: u32) {
 /// Makes PPIs inactive on this CPU. Bit n is INTID n.
 pub fn deactivate_ppis(_: &ThisCpu, ppis: u32) {
     fake::set_active_ppis(fake::active_ppis() & !ppis);
+}
+
+/// Has an SPI be a guest's.
+pub fn assign_spi(intid: u32, _: u64) {
+    fake::set_guest_spi(intid, GuestSpi::default());
+}
+
+/// Sets whether an SPI that is a guest's is on.
+pub fn set_guest_spi(intid: u32, enable: bool) {
+    let spi = GuestSpi {
+        enabled: enable,
+        active: false,
+    };
+    fake::set_guest_spi(intid, spi);
+}
+
+/// Makes an SPI that is a guest's inactive.
+pub fn deactivate_spi(intid: u32) {
+    if let Some(spi) = fake::guest_spi(intid) {
+        fake::set_guest_spi(
+            intid,
+            GuestSpi {
+                active: false,
+                ..spi
+            },
+        );
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Bindings: Devicetree Specification 0.4; for the rest Linux 6.12,
 //! Documentation/devicetree/bindings (arm/psci.yaml, arm/firmware/linaro,optee-tz.yaml,
-//! interrupt-controller/arm,gic-v3.yaml, rtc/arm,pl031.yaml, serial/pl011.yaml,
+//! interrupt-controller/arm,gic-v3.yaml, pci/host-generic-pci.yaml, rtc/arm,pl031.yaml, serial/pl011.yaml,
 //! timer/arm,arch_timer.yaml).
 
 use alloc::format;
@@ -17,7 +17,7 @@ use dtoolkit::{Node as _, Property as _, ToPropertyValue};
 
 use crate::description::vm::VmDescription;
 use crate::devices::gicv3::layout::FIRST_SPI;
-use crate::mm::stage2::IPA_BITS;
+use crate::mm::tables::IPA_BITS;
 use host_abi::binding::TeeChoice;
 use host_abi::memory_map::guest::{self, DISTRIBUTOR_SIZE, REDISTRIBUTOR_STRIDE};
 
@@ -38,6 +38,12 @@ impl GuestLayout {
     pub const CLOCK: Ipa = Ipa(guest::CLOCK);
     /// The interrupt by which a TEE says that a notification waits; edge-triggered.
     pub const TEE_INTID: u32 = FIRST_SPI + guest::TEE_SPI;
+    /// Configuration space of the PCIe host bridge, where there is one.
+    pub const PCI_CONFIGURATION: Ipa = Ipa(guest::PCI_CONFIGURATION);
+    /// Registers of PCIe functions.
+    pub const PCI_MEMORY: Ipa = Ipa(guest::PCI_MEMORY);
+    /// The first interrupt of PCIe functions; they are level-sensitive.
+    pub const PCI_INTID: u32 = FIRST_SPI + guest::PCI_SPI;
     /// The start of RAM.
     pub const RAM: Ipa = Ipa(guest::RAM_BASE);
 }
@@ -201,6 +207,9 @@ fn build(
     if clock {
         root.add_child(real_time_clock());
     }
+    if !vm.pci.is_empty() {
+        root.add_child(host_bridge(vm));
+    }
     match vm.tee {
         TeeChoice::None => {}
         TeeChoice::Optee => root.add_child(firmware(method)),
@@ -217,6 +226,10 @@ fn chosen(
     set(&mut chosen, "bootargs", vm.bootargs.as_str());
     let uart = format!("/{}", at("pl011", GuestLayout::UART));
     set(&mut chosen, "stdout-path", uart);
+    if !vm.pci.is_empty() {
+        // BARs are where they are.
+        set(&mut chosen, "linux,pci-probe-only", 1u32);
+    }
     if let Some((start, end)) = ramdisk {
         set(&mut chosen, "linux,initrd-start", start.0);
         set(&mut chosen, "linux,initrd-end", end.0);
@@ -310,6 +323,56 @@ fn real_time_clock() -> DeviceTreeNode {
     clock
 }
 
+/// Function 0 of device n is the VM's n-th function, which interrupts by INTA.
+fn host_bridge(vm: &VmDescription) -> DeviceTreeNode {
+    /// The space of a PCI address: 32-bit memory.
+    const MEMORY_32: u32 = 0x0200_0000;
+    const DEVICE_SHIFT: u32 = 11;
+    const DEVICE_MASK: u32 = 0x1f << DEVICE_SHIFT;
+    const PIN_MASK: u32 = 7;
+    const PIN_A: u32 = 1;
+    let mut bridge = node(&at("pcie", GuestLayout::PCI_CONFIGURATION));
+    set(&mut bridge, "compatible", "pci-host-ecam-generic");
+    set(&mut bridge, "device_type", "pci");
+    set(&mut bridge, "#address-cells", 3u32);
+    set(&mut bridge, "#size-cells", 2u32);
+    set(&mut bridge, "bus-range", [0u32, 0]);
+    let configuration = (
+        GuestLayout::PCI_CONFIGURATION,
+        guest::PCI_CONFIGURATION_SIZE,
+    );
+    set(&mut bridge, "reg", reg(&[configuration]));
+    let memory = guest::PCI_MEMORY as u32;
+    let size = guest::PCI_MEMORY_SIZE as u32;
+    let window = [MEMORY_32, 0, memory, 0, memory, 0, size];
+    set(&mut bridge, "ranges", window);
+    set(&mut bridge, "dma-coherent", PRESENT);
+    set(&mut bridge, "#interrupt-cells", 1u32);
+    set(
+        &mut bridge,
+        "interrupt-map-mask",
+        [DEVICE_MASK, 0, 0, PIN_MASK],
+    );
+    let lines = vm.pci_lines();
+    let map = (0..).zip(&vm.pci).map(|(device, function)| {
+        let line = (0..).zip(&lines).find(|(_, line)| **line == function.line);
+        let spi = guest::PCI_SPI + line.map_or(0, |(number, _)| number);
+        [
+            device << DEVICE_SHIFT,
+            0,
+            0,
+            PIN_A,
+            GIC_PHANDLE,
+            SPI,
+            spi,
+            LEVEL_HIGH,
+        ]
+    });
+    let map: Vec<u32> = map.flatten().collect();
+    set(&mut bridge, "interrupt-map", map.as_slice());
+    bridge
+}
+
 fn firmware(method: &str) -> DeviceTreeNode {
     let mut optee = node("optee");
     set(&mut optee, "compatible", "linaro,optee-tz");
@@ -387,6 +450,7 @@ mod tests {
             tee_calls_per_second: None,
             shm_limits: ShmLimits::default(),
             policy: CallPolicy::default(),
+            pci: Vec::new(),
         }
     }
 

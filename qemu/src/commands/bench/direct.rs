@@ -99,6 +99,8 @@ impl DirectMachine<'_> {
         let job = Job {
             command: self.job.to_owned(),
             token: token.clone(),
+            disks: Vec::new(),
+            networks: Vec::new(),
             needs_tee: true,
         };
         guest_initramfs(&initramfs, self.initramfs, self.overlays, Some(&job))?;

@@ -6,12 +6,13 @@ use super::tree::{Node, Tree};
 
 /// Goes into the key of what is composed here: another number for another composition of the same
 /// packages.
-pub(crate) const RECIPE: &[&str] = &["1", INIT, PASSWD, GROUP, HOSTS];
+pub(crate) const RECIPE: &[&str] = &["1", INIT, PASSWD, GROUP, HOSTS, DHCP];
 
 const INIT: &str = include_str!("../../../guest/init");
 const PASSWD: &str = include_str!("../../../guest/etc/passwd");
 const GROUP: &str = include_str!("../../../guest/etc/group");
 const HOSTS: &str = include_str!("../../../guest/etc/hosts");
+const DHCP: &str = include_str!("../../../guest/etc/dhcp");
 
 /// What a program does not need to run.
 const LEFT_OUT: &[&str] = &[
@@ -61,6 +62,13 @@ pub(crate) fn compose(parts: impl IntoIterator<Item = Tree>) -> Result<Tree> {
     tree.insert_file("etc/passwd", PASSWD)?;
     tree.insert_file("etc/group", GROUP)?;
     tree.insert_file("etc/hosts", HOSTS)?;
+    tree.insert(
+        "etc/bulkhead/dhcp",
+        Node::File {
+            mode: 0o755,
+            content: DHCP.into(),
+        },
+    )?;
     tree.insert("root", Node::Folder { mode: 0o700 })?;
     Ok(tree)
 }

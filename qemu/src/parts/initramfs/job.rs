@@ -12,8 +12,23 @@ pub struct Job {
     /// A word that tells the lines which the guest means for the host tool from those that a
     /// program happens to write: letters and digits, another one for each run.
     pub token: String,
+    /// For each disk the folder that it is mounted at, if there is one.
+    pub disks: Vec<Option<String>>,
+    /// For each network how the guest gets its address.
+    pub networks: Vec<Addressing>,
     /// Whether a guest without a TEE should say so and end, rather than run the job.
     pub needs_tee: bool,
+}
+
+/// How a guest gets its address in a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Addressing {
+    /// By DHCP.
+    Dhcp,
+    /// It has this one: address and length of the prefix.
+    Fixed(String),
+    /// Not by the initramfs.
+    None,
 }
 
 impl Job {
@@ -27,6 +42,26 @@ impl Job {
         let mut files = Tree::new();
         files.insert_file("etc/bulkhead/job", format!("{}\n", self.command))?;
         files.insert_file("etc/bulkhead/token", format!("{}\n", self.token))?;
+        // Named as Linux names them, in the order of the description.
+        let disks: String = ('a'..)
+            .zip(&self.disks)
+            .filter_map(|(letter, mount)| Some(format!("vd{letter} {}\n", mount.as_ref()?)))
+            .collect();
+        let networks: String = self
+            .networks
+            .iter()
+            .enumerate()
+            .filter_map(|(number, addressing)| match addressing {
+                Addressing::Dhcp => Some(format!("eth{number} dhcp\n")),
+                Addressing::Fixed(address) => Some(format!("eth{number} {address}\n")),
+                Addressing::None => None,
+            })
+            .collect();
+        for (name, lines) in [("disks", disks), ("networks", networks)] {
+            if !lines.is_empty() {
+                files.insert_file(&format!("etc/bulkhead/{name}"), lines)?;
+            }
+        }
         if self.needs_tee {
             files.insert_file("etc/bulkhead/needs-tee", "")?;
         }
@@ -42,6 +77,8 @@ mod tests {
         Job {
             command: "echo one\nexit 3".into(),
             token: token.into(),
+            disks: Vec::new(),
+            networks: Vec::new(),
             needs_tee,
         }
     }

@@ -11,6 +11,8 @@ fn job() -> Job {
     Job {
         command: "tool".into(),
         token: "a1".into(),
+        disks: Vec::new(),
+        networks: Vec::new(),
         needs_tee: true,
     }
 }

@@ -16,6 +16,20 @@ const MODULES: &[&str] = &[
     "kernel/drivers/tee/optee/optee.ko",
 ];
 
+/// Drivers of disks and networks, and a file system, as far as they are modules: each after those
+/// that it depends on.
+const DEVICE_MODULES: &[&str] = &[
+    "kernel/drivers/block/virtio_blk.ko",
+    "kernel/net/core/failover.ko",
+    "kernel/drivers/net/net_failover.ko",
+    "kernel/drivers/net/virtio_net.ko",
+    "kernel/crypto/crc32c_generic.ko",
+    "kernel/lib/crc16.ko",
+    "kernel/fs/mbcache.ko",
+    "kernel/fs/jbd2/jbd2.ko",
+    "kernel/fs/ext4/ext4.ko",
+];
+
 /// A kernel with the modules that a guest needs.
 #[derive(Debug)]
 pub(super) struct Kernel {
@@ -32,6 +46,7 @@ pub(super) fn wanted(path: &str) -> bool {
     path.starts_with(IMAGE_PREFIX)
         || MODULES
             .iter()
+            .chain(DEVICE_MODULES)
             .any(|module| path.trim_end_matches(".xz").ends_with(module))
 }
 
@@ -46,7 +61,7 @@ pub(super) fn unpack(package: &Tree) -> Result<Kernel> {
         .context("the kernel package holds no /boot/vmlinuz")?;
     let image = raw_image(image)?;
     let mut modules = Tree::new();
-    for module in MODULES {
+    for module in MODULES.iter().chain(DEVICE_MODULES) {
         let path = format!("usr/lib/modules/{release}/{module}");
         let content = match (
             package.content(&path),
@@ -56,6 +71,7 @@ pub(super) fn unpack(package: &Tree) -> Result<Kernel> {
             (None, Some(compressed)) => {
                 decompress(XzDecoder::new(compressed)).with_context(|| path.clone())?
             }
+            (None, None) if DEVICE_MODULES.contains(module) => continue,
             (None, None) => bail!("the kernel package has no module {module}"),
         };
         modules.insert_file(&path, content)?;

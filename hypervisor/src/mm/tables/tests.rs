@@ -7,6 +7,7 @@ use aarch64_paging::target::TargetAllocator;
 use proptest::prelude::*;
 
 use super::*;
+use crate::mm::stage2::{MEMORY, REGISTERS};
 
 const BASE: u64 = 0x10_0000;
 const MIB: u64 = 1 << 20;
@@ -70,8 +71,8 @@ impl TableMemory for Memory {
     }
 }
 
-fn stage2() -> Stage2<Memory> {
-    Stage2::new(Memory::new(1000)).unwrap()
+fn tables() -> Tables<Memory> {
+    Tables::new(Memory::new(1000)).unwrap()
 }
 
 /// The same mappings made by aarch64-paging, as the bytes of all its tables.
@@ -92,8 +93,8 @@ fn oracle(mappings: &[(u64, u64, u64)]) -> Vec<u8> {
     root.translation().as_bytes()
 }
 
-fn bytes(stage2: &Stage2<Memory>) -> Vec<u8> {
-    let descriptors = stage2.memory.tables.iter().flatten();
+fn bytes(tables: &Tables<Memory>) -> Vec<u8> {
+    let descriptors = tables.memory.tables.iter().flatten();
     descriptors
         .flat_map(|descriptor| descriptor.to_le_bytes())
         .collect()
@@ -107,20 +108,20 @@ fn tables_are_those_of_aarch64_paging() {
         (0x3000, 0x5000_7000, 5 * PAGE_SIZE),
         (511 * GIB, 255 * GIB, GIB),
     ];
-    let mut stage2 = stage2();
+    let mut tables = tables();
     for (ipa, pa, len) in mappings {
-        stage2.map(Ipa(ipa), Pa(pa), len).unwrap();
+        tables.map(Ipa(ipa), Pa(pa), len, MEMORY).unwrap();
     }
-    assert_eq!(bytes(&stage2), oracle(&mappings));
+    assert_eq!(bytes(&tables), oracle(&mappings));
 }
 
 #[test]
 fn a_run_is_the_block_or_page() {
-    let mut stage2 = stage2();
-    stage2
-        .map(Ipa(GIB), Pa(2 * GIB), GIB + 2 * MIB + PAGE_SIZE)
+    let mut tables = tables();
+    tables
+        .map(Ipa(GIB), Pa(2 * GIB), GIB + 2 * MIB + PAGE_SIZE, MEMORY)
         .unwrap();
-    let run = |ipa| stage2.run(Ipa(ipa));
+    let run = |ipa| tables.run(Ipa(ipa), MEMORY);
     let whole = Run {
         ipa: Ipa(GIB),
         pa: Pa(2 * GIB),
@@ -144,9 +145,9 @@ fn a_run_is_the_block_or_page() {
 
 #[test]
 fn what_is_not_mapped_has_no_run() {
-    let mut stage2 = stage2();
-    stage2
-        .map(Ipa(GIB + PAGE_SIZE), Pa(GIB), PAGE_SIZE)
+    let mut tables = tables();
+    tables
+        .map(Ipa(GIB + PAGE_SIZE), Pa(GIB), PAGE_SIZE, MEMORY)
         .unwrap();
     for ipa in [
         0,
@@ -157,26 +158,29 @@ fn what_is_not_mapped_has_no_run() {
         (1 << IPA_BITS) + GIB + PAGE_SIZE,
         u64::MAX,
     ] {
-        assert_eq!(stage2.run(Ipa(ipa)), None, "{ipa:#x}");
+        assert_eq!(tables.run(Ipa(ipa), MEMORY), None, "{ipa:#x}");
     }
 }
 
 #[test]
 fn misaligned_ranges_are_refused() {
-    let mut stage2 = stage2();
+    let mut tables = tables();
     for (ipa, pa, len) in [
         (1, 0, PAGE_SIZE),
         (0, 0x800, PAGE_SIZE),
         (0, 0, PAGE_SIZE + 1),
         (0, 0, 0),
     ] {
-        assert_eq!(stage2.map(Ipa(ipa), Pa(pa), len), Err(MapError::Misaligned));
+        assert_eq!(
+            tables.map(Ipa(ipa), Pa(pa), len, MEMORY),
+            Err(MapError::Misaligned)
+        );
     }
 }
 
 #[test]
 fn ranges_beyond_the_address_sizes_are_refused() {
-    let mut stage2 = stage2();
+    let mut tables = tables();
     let huge = !(PAGE_SIZE - 1);
     for (ipa, pa, len) in [
         (1 << IPA_BITS, 0, PAGE_SIZE),
@@ -187,7 +191,7 @@ fn ranges_beyond_the_address_sizes_are_refused() {
         (0, huge, 2 * PAGE_SIZE),
     ] {
         assert_eq!(
-            stage2.map(Ipa(ipa), Pa(pa), len),
+            tables.map(Ipa(ipa), Pa(pa), len, MEMORY),
             Err(MapError::OutOfRange),
             "{ipa:#x}"
         );
@@ -196,11 +200,13 @@ fn ranges_beyond_the_address_sizes_are_refused() {
 
 #[test]
 fn overlaps_are_refused_and_change_nothing() {
-    let mut stage2 = stage2();
-    stage2.map(Ipa(GIB), Pa(GIB), GIB).unwrap();
-    stage2.map(Ipa(4 * GIB), Pa(GIB), 2 * MIB).unwrap();
-    stage2.map(Ipa(5 * GIB + MIB), Pa(GIB), PAGE_SIZE).unwrap();
-    let before = bytes(&stage2);
+    let mut tables = tables();
+    tables.map(Ipa(GIB), Pa(GIB), GIB, MEMORY).unwrap();
+    tables.map(Ipa(4 * GIB), Pa(GIB), 2 * MIB, MEMORY).unwrap();
+    tables
+        .map(Ipa(5 * GIB + MIB), Pa(GIB), PAGE_SIZE, MEMORY)
+        .unwrap();
+    let before = bytes(&tables);
     for (ipa, len) in [
         (GIB + 5 * MIB, PAGE_SIZE),
         (GIB - PAGE_SIZE, 2 * PAGE_SIZE),
@@ -210,55 +216,66 @@ fn overlaps_are_refused_and_change_nothing() {
         (0, 511 * GIB),
     ] {
         assert_eq!(
-            stage2.map(Ipa(ipa), Pa(0), len),
+            tables.map(Ipa(ipa), Pa(0), len, MEMORY),
             Err(MapError::Overlap),
             "{ipa:#x}"
         );
     }
-    assert_eq!(bytes(&stage2), before);
+    assert_eq!(bytes(&tables), before);
 }
 
 #[test]
 fn want_of_tables_is_reported() {
-    assert_eq!(Stage2::new(Memory::new(0)).err(), Some(OutOfTables));
-    let mut stage2 = Stage2::new(Memory::new(2)).unwrap();
+    assert_eq!(Tables::new(Memory::new(0)).err(), Some(OutOfTables));
+    let mut tables = Tables::new(Memory::new(2)).unwrap();
     assert_eq!(
-        stage2.map(Ipa(0), Pa(0), PAGE_SIZE),
+        tables.map(Ipa(0), Pa(0), PAGE_SIZE, MEMORY),
         Err(MapError::OutOfTables)
     );
-    assert_eq!(stage2.map(Ipa(4 * MIB), Pa(0), 2 * MIB), Ok(()));
+    assert_eq!(tables.map(Ipa(4 * MIB), Pa(0), 2 * MIB, MEMORY), Ok(()));
 }
 
 #[test]
 fn dropping_gives_all_tables_back() {
     let memory = Memory::new(1000);
     let live = memory.live.clone();
-    let mut stage2 = Stage2::new(memory).unwrap();
-    stage2
-        .map(Ipa(GIB - PAGE_SIZE), Pa(2 * GIB - PAGE_SIZE), 3 * GIB)
+    let mut tables = Tables::new(memory).unwrap();
+    tables
+        .map(
+            Ipa(GIB - PAGE_SIZE),
+            Pa(2 * GIB - PAGE_SIZE),
+            3 * GIB,
+            MEMORY,
+        )
         .unwrap();
     assert!(live.get() > 4);
-    drop(stage2);
+    drop(tables);
     assert_eq!(live.get(), 0);
 }
 
 #[test]
-fn the_control_register_says_what_the_tables_are() {
-    // Cortex-A57: 44 bits of PA. T0SZ 25, SL0 1, write-back inner shareable walks.
-    assert_eq!(vtcr(4), 0x8004_3559);
-    assert_eq!(vtcr(6), 0x8005_3559, "52 bits are not offered");
+fn a_run_is_of_the_kind_that_is_asked_for() {
+    let mut tables = tables();
+    tables.map(Ipa(0), Pa(GIB), PAGE_SIZE, MEMORY).unwrap();
+    tables
+        .map(Ipa(PAGE_SIZE), Pa(GIB), PAGE_SIZE, REGISTERS)
+        .unwrap();
+    for (ipa, is_memory) in [(0, true), (PAGE_SIZE, false)] {
+        assert_eq!(tables.run(Ipa(ipa), MEMORY).is_some(), is_memory);
+        assert_eq!(tables.run(Ipa(ipa), REGISTERS).is_some(), !is_memory);
+    }
 }
 
 proptest! {
     #[test]
     fn any_page_translates_as_mapped(start in 0u64..0x4_0000, skew in 0u64..0x400, pages in 1u64..0x8000, probe in 0u64..0x5_0000) {
-        let mut stage2 = stage2();
+        let mut tables = tables();
         let (ipa, pa) = (start * PAGE_SIZE, (start + skew) * PAGE_SIZE);
-        stage2.map(Ipa(ipa), Pa(pa), pages * PAGE_SIZE).unwrap();
+        tables.map(Ipa(ipa), Pa(pa), pages * PAGE_SIZE, MEMORY).unwrap();
         let address = Ipa(probe * PAGE_SIZE + 0x123);
-        let translated = stage2.run(address).and_then(|run| run.translate(address));
+        let translated = tables.run(address, MEMORY).and_then(|run| run.translate(address));
         let expected = (start..start + pages).contains(&probe).then(|| Pa(address.0 - ipa + pa));
         prop_assert_eq!(translated, expected);
-        prop_assert_eq!(bytes(&stage2), oracle(&[(ipa, pa, pages * PAGE_SIZE)]));
+        prop_assert_eq!(bytes(&tables), oracle(&[(ipa, pa, pages * PAGE_SIZE)]));
     }
 }

@@ -1,0 +1,76 @@
+//! A root port.
+
+use super::configuration::{Access, Configuration};
+use super::{PcieError, Window};
+use pci_types::{
+    BusNumber, CommandRegister, HeaderType, PciAddress, PciHeader, PciPciBridgeHeader,
+};
+
+/// What memory windows of ports are multiples of.
+pub(super) const WINDOW_ALIGN: u64 = 1 << 20;
+
+/// I/O base and limit, with the status above them; memory base and limit; prefetchable base and
+/// limit; interrupt line and pin, with bridge control above them.
+const IO_WINDOW: u16 = 0x1c;
+const MEMORY_WINDOW: u16 = 0x20;
+const PREFETCHABLE_WINDOW: u16 = 0x24;
+const BRIDGE_CONTROL: u16 = 0x3c;
+/// Bridge control: secondary bus reset.
+const SECONDARY_BUS_RESET: u32 = 1 << (16 + 6);
+/// A base above its limit: nothing is forwarded.
+const NO_WINDOW: u32 = 0x0000_fff0;
+const NO_IO_WINDOW: u32 = 0x0000_00f0;
+
+/// A root port on bus 0.
+pub(super) struct Port(PciAddress);
+
+impl Port {
+    /// The port with this device number, after which bus `bus` comes.
+    pub(super) fn open(
+        configuration: &dyn Configuration,
+        device: u8,
+        bus: u8,
+    ) -> Result<Self, PcieError> {
+        let address = PciAddress::new(0, 0, device, 0);
+        let access = Access(configuration);
+        if configuration.read(address, 0) == u32::MAX {
+            return Err(PcieError::NoPort);
+        }
+        let header = PciHeader::new(address);
+        if header.header_type(&access) != HeaderType::PciPciBridge {
+            return Err(PcieError::NotAPort);
+        }
+        let bridge = PciPciBridgeHeader::from_header(header, &access).ok_or(PcieError::NotAPort)?;
+        bridge.update_bus_number(&access, |_| BusNumber {
+            primary: 0,
+            secondary: bus,
+            subordinate: bus,
+        });
+        configuration.write(address, IO_WINDOW, NO_IO_WINDOW);
+        configuration.write(address, MEMORY_WINDOW, NO_WINDOW);
+        configuration.write(address, PREFETCHABLE_WINDOW, NO_WINDOW);
+        Ok(Self(address))
+    }
+
+    /// Forwards `window`, whose ends are multiples of [`WINDOW_ALIGN`], and what the function does.
+    pub(super) fn forward(&self, configuration: &dyn Configuration, window: Window) {
+        let upper = |address: u64| (address >> 16) as u32 & 0xfff0;
+        let limit = upper(window.bus_address + window.len - 1);
+        let base = upper(window.bus_address);
+        configuration.write(self.0, MEMORY_WINDOW, limit << 16 | base);
+        PciHeader::new(self.0).update_command(Access(configuration), |command| {
+            command | CommandRegister::MEMORY_ENABLE | CommandRegister::BUS_MASTER_ENABLE
+        });
+    }
+
+    /// Holds what is behind it in reset, or lets it go.
+    pub(super) fn set_reset(&self, configuration: &dyn Configuration, reset: bool) {
+        let control = configuration.read(self.0, BRIDGE_CONTROL);
+        let control = if reset {
+            control | SECONDARY_BUS_RESET
+        } else {
+            control & !SECONDARY_BUS_RESET
+        };
+        configuration.write(self.0, BRIDGE_CONTROL, control);
+    }
+}
