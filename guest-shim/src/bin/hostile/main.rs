@@ -11,6 +11,8 @@
 extern crate alloc;
 
 #[cfg(target_os = "none")]
+mod disk;
+#[cfg(target_os = "none")]
 mod held;
 #[cfg(target_os = "none")]
 mod probe_again;

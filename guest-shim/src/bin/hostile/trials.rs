@@ -7,6 +7,7 @@ use guest_shim::runtime::environment::Environment;
 
 mod addresses;
 mod devices;
+mod dma;
 mod functions;
 mod invoke;
 mod memory;
@@ -26,6 +27,7 @@ pub fn trials(environment: &Environment) -> Vec<Trial> {
         rewriting::trials(environment),
         functions::trials(),
         devices::trials(environment),
+        dma::trials(environment),
         storms::trials(environment),
     ])
 }
