@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{drm, guest_fuzz};
 use crate::description::{GuestCommand, Overlay, Overrides};
+use crate::run::logs_of;
 
 pub use shared::{MachineArguments, SuiteArguments, set};
 use shared::{guest_command, overlay, seconds, stream};
@@ -54,12 +55,59 @@ pub enum Command {
     /// Boot a machine with a shell in one guest, at this terminal, until Control-] or the shell's
     /// end.
     Shell(ShellArguments),
+    /// List the guests of a machine that runs.
+    List(RunningArguments),
+    /// Say what a running machine's guests did so far.
+    Stats(RunningArguments),
+    /// Show all consoles of a running machine, until it goes off or Control-C.
+    Console(RunningArguments),
+    /// Type at a guest's console of a running machine, until Control-].
+    Attach(GuestArguments),
+    /// End a guest of a running machine at once; it stays off.
+    Destroy(GuestArguments),
+    /// End a guest of a running machine at once, if it runs, and start it again.
+    Restart(GuestArguments),
     /// Have machines built with the newest OP-TEE of Debian's from now on: write its version and
     /// hashes to qemu/optee-source.json.
     PinOptee,
     /// List what the machines are made of: QEMU and Debian's packages with their versions and
     /// hashes.
     Versions,
+}
+
+/// Which running machine.
+#[derive(Debug, Args)]
+pub struct RunningArguments {
+    /// The machine description that it runs
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "qemu/configs/two-guests.toml"
+    )]
+    pub config: PathBuf,
+
+    /// The folder of its logs, if it is another one than that of the description
+    #[arg(long, value_name = "DIR")]
+    pub logs: Option<PathBuf>,
+}
+
+impl RunningArguments {
+    /// The folder of its logs.
+    pub fn folder(&self) -> PathBuf {
+        let logs = self.logs.clone();
+        logs.unwrap_or_else(|| logs_of(&self.config))
+    }
+}
+
+/// A guest of a running machine.
+#[derive(Debug, Args)]
+pub struct GuestArguments {
+    /// The guest
+    pub guest: String,
+
+    /// The machine.
+    #[command(flatten)]
+    pub machine: RunningArguments,
 }
 
 /// Of `fetch`.
@@ -193,6 +241,20 @@ pub struct RunArguments {
     /// Write the report to this file as well
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+
+    /// Where disk images are that the description does not name [default:
+    /// target/disks/NAME-OF-THE-DESCRIPTION]
+    #[arg(long, value_name = "DIR")]
+    pub disks: Option<PathBuf>,
+
+    /// Guests with Debian's initramfs have a shell at their console instead of their job, and the
+    /// machine runs until all guests are off, without a time limit
+    #[arg(long, conflicts_with = "exec")]
+    pub stay: bool,
+
+    /// Return as soon as all guests have started, and leave the machine running
+    #[arg(long)]
+    pub detach: bool,
 }
 
 impl RunArguments {
@@ -203,6 +265,8 @@ impl RunArguments {
             exec: self.exec.clone(),
             overlays: self.overlay.clone(),
             icount: self.icount,
+            shells: self.stay,
+            disks: self.disks.clone(),
         }
     }
 }

@@ -2,9 +2,11 @@
 
 pub mod bench;
 pub mod conformance;
+pub mod detached;
 pub mod drm;
 pub mod guest_fuzz;
 pub mod hostile;
 pub mod options;
+pub mod running;
 pub mod shell;
 pub mod xtest;

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -12,14 +13,16 @@ use qemu::base::interrupt::Interrupt;
 use qemu::base::json::write_json;
 use qemu::base::progress::Progress;
 use qemu::cli::{
-    BenchArguments, Cli, Command, DrmArguments, GuestFuzzArguments, RunArguments, ShellArguments,
-    SuiteArguments, XtestArguments, set,
+    BenchArguments, Cli, Command, DrmArguments, GuestArguments, GuestFuzzArguments, RunArguments,
+    RunningArguments, ShellArguments, SuiteArguments, XtestArguments, set,
 };
 use qemu::commands::bench::{self, BenchOptions};
 use qemu::commands::conformance;
+use qemu::commands::detached;
 use qemu::commands::drm::{self, DrmOptions};
 use qemu::commands::guest_fuzz::{self, GuestFuzzOptions};
 use qemu::commands::hostile;
+use qemu::commands::running::{self, Ending};
 use qemu::commands::shell::{self, ShellOptions};
 use qemu::commands::xtest::{self, XtestOptions};
 use qemu::description::{Description, Overrides};
@@ -47,6 +50,14 @@ fn main() -> ExitCode {
         Command::Drm(arguments) => drm(arguments, &progress),
         Command::Bench(arguments) => bench(arguments, &progress),
         Command::Shell(arguments) => shell(arguments, &progress),
+        Command::List(machine) => answer(machine, "list"),
+        Command::Stats(machine) => answer(machine, "stats"),
+        Command::Console(machine) => running::follow(&machine.folder(), std::io::stdout())
+            .map(|()| 0)
+            .map_err(RunError::from),
+        Command::Attach(guest) => attach(guest),
+        Command::Destroy(guest) => end(guest, Ending::Destroy),
+        Command::Restart(guest) => end(guest, Ending::Restart),
         Command::PinOptee => pin_optee(&progress),
         Command::Versions => versions(&progress),
     };
@@ -66,12 +77,43 @@ fn main() -> ExitCode {
 fn run(arguments: &RunArguments, progress: &Progress) -> Result<u8, RunError> {
     let mut options = RunOptions::new(&arguments.machine.config);
     options.overrides = arguments.overrides();
+    if arguments.detach {
+        let logs = arguments.machine.logs.clone();
+        let logs = logs.unwrap_or_else(|| run::logs_of(&arguments.machine.config));
+        // Refused here rather than in a log.
+        Description::load(&options.config, &options.overrides)?;
+        detached::start(&logs, progress)?;
+        return Ok(0);
+    }
+    if arguments.stay {
+        options.timeout = Duration::MAX;
+    }
     set(&mut options.timeout, arguments.timeout.as_ref());
     options.logs.clone_from(&arguments.machine.logs);
     options.interrupt = interrupt()?;
     let report = run::run(&options, progress)?;
     tell(&report, arguments.json.as_deref())?;
     Ok(report.result.exit_status())
+}
+
+fn answer(machine: &RunningArguments, question: &str) -> Result<u8, RunError> {
+    for line in running::ask(&machine.folder(), question)? {
+        println!("{line}");
+    }
+    Ok(0)
+}
+
+fn attach(arguments: &GuestArguments) -> Result<u8, RunError> {
+    let folder = arguments.machine.folder();
+    let (input, output) = (std::io::stdin(), std::io::stdout());
+    running::attach(&folder, &arguments.guest, input, output)?;
+    Ok(0)
+}
+
+fn end(arguments: &GuestArguments, ending: Ending) -> Result<u8, RunError> {
+    let folder = arguments.machine.folder();
+    println!("{}", running::end(&folder, &arguments.guest, ending)?);
+    Ok(0)
 }
 
 fn check(config: &Path) -> Result<u8, RunError> {

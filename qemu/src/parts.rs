@@ -137,20 +137,22 @@ impl Parts {
     fn initramfs(&self, guest: &Guest, token: Option<&str>, folder: &RunFolder) -> Result<PathBuf> {
         let base = self.own_or(guest.initramfs.as_deref(), |debian| &debian.base_initramfs)?;
         let job = match (&guest.work, token) {
-            (Work::Job(command), Some(token)) => Some(Job {
-                command: command.clone(),
-                token: token.to_owned(),
-                disks: guest
-                    .devices
-                    .disks
-                    .iter()
-                    .map(|disk| disk.mount.clone())
-                    .collect(),
-                networks: guest.devices.networks.iter().map(addressing).collect(),
-                needs_tee: guest.tee == TeeChoice::Optee,
-            }),
+            (Work::Job(command), Some(token)) => Some((command.as_str(), token)),
+            (Work::Shell, _) => Some((SHELL, SHELL_TOKEN)),
             _ => None,
         };
+        let devices = &guest.devices;
+        let job = job.map(|(command, token)| Job {
+            command: command.to_owned(),
+            token: token.to_owned(),
+            disks: devices
+                .disks
+                .iter()
+                .map(|disk| disk.mount.clone())
+                .collect(),
+            networks: devices.networks.iter().map(addressing).collect(),
+            needs_tee: guest.tee == TeeChoice::Optee,
+        });
         if job.is_none() && guest.overlays.is_empty() {
             return Ok(base);
         }
@@ -263,6 +265,11 @@ fn versions(debian: Option<&DebianParts>, optee: Option<OpteeParts>) -> Result<V
             .collect(),
     })
 }
+
+/// The job of a guest that has a shell until somebody powers it off, and what its lines for the
+/// host tool begin with, which nobody waits for.
+const SHELL: &str = "export PS1='\\h:\\w\\$ '; while :; do setsid cttyhack sh -l; done";
+const SHELL_TOKEN: &str = "shell";
 
 /// How the initramfs gives a guest its address in a network.
 fn addressing(network: &Network) -> Addressing {

@@ -6,12 +6,13 @@ pub mod marker;
 pub mod operator;
 pub mod outcome;
 pub mod report;
+pub mod socket;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, ChildStdout};
+use std::process::ChildStdout;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -37,6 +38,7 @@ use crate::run::marker::random_token;
 use crate::run::operator::{Heard, Operator, Said};
 use crate::run::outcome::{End, Event, Failure, RunResult, Trace};
 use crate::run::report::{GuestReport, LastSeen, MachineReport, Report};
+use crate::run::socket::{Keyboard, Socket};
 
 /// The machine's device tree, in the folder of a run.
 const TREE_FILE: &str = "machine.dtb";
@@ -126,13 +128,22 @@ pub fn attend<T: Send>(
     let parts = Parts::get(&description, progress)?;
     let (mut machine, tokens) = compose(&description, &bare_tree, &parts, &folder, progress)?;
     machine.extend(options.qemu_arguments.iter().cloned());
+    // What has a shell until somebody ends it may be ended in any way.
+    let shells = description
+        .guests
+        .iter()
+        .filter(|guest| guest.work == Work::Shell);
+    let may_restart: Vec<_> = shells
+        .map(|guest| guest.name.clone())
+        .chain(options.may_restart.iter().cloned())
+        .collect();
     let trace = Trace::new(
         description
             .guests
             .iter()
             .zip(&tokens)
             .map(|(guest, token)| (guest.name.clone(), token.clone())),
-        &options.may_restart,
+        &may_restart,
     );
     let origin = SystemTime::now();
     let silence = Progress::silent();
@@ -144,6 +155,7 @@ pub fn attend<T: Send>(
         splitter: Splitter::new(guest_names(&description)),
         logs: Logs::open(&folder, guest_names(&description))?,
         listener: None,
+        socket: None,
         dismissal: Interrupt::default(),
     };
     let (end, attended) = run.carry_out(&machine, &folder, options, script)?;
@@ -165,10 +177,14 @@ fn guest_names(description: &Description) -> impl Iterator<Item = &str> {
 }
 
 fn log_folder(options: &RunOptions) -> PathBuf {
-    options.logs.clone().unwrap_or_else(|| {
-        let name = options.config.file_stem().unwrap_or("machine".as_ref());
-        checkout().join("target/runs").join(name)
-    })
+    let logs = options.logs.clone();
+    logs.unwrap_or_else(|| logs_of(&options.config))
+}
+
+/// The folder for the logs of a machine's run, unless another one is named.
+pub fn logs_of(config: &Path) -> PathBuf {
+    let name = config.file_stem().unwrap_or("machine".as_ref());
+    checkout().join("target/runs").join(name)
 }
 
 /// The machine's device tree without guests in it.
@@ -212,7 +228,7 @@ fn compose(
     for guest in &description.guests {
         tokens.push(match guest.work {
             Work::Job(_) => Some(random_token().context("no random numbers can be had")?),
-            Work::OwnInitramfs | Work::Payload(_) => None,
+            Work::Shell | Work::OwnInitramfs | Work::Payload(_) => None,
         });
     }
     let files = parts.guest_files(description, &tokens, folder, progress)?;
@@ -253,6 +269,8 @@ struct Run<'a> {
     logs: Logs,
     /// Whoever attends the run, as long as they listen.
     listener: Option<Sender<Heard>>,
+    /// Where other terminals reach the console.
+    socket: Option<Socket>,
     /// Set when whoever attends the run wants no more of it.
     dismissal: Interrupt,
 }
@@ -275,6 +293,9 @@ impl Run<'_> {
         let _watch = options.interrupt.watch();
         self.began = Instant::now();
         let (mut qemu, keyboard, uart) = Qemu::start(arguments, errors)?;
+        let keyboard = Keyboard::new(keyboard);
+        let guests: Vec<_> = guest_names(self.description).collect();
+        self.socket = Socket::listen(folder.path(), &guests, &keyboard)?;
         let operator = self.operator(keyboard);
         let dismissal = self.dismissal.clone();
         let ended = thread::scope(|scope| {
@@ -287,6 +308,7 @@ impl Run<'_> {
             let end = self.see_through(&mut qemu, uart, options);
             // The operator hears no more, and so comes to an end.
             self.listener = None;
+            self.socket = None;
             qemu.kill();
             let attended = attended
                 .join()
@@ -297,7 +319,7 @@ impl Run<'_> {
         ended
     }
 
-    fn operator(&mut self, keyboard: ChildStdin) -> Operator {
+    fn operator(&mut self, keyboard: Keyboard) -> Operator {
         let (sender, heard) = mpsc::channel();
         self.listener = Some(sender);
         Operator::new(keyboard, heard, self.dismissal.clone())
@@ -386,6 +408,9 @@ impl Run<'_> {
     }
 
     fn piece(&mut self, at: Instant, bytes: &[u8]) -> Result<()> {
+        if let Some(socket) = &self.socket {
+            socket.show(bytes);
+        }
         self.tell(Heard::Uart(bytes.to_vec()));
         let mut lines = Vec::new();
         self.splitter.feed(bytes, |line| lines.push(line));

@@ -55,6 +55,7 @@ impl Scenario {
         let mut options = RunOptions::new(config(folder.path()));
         options.logs = Some(folder.path().join("logs"));
         options.timeout = Duration::from_secs(180);
+        options.overrides.disks = Some(folder.path().join("disks"));
         Self { options, folder }
     }
 

@@ -209,7 +209,7 @@ impl<W: Write> Session<'_, W> {
     }
 }
 
-fn ready(input: BorrowedFd<'_>) -> Result<bool> {
+pub(super) fn ready(input: BorrowedFd<'_>) -> Result<bool> {
     let mut fds = [PollFd::new(&input, PollFlags::IN)];
     match poll(&mut fds, Some(&Timespec::default())) {
         Ok(count) => Ok(count > 0),
@@ -220,14 +220,14 @@ fn ready(input: BorrowedFd<'_>) -> Result<bool> {
 
 /// A terminal that passes every key on, until this is dropped. What it shows is still brought into
 /// lines.
-struct Raw<'a> {
+pub(super) struct Raw<'a> {
     terminal: BorrowedFd<'a>,
     before: Termios,
 }
 
 impl<'a> Raw<'a> {
     /// `None` if it is no terminal.
-    fn enter(terminal: BorrowedFd<'a>) -> Option<Self> {
+    pub(super) fn enter(terminal: BorrowedFd<'a>) -> Option<Self> {
         let before = tcgetattr(terminal).ok()?;
         let mut raw = before.clone();
         raw.local_modes -=

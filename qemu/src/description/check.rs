@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::devices;
+use super::devices::{self, Folders};
 use super::file::{File, GuestTable, MachineTable};
 use super::limits;
 use super::memory_check::check_guest_memory;
@@ -43,6 +43,12 @@ pub(super) fn check(
 ) -> Result<Description, ConfigError> {
     let refuse = Refusals { file };
     let folder = file.parent().unwrap_or(Path::new(""));
+    let images = overrides.disks.clone();
+    let images = images.unwrap_or_else(|| devices::images_of(file));
+    let folders = Folders {
+        named: folder,
+        unnamed: &images,
+    };
     let machine = machine(refuse, folder, form.machine, overrides)?;
     if form.guest.is_empty() {
         return Err(refuse.at(
@@ -63,7 +69,7 @@ pub(super) fn check(
                 "Give each guest a name of its own.",
             ));
         }
-        guests.push(guest(refuse, folder, &machine, table, &mut next_cpu)?);
+        guests.push(guest(refuse, folders, &machine, table, &mut next_cpu)?);
     }
     let devices = guests
         .iter()
@@ -171,7 +177,7 @@ fn name(refuse: Refusals<'_>, name: &str) -> Result<(), ConfigError> {
 
 fn guest(
     refuse: Refusals<'_>,
-    folder: &Path,
+    folders: Folders<'_>,
     machine: &Machine,
     table: GuestTable,
     next_cpu: &mut u32,
@@ -180,7 +186,7 @@ fn guest(
     let vcpu_cpus = vcpus(refuse, machine, &table, next_cpu)?;
     let own = |field: &str, path: &Option<PathBuf>| {
         path.as_ref()
-            .map(|path| existing_file(refuse, place(field), folder.join(path)))
+            .map(|path| existing_file(refuse, place(field), folders.named.join(path)))
             .transpose()
     };
     let kernel = own("kernel", &table.kernel)?;
@@ -249,7 +255,7 @@ fn guest(
     }
     let devices = devices::of_guest(
         refuse,
-        folder,
+        folders,
         &table.name,
         table.disk,
         table.network,
@@ -367,6 +373,13 @@ fn apply(
 ) -> Result<(), ConfigError> {
     let names: Vec<&str> = description.guests.iter().map(|g| g.name.as_str()).collect();
     let known = format!("The guests of this machine are: {}.", names.join(", "));
+    if overrides.shells {
+        for guest in &mut description.guests {
+            if let Work::Job(_) = guest.work {
+                guest.work = Work::Shell;
+            }
+        }
+    }
     let mut seen = HashSet::new();
     for exec in &overrides.exec {
         let place = format!("--exec {}", exec.guest);

@@ -190,10 +190,25 @@ pub(super) struct PciTable {
     device: String,
 }
 
+/// Where images are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Folders<'a> {
+    /// Those that the description names are relative to this.
+    pub(super) named: &'a Path,
+    /// Those that it does not name are here.
+    pub(super) unnamed: &'a Path,
+}
+
+/// Where images of a machine are that its description does not name, unless it is said.
+pub(super) fn images_of(file: &Path) -> PathBuf {
+    let machine = file.file_stem().unwrap_or("machine".as_ref());
+    checkout().join("target/disks").join(machine)
+}
+
 /// The devices of a guest's table.
 pub(super) fn of_guest(
     refuse: Refusals<'_>,
-    folder: &Path,
+    folders: Folders<'_>,
     guest: &str,
     disks: Vec<DiskTable>,
     networks: Vec<NetworkTable>,
@@ -201,7 +216,7 @@ pub(super) fn of_guest(
 ) -> Result<Devices, ConfigError> {
     let place = |kind: &str, n: usize| format!("guest {guest}: {kind} {}", n + 1);
     let disks = disks.into_iter().enumerate();
-    let disks = disks.map(|(n, table)| disk(refuse, folder, guest, n, &place("disk", n), table));
+    let disks = disks.map(|(n, table)| disk(refuse, folders, guest, n, &place("disk", n), table));
     let networks = networks.into_iter().enumerate();
     let networks = networks.map(|(n, table)| network(refuse, &place("network", n), table));
     let others = others.into_iter().enumerate();
@@ -223,7 +238,7 @@ pub(super) fn of_guest(
 
 fn disk(
     refuse: Refusals<'_>,
-    folder: &Path,
+    folders: Folders<'_>,
     guest: &str,
     number: usize,
     place: &str,
@@ -231,11 +246,10 @@ fn disk(
 ) -> Result<Disk, ConfigError> {
     let image = table.image.map_or_else(
         || {
-            let machine = refuse.file.file_stem().unwrap_or("machine".as_ref());
             let name = format!("{guest}-{}.{}", number + 1, table.format.name());
-            checkout().join("target/disks").join(machine).join(name)
+            folders.unnamed.join(name)
         },
-        |image| folder.join(image),
+        |image| folders.named.join(image),
     );
     if !image.is_file() {
         let Some(size) = table.size else {

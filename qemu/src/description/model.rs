@@ -103,6 +103,9 @@ pub struct Guest {
 /// What a guest is to do, and so what its success is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Work {
+    /// A shell at its console, again and again, until somebody powers it off: a success when that
+    /// is so.
+    Shell,
     /// Run this shell command and power off: a success when the command's exit status is 0.
     Job(String),
     /// Whatever the user's own initramfs does: a success when the guest powers itself off.
@@ -117,7 +120,7 @@ impl Work {
     pub fn payload(&self) -> Option<&str> {
         match self {
             Self::Payload(name) => Some(name),
-            Self::Job(_) | Self::OwnInitramfs => None,
+            Self::Job(_) | Self::Shell | Self::OwnInitramfs => None,
         }
     }
 }
@@ -133,6 +136,10 @@ pub struct Overrides {
     pub overlays: Vec<Overlay>,
     /// Count instructions instead of time.
     pub icount: bool,
+    /// Where disk images are that the description does not name, instead of target/disks.
+    pub disks: Option<PathBuf>,
+    /// Guests that have a job have a shell instead.
+    pub shells: bool,
 }
 
 /// `--exec GUEST=COMMAND`
@@ -201,6 +208,7 @@ impl fmt::Display for Description {
                 guest.tee.name(),
                 match &guest.work {
                     Work::Job(command) => command,
+                    Work::Shell => "a shell",
                     Work::OwnInitramfs => "its own initramfs",
                     Work::Payload(name) => name,
                 }

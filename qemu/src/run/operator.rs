@@ -1,8 +1,8 @@
 //! A person's place at the machine's console, for programs: what the machine says comes in, what is
 //! typed goes out (docs/console.md).
 
-use std::io::Write as _;
-use std::process::ChildStdin;
+use std::fmt;
+use std::io::Write;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -38,19 +38,29 @@ pub struct Said {
     pub text: String,
 }
 
-/// The console of a machine that runs. From [`crate::run::attend`].
-#[derive(Debug)]
+/// The console of a machine that runs. From [`crate::run::attend`], or from
+/// [`crate::run::socket::connect`].
 pub struct Operator {
-    keyboard: ChildStdin,
+    keyboard: Box<dyn Write + Send>,
     heard: Receiver<Heard>,
     dismissal: Interrupt,
 }
 
+impl fmt::Debug for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operator").finish_non_exhaustive()
+    }
+}
+
 impl Operator {
     /// `dismissal` ends the run.
-    pub(crate) fn new(keyboard: ChildStdin, heard: Receiver<Heard>, dismissal: Interrupt) -> Self {
+    pub(crate) fn new(
+        keyboard: impl Write + Send + 'static,
+        heard: Receiver<Heard>,
+        dismissal: Interrupt,
+    ) -> Self {
         Self {
-            keyboard,
+            keyboard: Box::new(keyboard),
             heard,
             dismissal,
         }

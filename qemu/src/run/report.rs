@@ -122,6 +122,7 @@ impl GuestReport {
             optee: trace.sight.optee.clone(),
             job: match work {
                 Work::Job(command) => Some(command.clone()),
+                Work::Shell => Some("a shell".to_owned()),
                 Work::OwnInitramfs => None,
                 Work::Payload(name) => Some(name.clone()),
             },
