@@ -8,6 +8,7 @@ SHELL := /bin/bash
 CONFIG ?= qemu/configs/two-guests.toml
 VM ?= vm1
 ARGS ?=
+RUN ?=
 # Seconds of `make guest-fuzz` and `make fuzz`.
 TIME ?= 60
 
@@ -28,7 +29,7 @@ LINUX := aarch64-unknown-linux-gnu
 # rustup puts cargo here; a shell that was open before does not know yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run xtest fetch test format-check lint deny advisories cargo-deny test-host fuzz fuzz-corpus conformance test-e2e guest-fuzz bench drm shell restarts clean setup setup-cxx coverage cargo-llvm-cov verify verify-short faults hostile mutants cargo-mutants
+.PHONY: help run xtest fetch test format-check lint deny advisories cargo-deny test-host fuzz fuzz-corpus conformance test-e2e guest-fuzz bench drm shell ssh restarts clean setup setup-cxx coverage cargo-llvm-cov verify verify-short faults hostile mutants cargo-mutants
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +42,9 @@ xtest: setup ## the whole of xtest in every guest with a TEE at the same time; C
 
 shell: setup ## a shell in a guest at this terminal, VM=NAME (vm1), until Control-]; CONFIG=FILE for another machine
 	cargo run --release -p qemu -- shell --config $(CONFIG) $(VM) $(ARGS)
+
+ssh: setup ## a shell in a guest by ssh, VM=NAME (vm1), or RUN='COMMAND' in it; a machine that does not run is started and left running
+	cargo run --release -p qemu -- ssh --config $(CONFIG) $(ARGS) $(VM) $(RUN)
 
 fetch: setup ## download and build all that make run, test, xtest, hostile, bench and drm need, so that they need no network
 	cargo run --release -p qemu -- fetch

@@ -2,17 +2,18 @@
 
 mod shared;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{drm, guest_fuzz};
-use crate::description::{GuestCommand, Overlay, Overrides};
+use crate::description::{GuestCommand, GuestForward, Overlay, Overrides};
 use crate::run::logs_of;
 
 pub use shared::{MachineArguments, SuiteArguments, set};
-use shared::{guest_command, overlay, seconds, stream};
+use shared::{guest_command, guest_forward, overlay, seconds, stream};
 
 /// Runs several unmodified Linux guests on the Bulkhead hypervisor under QEMU, with one real OP-TEE
 /// between them.
@@ -63,6 +64,10 @@ pub enum Command {
     Console(RunningArguments),
     /// Type at a guest's console of a running machine, until Control-].
     Attach(GuestArguments),
+    /// A shell in a guest of a running machine, or a command, by ssh; what does not run is started
+    /// and left running. `ssh vm1 'cat >film' <film` copies a file in, `ssh vm1 cat film >film`
+    /// out.
+    Ssh(SshArguments),
     /// End a guest of a running machine at once; it stays off.
     Destroy(GuestArguments),
     /// End a guest of a running machine at once, if it runs, and start it again.
@@ -108,6 +113,18 @@ pub struct GuestArguments {
     /// The machine.
     #[command(flatten)]
     pub machine: RunningArguments,
+}
+
+/// Of `ssh`.
+#[derive(Debug, Args)]
+pub struct SshArguments {
+    /// The guest.
+    #[command(flatten)]
+    pub guest: GuestArguments,
+
+    /// What the guest runs; its exit status is this command's. Without it, a shell
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<OsString>,
 }
 
 /// Of `fetch`.
@@ -242,6 +259,10 @@ pub struct RunArguments {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
+    /// Have a TCP port of the host, at its loopback address, lead to one of a guest
+    #[arg(long, value_name = "GUEST=HOST:GUEST", value_parser = guest_forward)]
+    pub forward: Vec<GuestForward>,
+
     /// Where disk images are that the description does not name [default:
     /// target/disks/NAME-OF-THE-DESCRIPTION]
     #[arg(long, value_name = "DIR")]
@@ -265,6 +286,7 @@ impl RunArguments {
             exec: self.exec.clone(),
             overlays: self.overlay.clone(),
             icount: self.icount,
+            forwards: self.forward.clone(),
             shells: self.stay,
             disks: self.disks.clone(),
         }

@@ -9,4 +9,5 @@ pub mod hostile;
 pub mod options;
 pub mod running;
 pub mod shell;
+pub mod ssh;
 pub mod xtest;

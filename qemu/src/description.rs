@@ -31,7 +31,9 @@ pub(crate) use error::Refusals;
 pub use hypervisor::Mediator;
 pub use limits::Limits;
 pub use memory_check::check_guest_memory;
-pub use model::{Description, Guest, GuestCommand, Machine, Optee, Overlay, Overrides, Work};
+pub use model::{
+    Description, Guest, GuestCommand, GuestForward, Machine, Optee, Overlay, Overrides, Work,
+};
 pub use size::{Size, SizeError};
 pub use smc::SmcPolicy;
 pub use tas::{TaAccess, Uuid};

@@ -14,7 +14,7 @@ use qemu::base::json::write_json;
 use qemu::base::progress::Progress;
 use qemu::cli::{
     BenchArguments, Cli, Command, DrmArguments, GuestArguments, GuestFuzzArguments, RunArguments,
-    RunningArguments, ShellArguments, SuiteArguments, XtestArguments, set,
+    RunningArguments, ShellArguments, SshArguments, SuiteArguments, XtestArguments, set,
 };
 use qemu::commands::bench::{self, BenchOptions};
 use qemu::commands::conformance;
@@ -24,6 +24,7 @@ use qemu::commands::guest_fuzz::{self, GuestFuzzOptions};
 use qemu::commands::hostile;
 use qemu::commands::running::{self, Ending};
 use qemu::commands::shell::{self, ShellOptions};
+use qemu::commands::ssh::{self, SshOptions};
 use qemu::commands::xtest::{self, XtestOptions};
 use qemu::description::{Description, Overrides};
 use qemu::parts::Parts;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
             .map(|()| 0)
             .map_err(RunError::from),
         Command::Attach(guest) => attach(guest),
+        Command::Ssh(arguments) => ssh(arguments, &progress),
         Command::Destroy(guest) => end(guest, Ending::Destroy),
         Command::Restart(guest) => end(guest, Ending::Restart),
         Command::PinOptee => pin_optee(&progress),
@@ -82,7 +84,7 @@ fn run(arguments: &RunArguments, progress: &Progress) -> Result<u8, RunError> {
         let logs = logs.unwrap_or_else(|| run::logs_of(&arguments.machine.config));
         // Refused here rather than in a log.
         Description::load(&options.config, &options.overrides)?;
-        detached::start(&logs, progress)?;
+        detached::start(&detached::arguments(), &logs, progress)?;
         return Ok(0);
     }
     if arguments.stay {
@@ -108,6 +110,17 @@ fn attach(arguments: &GuestArguments) -> Result<u8, RunError> {
     let (input, output) = (std::io::stdin(), std::io::stdout());
     running::attach(&folder, &arguments.guest, input, output)?;
     Ok(0)
+}
+
+fn ssh(arguments: &SshArguments, progress: &Progress) -> Result<u8, RunError> {
+    let GuestArguments { guest, machine } = &arguments.guest;
+    let options = SshOptions {
+        config: machine.config.clone(),
+        logs: machine.folder(),
+        guest: guest.clone(),
+        command: arguments.command.clone(),
+    };
+    ssh::run(&options, progress)
 }
 
 fn end(arguments: &GuestArguments, ending: Ending) -> Result<u8, RunError> {

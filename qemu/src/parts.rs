@@ -10,6 +10,7 @@ pub mod optee_source;
 pub mod packages;
 pub mod payload;
 mod source_package;
+pub mod ssh_key;
 mod trusted_application;
 pub mod versions;
 pub mod workloads;
@@ -128,13 +129,19 @@ impl Parts {
                 }
                 Ok(GuestFiles {
                     kernel: self.own_or(guest.kernel.as_deref(), |debian| &debian.kernel_image)?,
-                    initramfs: Some(self.initramfs(guest, token.as_deref(), folder)?),
+                    initramfs: Some(self.initramfs(guest, token.as_deref(), folder, progress)?),
                 })
             })
             .collect()
     }
 
-    fn initramfs(&self, guest: &Guest, token: Option<&str>, folder: &RunFolder) -> Result<PathBuf> {
+    fn initramfs(
+        &self,
+        guest: &Guest,
+        token: Option<&str>,
+        folder: &RunFolder,
+        progress: &Progress,
+    ) -> Result<PathBuf> {
         let base = self.own_or(guest.initramfs.as_deref(), |debian| &debian.base_initramfs)?;
         let job = match (&guest.work, token) {
             (Work::Job(command), Some(token)) => Some((command.as_str(), token)),
@@ -142,6 +149,10 @@ impl Parts {
             _ => None,
         };
         let devices = &guest.devices;
+        let authorized_key = match devices.forwarded(SSH_PORT) {
+            Some(_) if job.is_some() => Some(ssh_key::public(progress)?),
+            _ => None,
+        };
         let job = job.map(|(command, token)| Job {
             command: command.to_owned(),
             token: token.to_owned(),
@@ -151,6 +162,7 @@ impl Parts {
                 .map(|disk| disk.mount.clone())
                 .collect(),
             networks: devices.networks.iter().map(addressing).collect(),
+            authorized_key,
             needs_tee: guest.tee == TeeChoice::Optee,
         });
         if job.is_none() && guest.overlays.is_empty() {
@@ -265,6 +277,9 @@ fn versions(debian: Option<&DebianParts>, optee: Option<OpteeParts>) -> Result<V
             .collect(),
     })
 }
+
+/// A guest to which a port of the host leads so has a server there.
+const SSH_PORT: u16 = 22;
 
 /// The job of a guest that has a shell until somebody powers it off, and what its lines for the
 /// host tool begin with, which nobody waits for.

@@ -43,6 +43,9 @@ use crate::run::socket::{Keyboard, Socket};
 /// The machine's device tree, in the folder of a run.
 const TREE_FILE: &str = "machine.dtb";
 
+/// The ports that lead to guests, in the folder of a run: the guest, the host's, the guest's.
+pub const FORWARDS: &str = "forwards";
+
 /// A machine whose hypervisor has said nothing for so long will not come up.
 const HYPERVISOR_LIMIT: Duration = Duration::from_secs(60);
 /// What a run that is known to have failed gets to say why.
@@ -243,6 +246,15 @@ fn compose(
         .context("no device tree can be made")?;
     write(&tree_file, &tree)?;
     devices::make_images(description)?;
+    let forwards: String = description
+        .guests
+        .iter()
+        .flat_map(|guest| {
+            let forwards = guest.devices.forwards();
+            forwards.map(|it| format!("{} {} {}\n", guest.name, it.host, it.guest))
+        })
+        .collect();
+    write(&folder.path().join(FORWARDS), forwards.as_bytes())?;
     let boot = Boot {
         firmware: parts.firmware(),
         hypervisor: &hypervisor_file,

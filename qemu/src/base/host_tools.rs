@@ -115,6 +115,12 @@ pub const WORKLOADS: &[Tool] = &[
     },
 ];
 
+/// What logging in to guests needs.
+pub const SSH: &[Tool] = &[Tool {
+    file: "ssh",
+    package: "openssh-client",
+}];
+
 /// Debian's Python: another one that stands first in `PATH` does not see the modules that Debian's
 /// packages bring.
 pub const PYTHON: &str = "/usr/bin/python3";

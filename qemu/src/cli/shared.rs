@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::commands::options::{MachineOptions, SuiteOptions};
-use crate::description::{GuestCommand, Overlay};
+use crate::description::{GuestCommand, GuestForward, Overlay};
 
 /// Of commands that run a machine of the user's.
 #[derive(Debug, Args)]
@@ -74,6 +74,16 @@ pub(super) fn guest_command(text: &str) -> Result<GuestCommand, String> {
             command: command.to_owned(),
         }),
         _ => Err("write GUEST=COMMAND, such as 'vm1=xtest 1001'".to_owned()),
+    }
+}
+
+pub(super) fn guest_forward(text: &str) -> Result<GuestForward, String> {
+    match text.split_once('=') {
+        Some((guest, ports)) if is_name(guest) => Ok(GuestForward {
+            guest: guest.to_owned(),
+            forward: ports.parse()?,
+        }),
+        _ => Err("write GUEST=HOST-PORT:GUEST-PORT, such as vm1=2221:22".to_owned()),
     }
 }
 

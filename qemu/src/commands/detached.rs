@@ -1,5 +1,6 @@
 //! A run that goes on without the terminal that started it.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -19,24 +20,25 @@ const OPTION: &str = "--detach";
 /// How often the guests are asked about.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Starts this program once more with the same arguments, less the one that asked for it, and waits
-/// until all guests run.
+/// What this program was called with, less the option that asked for this.
+pub fn arguments() -> Vec<OsString> {
+    let arguments = std::env::args_os().skip(1);
+    arguments.filter(|argument| argument != OPTION).collect()
+}
+
+/// Starts this program once more, with these arguments, and waits until all guests run.
 ///
 /// # Errors
 ///
 /// The run ended before; its log says why.
-pub fn start(logs: &Path, progress: &Progress) -> Result<()> {
+pub fn start(arguments: &[OsString], logs: &Path, progress: &Progress) -> Result<()> {
     fs::create_dir_all(logs).with_context(|| format!("{} can't be made", logs.display()))?;
     let log = logs.join(LOG);
     let output =
         File::create(&log).with_context(|| format!("{} can't be written", log.display()))?;
     let program = std::env::current_exe().context("this program is not to be found")?;
     let mut child = Command::new(program)
-        .args(
-            std::env::args_os()
-                .skip(1)
-                .filter(|argument| argument != OPTION),
-        )
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(output.try_clone().context("the log can't be written")?)
         .stderr(output)

@@ -9,7 +9,10 @@ use super::limits;
 use super::memory_check::check_guest_memory;
 use super::optee;
 use super::payload;
-use super::{ConfigError, Description, Guest, Machine, Mediator, Overrides, Refusals, Size, Work};
+use super::{
+    ConfigError, Description, Guest, GuestForward, Machine, Mediator, Overrides, Refusals, Size,
+    Work,
+};
 use super::{smc, tas};
 use crate::base::counted::counted;
 use crate::description::kernel_image::KernelImage;
@@ -71,10 +74,6 @@ pub(super) fn check(
         }
         guests.push(guest(refuse, folders, &machine, table, &mut next_cpu)?);
     }
-    let devices = guests
-        .iter()
-        .map(|guest| (guest.name.as_str(), &guest.devices));
-    devices::check_together(refuse, devices)?;
     let mut machine = machine;
     machine.smmu = guests.iter().any(|guest| guest.devices.count() > 0);
     let mut description = Description {
@@ -380,6 +379,18 @@ fn apply(
             }
         }
     }
+    for GuestForward { guest, forward } in &overrides.forwards {
+        let found = description.guests.iter_mut().find(|it| it.name == *guest);
+        let Some(found) = found else {
+            let place = format!("--forward {guest}");
+            return Err(refuse.at(place, "there is no such guest", known));
+        };
+        found.devices.forward(*forward);
+        description.machine.smmu = true;
+    }
+    let guests = description.guests.iter();
+    let devices = guests.map(|guest| (guest.name.as_str(), &guest.devices));
+    devices::check_together(refuse, devices)?;
     let mut seen = HashSet::new();
     for exec in &overrides.exec {
         let place = format!("--exec {}", exec.guest);

@@ -35,6 +35,39 @@ impl Devices {
     pub fn count(&self) -> usize {
         self.disks.len() + self.networks.len() + self.others.len()
     }
+
+    /// Has a port of the host lead into the guest, by a network of its own that it may have for
+    /// that.
+    pub(super) fn forward(&mut self, added: Forward) {
+        let mut networks = self.networks.iter_mut();
+        let own = networks.find_map(|network| match network {
+            Network::User { forward, .. } => Some(forward),
+            Network::Segment { .. } => None,
+        });
+        match own {
+            Some(forward) => forward.push(added),
+            None => self.networks.push(Network::User {
+                forward: vec![added],
+                outside: false,
+            }),
+        }
+    }
+
+    /// The port of the host that leads to this one of the guest, if there is one.
+    pub fn forwarded(&self, guest: u16) -> Option<u16> {
+        let forward = self.forwards().find(|forward| forward.guest == guest)?;
+        Some(forward.host)
+    }
+
+    /// The ports of the host that lead into the guest.
+    pub fn forwards(&self) -> impl Iterator<Item = Forward> {
+        let networks = self.networks.iter();
+        let forwards = networks.flat_map(|network| match network {
+            Network::User { forward, .. } => forward.as_slice(),
+            Network::Segment { .. } => &[],
+        });
+        forwards.copied()
+    }
 }
 
 /// `[[guest.disk]]`

@@ -8,7 +8,7 @@ use smccc::Conduit;
 
 use crate::base::counted::counted;
 
-use super::devices::Devices;
+use super::devices::{Devices, Forward};
 use super::hypervisor::Mediator;
 use super::limits::Limits;
 use super::size::Size;
@@ -136,6 +136,8 @@ pub struct Overrides {
     pub overlays: Vec<Overlay>,
     /// Count instructions instead of time.
     pub icount: bool,
+    /// Ports of the host that lead to guests, by guest.
+    pub forwards: Vec<GuestForward>,
     /// Where disk images are that the description does not name, instead of target/disks.
     pub disks: Option<PathBuf>,
     /// Guests that have a job have a shell instead.
@@ -149,6 +151,15 @@ pub struct GuestCommand {
     pub guest: String,
     /// What its shell runs.
     pub command: String,
+}
+
+/// `--forward GUEST=HOST:GUEST`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestForward {
+    /// The guest's name.
+    pub guest: String,
+    /// The ports.
+    pub forward: Forward,
 }
 
 /// `--overlay [GUEST=]DIR`

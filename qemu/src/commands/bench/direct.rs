@@ -101,6 +101,7 @@ impl DirectMachine<'_> {
             token: token.clone(),
             disks: Vec::new(),
             networks: Vec::new(),
+            authorized_key: None,
             needs_tee: true,
         };
         guest_initramfs(&initramfs, self.initramfs, self.overlays, Some(&job))?;

@@ -16,6 +16,8 @@ pub struct Job {
     pub disks: Vec<Option<String>>,
     /// For each network how the guest gets its address.
     pub networks: Vec<Addressing>,
+    /// Whose holder may log in by ssh, if anybody: a public key.
+    pub authorized_key: Option<String>,
     /// Whether a guest without a TEE should say so and end, rather than run the job.
     pub needs_tee: bool,
 }
@@ -62,6 +64,9 @@ impl Job {
                 files.insert_file(&format!("etc/bulkhead/{name}"), lines)?;
             }
         }
+        if let Some(key) = &self.authorized_key {
+            files.insert_file("root/.ssh/authorized_keys", key.as_str())?;
+        }
         if self.needs_tee {
             files.insert_file("etc/bulkhead/needs-tee", "")?;
         }
@@ -79,6 +84,7 @@ mod tests {
             token: token.into(),
             disks: Vec::new(),
             networks: Vec::new(),
+            authorized_key: None,
             needs_tee,
         }
     }

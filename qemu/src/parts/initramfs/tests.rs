@@ -13,6 +13,7 @@ fn job() -> Job {
         token: "a1".into(),
         disks: Vec::new(),
         networks: Vec::new(),
+        authorized_key: None,
         needs_tee: true,
     }
 }
