@@ -5,6 +5,7 @@
 
 pub mod error;
 mod guest;
+mod interrupt;
 mod node;
 pub mod pci;
 pub mod policy;
@@ -18,8 +19,6 @@ use addresses::Pa;
 use host_abi::binding::{LogLevel, SEED_SIZE, property};
 use log::LevelFilter;
 
-use crate::devices::gicv3::layout::FIRST_SPI;
-
 use error::{DescriptionError, Problem};
 use node::DescribedNode;
 use pci::PciHost;
@@ -29,8 +28,6 @@ use vm::VmDescription;
 /// Bytes of a physical redistributor: two frames of 64 KiB (IHI0069H, "GIC Redistributor register
 /// map").
 const REDISTRIBUTOR_SIZE: u64 = 0x2_0000;
-/// INTIDs from here on are no SPIs (IHI0069H, "INTIDs").
-const FIRST_SPECIAL: u32 = 1020;
 /// Aff3 and Aff2 to Aff0 in MPIDR_EL1, and in the `reg` of a CPU's node.
 const AFFINITY_MASK: u64 = 0xff_00ff_ffff;
 
@@ -227,17 +224,10 @@ fn clock(root: &DescribedNode<'_>) -> Result<Option<Pa>, DescriptionError> {
     clock.map(|clock| clock.first_address().map(Pa)).transpose()
 }
 
-/// The INTID of a node's only interrupt, if that is an SPI: type, number, trigger (Linux 6.12,
-/// Documentation/devicetree/bindings/interrupt-controller/arm,gic-v3.yaml).
+/// The INTID of a node's only interrupt, if that is an SPI.
 fn shared_interrupt(node: &DescribedNode<'_>) -> Result<Option<u32>, DescriptionError> {
-    const SPI: u32 = 0;
     let interrupts = node.numbers("interrupts")?.unwrap_or_default();
-    Ok(match interrupts.as_slice() {
-        &[SPI, number, _] => number
-            .checked_add(FIRST_SPI)
-            .filter(|intid| *intid < FIRST_SPECIAL),
-        _ => None,
-    })
+    Ok(interrupts.as_array().and_then(interrupt::spi))
 }
 
 /// The interrupt in the node that OP-TEE adds at boot (`add_optee_dt_node`,

@@ -39,7 +39,7 @@ fn two_vms_take_turns_and_obey_the_person_until_both_are_off() {
     let vms = vms();
     terminal::init(PhysicalUart::default(), LevelFilter::Info);
     terminal::add_guests(vms.len());
-    let machine = Machine::set(vms, Some(UART), None);
+    let machine = Machine::set(vms, Some(UART), None, None);
     let vcpus = machine.vms.iter().map(|vm| Vcpu::new(vm, 0, true, false));
     let vcpus = vcpus.collect();
     machine.vms.iter().for_each(|vm| vm.ask_for_start());

@@ -5,9 +5,9 @@
 //! `interrupt-map`; PCI Bus Binding to IEEE Std 1275, revision 2.1, for `ranges`.
 
 use crate::description::error::{DescriptionError, Problem};
+use crate::description::interrupt::spi;
 use crate::description::node::DescribedNode;
 use crate::description::range::Range;
-use crate::devices::gicv3::layout::FIRST_SPI;
 use crate::drivers::pcie::Window;
 use addresses::Pa;
 use alloc::vec::Vec;
@@ -159,13 +159,6 @@ fn event_interrupt(smmu: &DescribedNode<'_>) -> Result<Option<u32>, DescriptionE
     let cells = smmu.numbers("interrupts")?.unwrap_or_default();
     let (interrupts, _) = cells.as_chunks::<3>();
     Ok(interrupts.get(number).and_then(spi))
-}
-
-/// The INTID of an SPI: type, number, trigger.
-fn spi(&[kind, number, _]: &[u32; 3]) -> Option<u32> {
-    const SPI: u32 = 0;
-    let intid = number.checked_add(FIRST_SPI);
-    intid.filter(|&intid| kind == SPI && intid < super::FIRST_SPECIAL)
 }
 
 /// The lines of devices on bus 0.

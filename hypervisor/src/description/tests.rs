@@ -1,6 +1,7 @@
 mod accepted;
 mod guest_refused;
 mod machine_refused;
+mod pci;
 
 use std::string::{String, ToString};
 

@@ -126,10 +126,10 @@ impl VirtualGic {
         let _ = self.change(|state| state.raise_hardware_ppi(vcpu, intid, lrs));
     }
 
-    /// The physical SPI `physical`, which is level-sensitive, fired, was acknowledged and is active.
-    /// The guest gets it as SPI `intid`, as a hardware interrupt: its deactivation deactivates the
-    /// physical one, which fires again if its device still holds its input up. It stays pending
-    /// until a vCPU takes it.
+    /// The physical SPI `physical`, which is level-sensitive, fired, was acknowledged and is
+    /// active. The guest gets it as SPI `intid`, as a hardware interrupt: its deactivation
+    /// deactivates the physical one, which fires again if its device still holds its input up. It
+    /// stays pending until a vCPU takes it.
     pub fn raise_hardware_spi(&self, intid: u32, physical: u32) -> Kicks {
         self.change(|state| state.raise_hardware_spi(intid, physical))
     }

@@ -6,6 +6,8 @@
 
 pub mod configuration;
 pub mod function;
+#[cfg(test)]
+pub mod model;
 mod port;
 
 use configuration::{Access, Configuration};
@@ -115,3 +117,6 @@ pub fn silence(configuration: &dyn Configuration) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

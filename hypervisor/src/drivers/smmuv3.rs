@@ -4,6 +4,8 @@
 
 pub mod event;
 mod formats;
+#[cfg(test)]
+pub mod model;
 mod queue;
 pub mod registers;
 mod stream_table;
@@ -46,6 +48,13 @@ mod idr1 {
     pub const PRESET: u32 = 0b11 << 29;
     /// At most 32.
     pub const SIDSIZE: u32 = 0x3f;
+    /// log2 of the entries that a queue can have.
+    pub const fn cmdqs(idr1: u32) -> u32 {
+        idr1 >> 21 & 0x1f
+    }
+    pub const fn eventqs(idr1: u32) -> u32 {
+        idr1 >> 16 & 0x1f
+    }
 }
 
 /// IDR5: the sizes of addresses and pages.
@@ -220,8 +229,8 @@ impl Smmu {
     pub fn detach(&self, stream: u32, tag: u16) -> Result<(), SmmuError> {
         let mut inner = self.inner.lock();
         let Inner { streams, commands } = &mut *inner;
-        let set = streams.set_entry(stream, &formats::ABORT);
-        set.ok_or(SmmuError::NoSuchStream(stream))?;
+        let aborted = streams.abort(stream);
+        aborted.ok_or(SmmuError::NoSuchStream(stream))?;
         let stale = [
             invalidate_stream(stream),
             invalidate_translations(self.stage, tag),
@@ -269,6 +278,10 @@ fn capabilities(registers: &dyn Registers, last_stream: u32) -> Result<(Stage, u
         ),
         (idr0 & idr0::TWO_LEVELS != 0, "stream tables of two levels"),
         (idr1 & idr1::PRESET == 0, "tables and queues anywhere"),
+        (
+            idr1::cmdqs(idr1).min(idr1::eventqs(idr1)) >= queue::LOG2_ENTRIES,
+            "queues of 256 entries",
+        ),
         (idr5 & idr5::GRAN4K != 0, "pages of 4 KiB"),
     ];
     if let Some((_, what)) = needs.iter().find(|(there, _)| !there) {
@@ -326,3 +339,6 @@ fn until(done: impl Fn() -> bool) -> Result<(), SmmuError> {
         core::hint::spin_loop();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,9 +9,10 @@ use crate::mm::tables::{Attributes, IPA_BITS, Tables};
 use addresses::Ipa;
 
 /// Leaves of stage 1: AttrIndx 0, of which the context descriptor says what it is; AP 0b01, read
-/// and written by anything; PXN and UXN, not executed (DDI0487J.a, chapter D8, "Stage 1 memory
-/// region attributes").
-const STAGE_1_MEMORY: Attributes = Attributes::new(0b01 << 6 | 0b11 << 53);
+/// and written by anything; nG, as what is global is every VM's and stays when one ASID is
+/// invalidated; PXN and UXN, not executed (DDI0487J.a, chapter D8, "Stage 1 memory region
+/// attributes", "Global and process-specific translation table entries").
+const STAGE_1_MEMORY: Attributes = Attributes::new(0b01 << 6 | 1 << 11 | 0b11 << 53);
 
 /// Translation tables for the devices of a VM.
 #[derive(Debug)]
@@ -48,3 +49,6 @@ impl DmaTables {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

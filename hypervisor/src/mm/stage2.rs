@@ -1,4 +1,5 @@
-//! What is stage 2's own: the attributes of its leaves, and the register that says how it is walked.
+//! What is stage 2's own: the attributes of its leaves, and the register that says how it is
+//! walked.
 //!
 //! Source: DDI0487J.a, chapter D8: "Stage 2 memory region type and Cacheability attributes" for
 //! MemAttr, and chapter D19 for VTCR_EL2.

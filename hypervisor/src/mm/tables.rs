@@ -144,8 +144,8 @@ impl<M: TableMemory> Tables<M> {
         self.memory.address(&self.root.table)
     }
 
-    /// Maps `len` bytes from `ipa` on to those from `pa` on, as `attributes` say, in blocks of 1 GiB
-    /// and 2 MiB where both addresses allow it.
+    /// Maps `len` bytes from `ipa` on to those from `pa` on, as `attributes` say, in blocks of
+    /// 1 GiB and 2 MiB where both addresses allow it.
     ///
     /// # Errors
     ///

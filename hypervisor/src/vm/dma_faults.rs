@@ -1,4 +1,5 @@
-//! What devices of guests tried and the SMMU did not let pass: told for a person, at a limited rate.
+//! What devices of guests tried and the SMMU did not let pass: told for a person, at a limited
+//! rate.
 //!
 //! A guest decides how much there is, so that nobody is interrupted for it more often than a
 //! hundred times a second, and a few lines of each guest's a second are written.
@@ -7,6 +8,7 @@ use crate::arch::timer;
 use crate::console::rate_limit::{Pass, RateLimit};
 use crate::drivers::smmuv3::Smmu;
 use crate::drivers::smmuv3::event::Event;
+use crate::vm::passthrough::FAULTS_TOLD_PER_SECOND;
 use crate::vm::virtual_machine::Vm;
 use core::sync::atomic::{AtomicU64, Ordering};
 use spin::Mutex;
@@ -15,8 +17,6 @@ use spin::Mutex;
 const LOOKS_PER_SECOND: u64 = 100;
 /// Events that are taken in one look.
 const EVENTS_AT_ONCE: usize = 64;
-/// Lines a second that a guest has.
-pub(super) const LINES_PER_SECOND: u32 = 4;
 /// The time of the next look where an interrupt tells of events.
 const ON_INTERRUPT: u64 = u64::MAX;
 
@@ -38,7 +38,7 @@ impl DmaFaults {
             smmu,
             interrupt,
             next_look: AtomicU64::new(ON_INTERRUPT),
-            nobodys: Mutex::new(RateLimit::new(LINES_PER_SECOND, timer::frequency())),
+            nobodys: Mutex::new(RateLimit::new(FAULTS_TOLD_PER_SECOND, timer::frequency())),
         }
     }
 
@@ -104,3 +104,6 @@ impl DmaFaults {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

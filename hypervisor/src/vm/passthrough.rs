@@ -12,7 +12,6 @@ use crate::drivers::gicv3;
 use crate::drivers::pcie::function::{Function, MemoryBar};
 use crate::drivers::smmuv3::{Smmu, SmmuError};
 use crate::mm::dma::DmaTables;
-use crate::vm::dma_faults::LINES_PER_SECOND;
 use addresses::Ipa;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -24,6 +23,8 @@ const RESETS_PER_SECOND: u64 = 1000;
 const SETTLINGS_PER_SECOND: u64 = 10;
 /// How long it may take until it answers: a second.
 const PATIENCE_SECONDS: u64 = 1;
+/// Lines a second about what the SMMU did not let pass, for each VM.
+pub(super) const FAULTS_TOLD_PER_SECOND: u32 = 4;
 
 /// A function of the machine, and which stream the SMMU knows it by.
 pub struct PassedFunction {
@@ -113,7 +114,7 @@ impl Passthrough {
             smmu,
             tables,
             reset: Mutex::new(Reset::LetGo(0)),
-            told_faults: Mutex::new(RateLimit::new(LINES_PER_SECOND, timer::frequency())),
+            told_faults: Mutex::new(RateLimit::new(FAULTS_TOLD_PER_SECOND, timer::frequency())),
         };
         devices.begin_reset();
         devices
@@ -162,9 +163,9 @@ impl Passthrough {
         }
         self.begin_reset();
         let tag = self.tables.translation().tag;
-        self.functions
-            .iter()
-            .try_for_each(|(passed, _)| self.smmu.detach(passed.stream, tag))
+        // Each of them, also where the SMMU did not answer for one before.
+        let detach = |(passed, _): &(Arc<PassedFunction>, _)| self.smmu.detach(passed.stream, tag);
+        self.functions.iter().map(detach).fold(Ok(()), Result::and)
     }
 
     fn begin_reset(&self) {
@@ -203,8 +204,10 @@ impl Passthrough {
     ///
     /// # Errors
     ///
-    /// The SMMU does not answer.
+    /// The SMMU does not answer. Some of them may be the VM's by then: they are to be
+    /// [taken away](Self::take_away).
     pub fn hand_over(&self) -> Result<(), SmmuError> {
+        *self.reset.lock() = Reset::No;
         for (passed, seen) in &self.functions {
             passed.function.set_up();
             seen.reset();
@@ -215,7 +218,9 @@ impl Passthrough {
         for line in &self.lines {
             gicv3::set_guest_spi(line.physical, true);
         }
-        *self.reset.lock() = Reset::No;
         Ok(())
     }
 }
+
+#[cfg(test)]
+pub(in crate::vm) mod tests;

@@ -14,6 +14,7 @@ use crate::mm::frames::Frames;
 use crate::mm::guest_memory::GuestRam;
 use crate::vm::image::device_tree::GuestLayout;
 use crate::vm::image::loader::Modules;
+use crate::vm::passthrough::Passthrough;
 use crate::vm::power::{Status, Step};
 use crate::vm::vcpu::Vcpu;
 use crate::vm::virtual_machine::Vm;
@@ -69,6 +70,15 @@ pub struct Bench {
 
 /// VM number `id`, from 1 on, off.
 pub fn vm(id: u16, description: VmDescription) -> &'static Vm {
+    vm_with_devices(id, description, |_| None)
+}
+
+/// The same with devices, which are made for its memory.
+pub fn vm_with_devices(
+    id: u16,
+    description: VmDescription,
+    devices: impl FnOnce(&GuestRam) -> Option<Passthrough>,
+) -> &'static Vm {
     fake::set_register("cntfrq_el0", 62_500_000);
     // ICH_VTR_EL2: four list registers.
     fake::set_register("ich_vtr_el2", 3);
@@ -87,7 +97,8 @@ pub fn vm(id: u16, description: VmDescription) -> &'static Vm {
         ramdisk: None,
     };
     let ram = Box::leak(Box::new(ram.expect("memory for the VM")));
-    Box::leak(Box::new(Vm::new(id, description, ram, modules, None)))
+    let devices = devices(ram);
+    Box::leak(Box::new(Vm::new(id, description, ram, modules, devices)))
 }
 
 /// The CPU that a thread is.
@@ -99,7 +110,11 @@ pub fn this_cpu() -> ThisCpu {
 impl Bench {
     /// A VM as described, off.
     pub fn off(description: VmDescription) -> Self {
-        let vm = vm(1, description);
+        Self::of(vm(1, description))
+    }
+
+    /// One that is off.
+    pub fn of(vm: &'static Vm) -> Self {
         let vcpus = 0..vm.description.vcpu_cpus.len();
         Self {
             cpu: this_cpu(),

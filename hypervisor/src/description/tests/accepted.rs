@@ -48,6 +48,7 @@ fn the_machine_and_its_guests_are_read() {
             total_bytes_max: 256 << 20,
         },
         policy: CallPolicy::default(),
+        pci: Vec::new(),
     };
     let vm2 = VmDescription {
         name: "vm2".into(),

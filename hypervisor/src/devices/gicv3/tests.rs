@@ -1,6 +1,7 @@
 mod enabling;
 mod hardware;
 mod lines;
+mod physical_spis;
 mod properties;
 mod reading;
 mod registers;

@@ -27,16 +27,18 @@ const PARITY_AND_SERR: u32 = 1 << 6 | 1 << 8;
 /// Status register, in the upper half of the word.
 const INTERRUPT_STATUS: u32 = 1 << (16 + 3);
 const HAS_CAPABILITIES: u32 = 1 << (16 + 4);
-/// A BAR of memory: bits that are not the address, and that of 64-bit ones.
+/// A BAR of memory: bits that are not the address, those that say how long it is, and that of
+/// 64-bit ones.
 const BAR_KIND: u32 = 0xf;
+const BAR_TYPE: u32 = 0b11 << 1;
 const BAR_WIDE: u32 = 0b10 << 1;
 
 /// The identifier of a vendor's own capability, the only kind that guests see.
 const VENDOR_SPECIFIC: u8 = 0x09;
 /// Capabilities begin here, after the header.
 const FIRST_CAPABILITY: u8 = 0x40;
-/// More do not fit.
-const CAPABILITIES_MAX: usize = 48;
+/// More do not fit behind the header, at multiples of 4.
+const CAPABILITIES_MAX: usize = WORDS - 16;
 
 /// The function itself.
 pub trait FunctionControl: Send + Sync {
@@ -105,7 +107,11 @@ impl VirtualFunction {
                 (bar.ipa.0 as u32, mask as u32, bar.kind & BAR_KIND),
                 ((bar.ipa.0 >> 32) as u32, (mask >> 32) as u32, 0),
             ];
-            let count = if bar.kind & BAR_WIDE != 0 { 2 } else { 1 };
+            let count = if bar.kind & BAR_TYPE == BAR_WIDE {
+                2
+            } else {
+                1
+            };
             for (n, (address, mask, kind)) in halves.into_iter().take(count).enumerate() {
                 if let Some(register) = registers.get_mut(bar.number + n) {
                     *register = BarRegister {
@@ -206,25 +212,30 @@ fn visible(found: &[u32; WORDS]) -> [u32; WORDS] {
     if found[COMMAND_STATUS] & HAS_CAPABILITIES == 0 {
         return words;
     }
-    // Where the place of the next one to be seen goes.
-    let mut link = 4 * CAPABILITIES;
-    let mut at = byte(link) & !3;
-    for _ in 0..CAPABILITIES_MAX {
-        if at < FIRST_CAPABILITY {
-            break;
-        }
+    let mut seen = 0_u64;
+    let mut at = byte(4 * CAPABILITIES) & !3;
+    let mut starts = heapless::Vec::<u8, CAPABILITIES_MAX>::new();
+    // What was seen before ends the list, too.
+    while at >= FIRST_CAPABILITY && seen & 1 << (at / 4) == 0 {
+        seen |= 1 << (at / 4);
         let start = usize::from(at);
         if byte(start) == VENDOR_SPECIFIC {
             let end = (start + usize::from(byte(start + 2)).max(4)).min(4 * WORDS);
             for copied in start..end {
                 set(&mut words, copied, byte(copied));
             }
-            set(&mut words, start + 1, 0);
-            set(&mut words, link, at);
-            words[COMMAND_STATUS] |= HAS_CAPABILITIES;
-            link = start + 1;
+            // There are no more places than there is room for.
+            let _ = starts.push(at);
         }
         at = byte(start + 1) & !3;
+    }
+    // Links come last: what was copied may cover some.
+    let mut link = 4 * CAPABILITIES;
+    for &at in &starts {
+        words[COMMAND_STATUS] |= HAS_CAPABILITIES;
+        set(&mut words, link, at);
+        link = usize::from(at) + 1;
+        set(&mut words, link, 0);
     }
     words
 }

@@ -15,8 +15,12 @@ pub trait Configuration: Send + Sync {
     fn write(&self, function: PciAddress, offset: u16, value: u32);
 }
 
-/// The same for `pci_types`.
+/// The same for `pci_types`, which writes the status register back with the command register. What
+/// is set there would be cleared.
 pub(super) struct Access<'a>(pub(super) &'a dyn Configuration);
+
+/// The command register, with the status register in the upper half of the word.
+const COMMAND: u16 = 0x04;
 
 impl ConfigRegionAccess for Access<'_> {
     unsafe fn read(&self, address: PciAddress, offset: u16) -> u32 {
@@ -24,6 +28,11 @@ impl ConfigRegionAccess for Access<'_> {
     }
 
     unsafe fn write(&self, address: PciAddress, offset: u16, value: u32) {
+        let value = if offset == COMMAND {
+            value & 0xffff
+        } else {
+            value
+        };
         self.0.write(address, offset, value);
     }
 }

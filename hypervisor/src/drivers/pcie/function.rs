@@ -5,7 +5,7 @@ use super::port::{Port, WINDOW_ALIGN};
 use super::{PcieError, Window};
 use addresses::{PAGE_SIZE, Pa};
 use alloc::vec::Vec;
-use pci_types::{Bar, CommandRegister, EndpointHeader, MAX_BARS, PciAddress, PciHeader};
+use pci_types::{CommandRegister, EndpointHeader, MAX_BARS, PciAddress, PciHeader};
 
 /// Words of the configuration space that every function has.
 pub const WORDS: usize = 64;
@@ -18,6 +18,8 @@ const INTERRUPT_STATUS: u32 = 1 << (16 + 3);
 
 /// The lower bits of a BAR that say what it is.
 const BAR_KIND: u32 = 0xf;
+const BAR_IO: u32 = 1;
+const BAR_TYPE: u32 = 0b11 << 1;
 const BAR_WIDE: u32 = 0b10 << 1;
 
 /// A BAR of memory, which was placed.
@@ -39,7 +41,7 @@ impl MemoryBar {
     /// Whether it has 64 bits.
     #[must_use]
     pub fn is_wide(&self) -> bool {
-        self.kind & BAR_WIDE != 0
+        self.kind & BAR_TYPE == BAR_WIDE
     }
 }
 
@@ -54,7 +56,8 @@ pub struct Function {
 
 impl Function {
     /// Finds the function behind the root port with device number `port`, gives its bus the number
-    /// `bus`, and its BARs a place in `window`. It does nothing before it is [set up](Self::set_up).
+    /// `bus`, and its BARs a place in `window`. It does nothing before it is
+    /// [set up](Self::set_up).
     ///
     /// # Errors
     ///
@@ -81,16 +84,16 @@ impl Function {
         if configuration.read(address, INTERRUPT) >> 8 & 0xff != 1 {
             return Err(PcieError::NoLine);
         }
-        let mut bars = memory_bars(configuration, address, &endpoint)?;
+        let mut bars = memory_bars(configuration, address)?;
         // The largest first, so that none needs padding.
         bars.sort_by_key(|bar| core::cmp::Reverse(bar.size));
-        let bytes = bars.iter().map(|bar| bar.size).sum::<u64>();
-        let largest = bars.first().map_or(0, |bar| bar.size);
-        if let Some(bytes) = bytes
-            .checked_next_multiple_of(WINDOW_ALIGN)
-            .filter(|n| *n > 0)
-        {
-            let own = window.take(bytes, WINDOW_ALIGN.max(largest))?;
+        if let [largest, ..] = bars.as_slice() {
+            let sizes = bars.iter().map(|bar| bar.size);
+            let bytes = sizes.fold(0, u64::saturating_add);
+            let bytes = bytes
+                .checked_next_multiple_of(WINDOW_ALIGN)
+                .ok_or(PcieError::NoRoom { bytes })?;
+            let own = window.take(bytes, WINDOW_ALIGN.max(largest.size))?;
             let mut rest = own;
             for bar in &mut bars {
                 let place = rest.take(bar.size, bar.size)?;
@@ -175,21 +178,37 @@ impl Function {
     }
 }
 
-/// The BARs of memory, with no place yet.
+/// The BARs of memory, with no place yet. The function answers nowhere.
 fn memory_bars(
     configuration: &dyn Configuration,
     address: PciAddress,
-    endpoint: &EndpointHeader,
 ) -> Result<Vec<MemoryBar>, PcieError> {
     let mut bars = Vec::new();
     let mut number = 0;
     while number < MAX_BARS {
-        let kind = configuration.read(address, BAR_0 + 4 * number as u16) & BAR_KIND;
-        let (size, registers) = match endpoint.bar(number as u8, Access(configuration)) {
-            Some(Bar::Memory32 { size, .. }) => (u64::from(size), 1),
-            Some(Bar::Memory64 { size, .. }) => (size, 2),
-            Some(Bar::Io { .. }) | None => (0, 1),
+        let offset = BAR_0 + 4 * number as u16;
+        let kind = configuration.read(address, offset) & BAR_KIND;
+        // What it keeps of all ones are the bits of the address.
+        let address_bits = |offset| {
+            let before = configuration.read(address, offset);
+            configuration.write(address, offset, u32::MAX);
+            let bits = configuration.read(address, offset);
+            configuration.write(address, offset, before);
+            u64::from(bits)
         };
+        let is_memory = kind & BAR_IO == 0;
+        let is_wide = is_memory && kind & BAR_TYPE == BAR_WIDE;
+        let mask = match (is_memory, is_wide) {
+            (false, _) => 0,
+            (true, false) => address_bits(offset) & !u64::from(BAR_KIND),
+            // There is no register for the upper half.
+            (true, true) if number + 1 == MAX_BARS => 0,
+            (true, true) => {
+                let lower = address_bits(offset) & !u64::from(BAR_KIND);
+                address_bits(offset + 4) << 32 | lower
+            }
+        };
+        let size = mask & mask.wrapping_neg();
         if size > 0 {
             if size < PAGE_SIZE {
                 return Err(PcieError::SmallBar { bar: number, size });
@@ -202,7 +221,7 @@ fn memory_bars(
                 kind,
             });
         }
-        number += registers;
+        number += if is_wide { 2 } else { 1 };
     }
     Ok(bars)
 }

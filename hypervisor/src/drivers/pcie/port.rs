@@ -10,10 +10,12 @@ use pci_types::{
 pub(super) const WINDOW_ALIGN: u64 = 1 << 20;
 
 /// I/O base and limit, with the status above them; memory base and limit; prefetchable base and
-/// limit; interrupt line and pin, with bridge control above them.
+/// limit, and the upper halves of these; the upper halves of I/O base and limit; interrupt line and
+/// pin, with bridge control above them.
 const IO_WINDOW: u16 = 0x1c;
 const MEMORY_WINDOW: u16 = 0x20;
 const PREFETCHABLE_WINDOW: u16 = 0x24;
+const UPPER_HALVES: [u16; 3] = [0x28, 0x2c, 0x30];
 const BRIDGE_CONTROL: u16 = 0x3c;
 /// Bridge control: secondary bus reset.
 const SECONDARY_BUS_RESET: u32 = 1 << (16 + 6);
@@ -49,6 +51,9 @@ impl Port {
         configuration.write(address, IO_WINDOW, NO_IO_WINDOW);
         configuration.write(address, MEMORY_WINDOW, NO_WINDOW);
         configuration.write(address, PREFETCHABLE_WINDOW, NO_WINDOW);
+        for upper in UPPER_HALVES {
+            configuration.write(address, upper, 0);
+        }
         Ok(Self(address))
     }
 

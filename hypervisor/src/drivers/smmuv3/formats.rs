@@ -43,8 +43,8 @@ impl Translation {
         /// EPD1: no walks by TTB1. V.
         const NO_TTB1: u64 = 1 << 30;
         const VALID: u64 = 1 << 31;
-        /// AA64, R (faults are recorded), A (and aborted, without S: nothing waits for EL2), ASET (broadcast invalidations of CPUs
-        /// do not matter).
+        /// AA64, R (faults are recorded), A (and aborted, without S: nothing waits for EL2), ASET
+        /// (broadcast invalidations of CPUs do not matter).
         const AARCH64: u64 = 1 << 41;
         const RECORD_AND_ABORT: u64 = 1 << 45 | 1 << 46;
         const ASET: u64 = 1 << 47;

@@ -8,7 +8,7 @@ use super::formats::Command;
 use super::table::Table;
 
 /// log2 of the entries of either queue: a page of commands, and two of events.
-const LOG2_ENTRIES: u32 = 8;
+pub(super) const LOG2_ENTRIES: u32 = 8;
 const ENTRIES: u32 = 1 << LOG2_ENTRIES;
 /// Index and wrap bit.
 const POSITION: u32 = 2 * ENTRIES - 1;

@@ -82,10 +82,20 @@ impl StreamTable {
         table.address().checked_add((8 * ENTRY * index) as u64)
     }
 
-    /// Sets the entry of `stream`, for which there is [room](Self::make_room).
+    /// Sets the entry of `stream`, which is aborted, and for which there is
+    /// [room](Self::make_room).
     pub(super) fn set_entry(&mut self, stream: u32, entry: &StreamEntry) -> Option<()> {
         let (table, index) = self.place(stream)?;
         set(table, index, entry);
+        Some(())
+    }
+
+    /// Has `stream`, for which there is [room](Self::make_room), aborted. The SMMU may read the
+    /// entry meanwhile: the first word says so alone, and the others stay.
+    pub(super) fn abort(&mut self, stream: u32) -> Option<()> {
+        let (table, index) = self.place(stream)?;
+        let [first, ..] = ABORT;
+        table.write(ENTRY * index, first);
         Some(())
     }
 

@@ -2,8 +2,8 @@
 //!
 //! Bindings: Devicetree Specification 0.4; for the rest Linux 6.12,
 //! Documentation/devicetree/bindings (arm/psci.yaml, arm/firmware/linaro,optee-tz.yaml,
-//! interrupt-controller/arm,gic-v3.yaml, pci/host-generic-pci.yaml, rtc/arm,pl031.yaml, serial/pl011.yaml,
-//! timer/arm,arch_timer.yaml).
+//! interrupt-controller/arm,gic-v3.yaml, pci/host-generic-pci.yaml, rtc/arm,pl031.yaml,
+//! serial/pl011.yaml, timer/arm,arch_timer.yaml).
 
 use alloc::format;
 use alloc::string::String;
@@ -427,7 +427,7 @@ mod tests {
 
     use super::*;
     use crate::description::policy::CallPolicy;
-    use crate::description::vm::{Module, ShmLimits};
+    use crate::description::vm::{Module, PciFunction, ShmLimits};
     use addresses::Pa;
     use mediator::ta_access::TaAccess;
     use smccc::Conduit;
@@ -613,6 +613,89 @@ mod tests {
             let notification = GuestLayout::TEE_INTID - 32;
             assert_eq!(get::<[u32; 3]>(&optee, "interrupts"), [0, notification, 1]);
         }
+    }
+
+    /// With functions behind root ports of the machine, by their lines.
+    fn vm_with_functions(lines: &[u32]) -> VmDescription {
+        let functions = (1..).zip(lines);
+        VmDescription {
+            pci: functions
+                .map(|(port, &line)| PciFunction { port, line })
+                .collect(),
+            ..vm()
+        }
+    }
+
+    #[test]
+    fn linux_finds_its_functions_behind_a_host_bridge_of_their_own() {
+        let dtb = build(&vm_with_functions(&[37]), None, true, None).unwrap();
+        let fdt = Fdt::new(&dtb).unwrap();
+        let bridge = find(&fdt, "/pcie@30000000");
+        assert!(bridge.is_compatible("pci-host-ecam-generic"));
+        assert_eq!(get::<&str>(&bridge, "device_type"), "pci");
+        assert_eq!(regs(bridge), [(0x3000_0000, 0x10_0000)], "bus 0");
+        assert_eq!(get::<[u32; 2]>(&bridge, "bus-range"), [0, 0]);
+        assert_eq!(get::<u32>(&bridge, "#address-cells"), 3);
+        assert_eq!(get::<u32>(&bridge, "#size-cells"), 2);
+        // 32-bit memory, which is for functions where it is for CPUs.
+        assert_eq!(
+            get::<[u32; 7]>(&bridge, "ranges"),
+            [0x0200_0000, 0, 0x1000_0000, 0, 0x1000_0000, 0, 0x1000_0000]
+        );
+        assert!(bridge.property("dma-coherent").is_some());
+        assert!(bridge.property("iommu-map").is_none());
+        assert!(bridge.property("msi-map").is_none());
+        let chosen = find(&fdt, "/chosen");
+        assert_eq!(get::<u32>(&chosen, "linux,pci-probe-only"), 1);
+    }
+
+    /// The interrupt of pin `pin` of the function at this device number, as Linux looks it up.
+    fn interrupt_of(fdt: &Fdt<'_>, device: u32, pin: u32) -> Option<[u32; 3]> {
+        let bridge = find(fdt, "/pcie@30000000");
+        assert_eq!(get::<u32>(&bridge, "#interrupt-cells"), 1);
+        let gic = find(fdt, "/interrupt-controller@8000000");
+        assert_eq!(get::<u32>(&gic, "#address-cells"), 0);
+        assert_eq!(get::<u32>(&gic, "#interrupt-cells"), 3);
+        let mask: [u32; 4] = get(&bridge, "interrupt-map-mask");
+        let map: Vec<u32> = get(&bridge, "interrupt-map");
+        let (entries, rest) = map.as_chunks::<8>();
+        assert!(rest.is_empty());
+        let asked = [device << 11, 0, 0, pin];
+        let masked = |n: usize, cells: &[u32]| cells[n] & mask[n];
+        let is = |entry: &&[u32; 8]| (0..4).all(|n| masked(n, *entry) == masked(n, &asked));
+        entries.iter().find(is).map(|entry| {
+            assert_eq!(entry[4], get::<u32>(&gic, "phandle"));
+            [entry[5], entry[6], entry[7]]
+        })
+    }
+
+    #[test]
+    fn functions_with_the_same_line_have_the_same_interrupt() {
+        let dtb = build(&vm_with_functions(&[37, 40, 37, 36]), None, true, None).unwrap();
+        let fdt = Fdt::new(&dtb).unwrap();
+        let first = GuestLayout::PCI_INTID - 32;
+        for (device, number) in [(0, 0), (1, 1), (2, 0), (3, 2)] {
+            let level_sensitive_spi = [0, first + number, 4];
+            assert_eq!(interrupt_of(&fdt, device, 1), Some(level_sensitive_spi));
+            assert_eq!(interrupt_of(&fdt, device, 2), None);
+        }
+        assert_eq!(interrupt_of(&fdt, 4, 1), None);
+    }
+
+    #[test]
+    fn interrupts_of_functions_are_nobody_elses() {
+        let functions = GuestLayout::PCI_INTID..GuestLayout::PCI_INTID + guest::PCI_SPIS;
+        assert!(!functions.contains(&GuestLayout::UART_INTID));
+        assert!(!functions.contains(&GuestLayout::TEE_INTID));
+    }
+
+    #[test]
+    fn without_functions_there_is_no_host_bridge() {
+        let dtb = build(&vm(), None, true, None).unwrap();
+        let fdt = Fdt::new(&dtb).unwrap();
+        assert!(fdt.find_node("/pcie@30000000").is_none());
+        let chosen = find(&fdt, "/chosen");
+        assert!(chosen.property("linux,pci-probe-only").is_none());
     }
 
     #[test]
