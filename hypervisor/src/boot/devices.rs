@@ -53,7 +53,7 @@ impl Devices {
     ///
     /// # Safety
     ///
-    /// EL2 maps [`registers`], and nobody else drives these.
+    /// EL2 maps [`registers()`], and nobody else drives these.
     pub(super) unsafe fn new(host: PciHost, functions: usize) -> Result<Self, String> {
         let buses = buses(functions);
         if buses * BUS_SIZE > host.configuration.len || buses > 0xff {
