@@ -1,6 +1,7 @@
-//! A guest's accesses to its interrupt controller, its UART and its clock, of every size and
-//! offset, while interrupts come and go: nothing panics, no interrupt is in two list registers at a
-//! time, and none is there that is not known.
+//! A guest's accesses to its interrupt controller, its UART, its clock and its PCIe host bridge, of
+//! every size and offset, while interrupts come and go: nothing panics, no interrupt is in two list
+//! registers at a time, and none is there that is not known. In the end the guest takes and ends
+//! all there is, and no interrupt of a device is active any more: it can come again.
 
 #![no_main]
 
@@ -10,11 +11,15 @@ use hypervisor::devices::bus::{Access, Bus};
 use hypervisor::devices::gicv3::VirtualGic;
 use hypervisor::devices::gicv3::frames::{Distributor, Redistributors};
 use hypervisor::devices::gicv3::list_register::{
-    ACTIVE, ListRegisters, PENDING, Refill, VINTID_MASK,
+    ACTIVE, HW, ListRegisters, PENDING, PINTID_SHIFT, Refill, VINTID_MASK,
 };
+use hypervisor::devices::pci::VirtualHostBridge;
+use hypervisor::devices::pci::function::{FunctionControl, VirtualBar, VirtualFunction};
 use hypervisor::devices::pl011::VirtualPl011;
 use hypervisor::devices::pl031::VirtualPl031;
 use libfuzzer_sys::fuzz_target;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 const VCPUS: usize = 3;
@@ -22,6 +27,50 @@ const LIST_REGISTERS: usize = 4;
 const DISTRIBUTOR: u64 = 0x800_0000;
 const REDISTRIBUTORS: u64 = 0x80a_0000;
 const STRIDE: u64 = 0x2_0000;
+const HOST_BRIDGE: u64 = 0x3000_0000;
+const HOST_BRIDGE_SIZE: u64 = 1 << 20;
+/// SPIs of devices, and the physical ones that they stand for.
+const LINES: [(u32, u32); 2] = [(35, 41), (36, 77)];
+/// Interrupts that may wait, each of which takes a turn or two.
+const TURNS: usize = 400;
+
+thread_local! {
+    /// The physical interrupts that are active.
+    static ACTIVE_LINES: RefCell<BTreeSet<u32>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+fn deactivate(physical: u32) {
+    ACTIVE_LINES.with_borrow_mut(|active| active.remove(&physical));
+}
+
+/// A function that does as it is told, unseen.
+struct Quiet;
+
+impl FunctionControl for Quiet {
+    fn set_command(&self, _: bool, _: bool) {}
+    fn has_interrupt(&self) -> bool {
+        false
+    }
+}
+
+fn host_bridge() -> VirtualHostBridge {
+    let mut words = [0; 64];
+    // Vendor and device; a list of capabilities, of which the second one is the vendor's own.
+    words[0] = 0x1042_1af4;
+    words[1] = 1 << 20;
+    words[13] = 0x40;
+    words[15] = 1 << 8;
+    words[16] = 0x0000_5011;
+    words[20] = 0x0010_0009;
+    let bars = [VirtualBar {
+        number: 4,
+        ipa: Ipa(0x1000_0000),
+        size: 0x4000,
+        kind: 0xc,
+    }];
+    let function = || Arc::new(VirtualFunction::new(Arc::new(Quiet), &words, &bars));
+    VirtualHostBridge::new(vec![function(), function()])
+}
 
 /// The list registers of a CPU, whose guest takes and ends interrupts as it likes.
 #[derive(Default)]
@@ -30,6 +79,18 @@ struct Cpu {
     ended_elsewhere: u32,
     drops_only: bool,
     timer: bool,
+}
+
+impl Cpu {
+    /// The guest ends what is in a list register; with the hardware bit, the physical interrupt
+    /// ends as well.
+    fn end(&mut self, n: usize) {
+        let register = &mut self.registers[n];
+        if *register & (ACTIVE | HW) == ACTIVE | HW {
+            deactivate((*register >> PINTID_SHIFT & 0x3ff) as u32);
+        }
+        *register &= !ACTIVE;
+    }
 }
 
 impl ListRegisters for Cpu {
@@ -49,7 +110,9 @@ impl ListRegisters for Cpu {
     fn physical_asserted(&self, _: u32) -> bool {
         self.timer
     }
-    fn deactivate_physical(&mut self, _: u32) {}
+    fn deactivate_physical(&mut self, intid: u32) {
+        deactivate(intid);
+    }
 }
 
 #[derive(Arbitrary)]
@@ -70,6 +133,10 @@ enum Step {
     Line(u16, bool),
     Pulse(u16),
     Timer,
+    /// A device holds up its line, which interrupts unless it is active.
+    Device(bool),
+    PciLoad(u32, u8),
+    PciStore(u32, u8, u64),
     /// The guest takes what is in a list register, or ends it.
     Take(u8),
     End(u8),
@@ -111,6 +178,9 @@ impl Guest {
         let length = STRIDE * VCPUS as u64;
         bus.add(Ipa(REDISTRIBUTORS), length, redistributors)
             .expect("the place is free");
+        bus.add(Ipa(HOST_BRIDGE), HOST_BRIDGE_SIZE, Arc::new(host_bridge()))
+            .expect("the place is free");
+        ACTIVE_LINES.take();
         Self {
             gic,
             bus,
@@ -182,6 +252,35 @@ impl Guest {
             Step::Pulse(intid) => {
                 let _ = self.gic.pulse_spi(u32::from(intid % 128));
             }
+            Step::Device(second) => {
+                let (intid, physical) = LINES[usize::from(second)];
+                if ACTIVE_LINES.with_borrow_mut(|active| active.insert(physical)) {
+                    let _ = self.gic.raise_hardware_spi(intid, physical);
+                }
+            }
+            Step::PciLoad(offset, bytes) => {
+                let (offset, bytes) = (u64::from(offset) % HOST_BRIDGE_SIZE, 1 << (bytes % 4));
+                if let Some((device, offset)) = self.bus.find(Ipa(HOST_BRIDGE + offset)) {
+                    let _ = device.load(Access {
+                        vcpu,
+                        offset,
+                        bytes,
+                    });
+                }
+            }
+            Step::PciStore(offset, bytes, value) => {
+                let (offset, bytes) = (u64::from(offset) % HOST_BRIDGE_SIZE, 1 << (bytes % 4));
+                if let Some((device, offset)) = self.bus.find(Ipa(HOST_BRIDGE + offset)) {
+                    let _ = device.store(
+                        Access {
+                            vcpu,
+                            offset,
+                            bytes,
+                        },
+                        value,
+                    );
+                }
+            }
             Step::Timer => self.gic.raise_hardware_ppi(vcpu, 27, cpu),
             Step::Take(n) => {
                 let register = &mut cpu.registers[usize::from(n) % LIST_REGISTERS];
@@ -189,7 +288,7 @@ impl Guest {
                     *register = *register & !PENDING | ACTIVE;
                 }
             }
-            Step::End(n) => cpu.registers[usize::from(n) % LIST_REGISTERS] &= !ACTIVE,
+            Step::End(n) => cpu.end(usize::from(n) % LIST_REGISTERS),
             Step::EndElsewhere(count) => cpu.ended_elsewhere = u32::from(count % 8),
             Step::DropsOnly(drops) => cpu.drops_only = drops,
             Step::TimerLine(level) => cpu.timer = level,
@@ -211,6 +310,8 @@ impl Guest {
             Step::Reset => {
                 self.gic.reset();
                 self.cpus = Default::default();
+                // The hypervisor turns lines off when a life ends.
+                ACTIVE_LINES.take();
             }
             Step::ResetVcpu => {
                 self.gic.reset_vcpu(vcpu);
@@ -237,6 +338,45 @@ impl Guest {
             }
         }
         let _ = (self.uart.flags(), self.uart.interrupt_asserted());
+    }
+
+    /// The guest turns all interrupts on, for its first vCPU, and takes and ends them.
+    fn drain(&mut self) {
+        const ISENABLER1: u64 = 0x104;
+        const ICACTIVER1: u64 = 0x384;
+        const IROUTER32: u64 = 0x6100;
+        let distributor = |offset, bytes, value| {
+            let _ = self.gic.distributor_write(offset, bytes, value);
+        };
+        for vcpu in 0..VCPUS {
+            let _ = self.gic.save(vcpu, &mut self.cpus[vcpu]);
+        }
+        distributor(0, 4, 0b11);
+        for offset in [ISENABLER1, ISENABLER1 + 4, ICACTIVER1, ICACTIVER1 + 4] {
+            distributor(offset, 4, 0xffff_ffff);
+        }
+        for spi in 0..64 {
+            distributor(IROUTER32 + 8 * spi, 8, 0);
+        }
+        // What is up would be taken again and again.
+        for intid in 32..96 {
+            let _ = self.gic.set_spi_level(intid, false);
+        }
+        self.cpus[0].drops_only = false;
+        self.cpus[0].timer = false;
+        for _ in 0..TURNS {
+            let _ = self.gic.sync(0, &mut self.cpus[0]);
+            for n in 0..LIST_REGISTERS {
+                let register = &mut self.cpus[0].registers[n];
+                if *register & PENDING != 0 {
+                    *register = *register & !PENDING | ACTIVE;
+                }
+                self.cpus[0].end(n);
+            }
+        }
+        let _ = self.gic.sync(0, &mut self.cpus[0]);
+        let left = ACTIVE_LINES.take();
+        assert!(left.is_empty(), "physical interrupts {left:?} stay active");
     }
 
     /// What the architecture wants of list registers (IHI0069H, §12.4.6): an INTID is in one at
@@ -273,4 +413,5 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(())
     };
     let _ = play();
+    guest.drain();
 });
