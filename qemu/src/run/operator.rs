@@ -1,6 +1,7 @@
 //! A person's place at the machine's console, for programs: what the machine says comes in, what is
 //! typed goes out (docs/console.md).
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::Write;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -43,6 +44,8 @@ pub struct Said {
 pub struct Operator {
     keyboard: Box<dyn Write + Send>,
     heard: Receiver<Heard>,
+    /// What was heard and is still to be given out.
+    kept: VecDeque<Heard>,
     dismissal: Interrupt,
 }
 
@@ -62,6 +65,7 @@ impl Operator {
         Self {
             keyboard: Box::new(keyboard),
             heard,
+            kept: VecDeque::new(),
             dismissal,
         }
     }
@@ -85,7 +89,10 @@ impl Operator {
     ///
     /// [`RecvTimeoutError::Disconnected`]: it is off, or the run is over.
     pub fn hear(&mut self, limit: Duration) -> Result<Heard, RecvTimeoutError> {
-        self.heard.recv_timeout(limit)
+        match self.kept.pop_front() {
+            Some(heard) => Ok(heard),
+            None => self.heard.recv_timeout(limit),
+        }
     }
 
     /// Waits for a line of `console` that `accept` takes. What else is said before is lost.
@@ -138,7 +145,8 @@ impl Operator {
             .with_context(|| format!("the command `{line}` was not answered"))
     }
 
-    /// Types this to a guest.
+    /// Types this to a guest. What is said after that is heard next: the guest's answer may come
+    /// before the hypervisor is done.
     ///
     /// # Errors
     ///
@@ -149,9 +157,24 @@ impl Operator {
         })?;
         self.type_in(bytes)?;
         self.type_in(&[DETACH])?;
-        self.wait_for(HYPERVISOR_TAG, ANSWERED, |line| {
-            Event::parse(line) == Event::Detached { name: guest }
-        })?;
+        let until = Instant::now() + ANSWERED;
+        let mut kept = VecDeque::new();
+        loop {
+            let heard = self
+                .hear(until.saturating_duration_since(Instant::now()))
+                .with_context(|| format!("{guest} stays attached"))?;
+            match &heard {
+                Heard::Line(said)
+                    if said.console == HYPERVISOR_TAG
+                        && Event::parse(&said.text) == Event::Detached { name: guest } =>
+                {
+                    break;
+                }
+                _ => kept.push_back(heard),
+            }
+        }
+        kept.append(&mut self.kept);
+        self.kept = kept;
         Ok(())
     }
 
@@ -205,6 +228,30 @@ mod tests {
         cat.stdout.take().unwrap().read_to_end(&mut typed).unwrap();
         cat.wait().unwrap();
         assert_eq!(typed, b"restart vm2\r\x1d");
+    }
+
+    #[test]
+    fn what_a_guest_says_while_it_is_let_go_is_heard() {
+        let (mut operator, sender, mut cat) = operator();
+        for heard in [
+            said("bulkhead", "vm1: attached; Control-] leads back"),
+            said("vm1", "its answer"),
+            said("bulkhead", "vm2: off"),
+            said("bulkhead", "vm1: detached"),
+            said("vm1", "more"),
+        ] {
+            sender.send(heard).unwrap();
+        }
+        operator.tell("vm1", b"x").unwrap();
+        for next in [
+            said("vm1", "its answer"),
+            said("bulkhead", "vm2: off"),
+            said("vm1", "more"),
+        ] {
+            assert_eq!(operator.hear(SOON), Ok(next));
+        }
+        cat.kill().unwrap();
+        cat.wait().unwrap();
     }
 
     #[test]
