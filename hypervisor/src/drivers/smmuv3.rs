@@ -33,6 +33,8 @@ mod idr0 {
     /// TTF, bit 1 of it: VMSAv8-64 tables.
     pub const TTF_AARCH64: u32 = 1 << 3;
     pub const COHACC: u32 = 1 << 4;
+    /// ATS: devices may translate for themselves.
+    pub const ATS: u32 = 1 << 10;
     /// TTENDIAN 0b11: big endian only.
     pub const TTENDIAN: u32 = 0b11 << 21;
     pub const TTENDIAN_BIG: u32 = 0b11 << 21;
@@ -68,6 +70,9 @@ mod cr0 {
     pub const SMMUEN: u32 = 1 << 0;
     pub const EVENTQEN: u32 = 1 << 2;
     pub const CMDQEN: u32 = 1 << 3;
+    /// What a device says that it has translated is looked at, too: no stream's entry allows it
+    /// (EATS is 0). Without this it would pass to any address (3.9). RES0 without ATS.
+    pub const ATSCHK: u32 = 1 << 4;
 }
 
 /// CR1: tables and queues are write-back, inner shareable.
@@ -158,12 +163,17 @@ impl Smmu {
         set(offset::EVENTQ_PROD, 0);
         set(offset::EVENTQ_CONS, 0);
 
-        enable(&*registers, cr0::CMDQEN)?;
+        let checks = if registers.read32(offset::IDR0) & idr0::ATS == 0 {
+            cr0::CMDQEN
+        } else {
+            cr0::CMDQEN | cr0::ATSCHK
+        };
+        enable(&*registers, checks)?;
         let forget = [INVALIDATE_CONFIGURATION, INVALIDATE_TRANSLATIONS];
         submit(&*registers, &mut commands, &forget)?;
-        enable(&*registers, cr0::CMDQEN | cr0::EVENTQEN)?;
+        enable(&*registers, checks | cr0::EVENTQEN)?;
         set(offset::IRQ_CTRL, IRQ_EVENTQ);
-        enable(&*registers, cr0::CMDQEN | cr0::EVENTQEN | cr0::SMMUEN)?;
+        enable(&*registers, checks | cr0::EVENTQEN | cr0::SMMUEN)?;
         Ok(Self {
             registers,
             stage,

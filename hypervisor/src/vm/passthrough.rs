@@ -15,6 +15,7 @@ use crate::mm::dma::DmaTables;
 use addresses::Ipa;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 use spin::Mutex;
 
 /// How long a function is held in reset (PCI Express Base Specification 6.0, 6.6.1: 1 ms), and how
@@ -50,6 +51,24 @@ impl FunctionControl for PassedFunction {
 
     fn has_interrupt(&self) -> bool {
         self.function.has_interrupt()
+    }
+}
+
+/// Why a VM does not get its devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotHandedOver {
+    /// This one did not come back from its reset.
+    Gone(usize),
+    /// The SMMU does not let it reach the VM's memory.
+    Smmu(SmmuError),
+}
+
+impl fmt::Display for NotHandedOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone(device) => write!(f, "its device {device} does not answer after its reset"),
+            Self::Smmu(error) => error.fmt(f),
+        }
     }
 }
 
@@ -204,15 +223,18 @@ impl Passthrough {
     ///
     /// # Errors
     ///
-    /// The SMMU does not answer. Some of them may be the VM's by then: they are to be
-    /// [taken away](Self::take_away).
-    pub fn hand_over(&self) -> Result<(), SmmuError> {
+    /// One of them is gone, or the SMMU does not answer. Some of them may be the VM's by then: they
+    /// are to be [taken away](Self::take_away).
+    pub fn hand_over(&self) -> Result<(), NotHandedOver> {
         *self.reset.lock() = Reset::No;
-        for (passed, seen) in &self.functions {
+        for (n, (passed, seen)) in self.functions.iter().enumerate() {
+            if !passed.function.is_there() {
+                return Err(NotHandedOver::Gone(n));
+            }
             passed.function.set_up();
             seen.reset();
-            self.smmu
-                .attach(passed.stream, &self.tables.translation())?;
+            let attached = self.smmu.attach(passed.stream, &self.tables.translation());
+            attached.map_err(NotHandedOver::Smmu)?;
             passed.function.set_command(false, true);
         }
         for line in &self.lines {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use crate::base::progress::Progress;
+use crate::base::run_folder::RunFolder;
 use crate::commands::running;
 
 /// What the run itself says.
@@ -32,7 +33,8 @@ pub fn arguments() -> Vec<OsString> {
 ///
 /// The run ended before; its log says why.
 pub fn start(arguments: &[OsString], logs: &Path, progress: &Progress) -> Result<()> {
-    fs::create_dir_all(logs).with_context(|| format!("{} can't be made", logs.display()))?;
+    // A run that has the folder keeps its log, and is not taken for this one.
+    drop(RunFolder::take(logs)?);
     let log = logs.join(LOG);
     let output =
         File::create(&log).with_context(|| format!("{} can't be written", log.display()))?;
@@ -70,5 +72,22 @@ pub fn start(arguments: &[OsString], logs: &Path, progress: &Progress) -> Result
         }
         step.tick();
         sleep(TICK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_whose_folder_another_one_has_is_not_started() {
+        let logs = tempfile::tempdir().unwrap();
+        let log = logs.path().join(LOG);
+        fs::write(&log, "the run's own words").unwrap();
+        let _other = RunFolder::take(logs.path()).unwrap();
+        let arguments = ["--list".into()];
+        let error = start(&arguments, logs.path(), &Progress::silent()).unwrap_err();
+        assert!(error.to_string().contains("another run"), "{error}");
+        assert_eq!(fs::read_to_string(&log).unwrap(), "the run's own words");
     }
 }

@@ -49,25 +49,40 @@ pub fn run(options: &SshOptions, progress: &Progress) -> Result<u8, RunError> {
         )
         .into());
     }
-    if run::socket::connect(&options.logs).is_err() {
+    if !run::socket::is_there(&options.logs) {
         start(options, &description, progress)?;
     }
     let port = port(&options.logs, &options.guest)?;
     let status = Command::new("ssh")
-        .arg("-i")
-        .arg(ssh_key::private(progress)?)
-        .args(["-p", &port.to_string()])
-        .args(["-o", "StrictHostKeyChecking=no"])
-        // A guest has another key at each start.
-        .args(["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"])
-        .args(["-o", &format!("ConnectTimeout={CONNECT_TIMEOUT}")])
-        .args(["-o", "ConnectionAttempts=20"])
-        .arg("root@127.0.0.1")
+        .args(arguments(&ssh_key::private(progress)?, port))
         .args(&options.command)
         .status()
         .context("ssh can't be started")?;
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
     Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+/// ssh's arguments, before the command. A guest is trusted with nothing of the user's: whatever the
+/// user's own configuration says, no agent, no display and no other key is for it.
+fn arguments(key: &Path, port: u16) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = ["-F", "none", "-a", "-x", "-i"].map(Into::into).into();
+    arguments.push(key.into());
+    arguments.extend(["-p".into(), port.to_string().into()]);
+    let timeout = format!("ConnectTimeout={CONNECT_TIMEOUT}");
+    for option in [
+        "IdentitiesOnly=yes",
+        "IdentityAgent=none",
+        "StrictHostKeyChecking=no",
+        // A guest has another key at each start.
+        "UserKnownHostsFile=/dev/null",
+        "LogLevel=ERROR",
+        &timeout,
+        "ConnectionAttempts=20",
+    ] {
+        arguments.extend(["-o".into(), option.into()]);
+    }
+    arguments.push("root@127.0.0.1".into());
+    arguments
 }
 
 /// Leaves the machine running, with a way to each guest's port that its description does not name
@@ -108,5 +123,37 @@ fn port(logs: &Path, guest: &str) -> Result<u16> {
             "no port of the host leads to port {PORT} of {guest}: start the machine with --forward {guest}=2222:{PORT}, \
              or have it started by this command"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_gets_no_agent_and_no_key_but_its_own() {
+        let key = tempfile::NamedTempFile::new().unwrap();
+        let output = Command::new("ssh")
+            .arg("-G")
+            .args(arguments(key.path(), 2222))
+            .output();
+        // Where there is ssh, it says what it makes of them.
+        let Ok(output) = output else {
+            return;
+        };
+        let said = String::from_utf8(output.stdout).unwrap();
+        let lines: Vec<_> = said.lines().collect();
+        for line in [
+            "port 2222",
+            "user root",
+            "forwardagent no",
+            "forwardx11 no",
+            "identitiesonly yes",
+            "identityagent none",
+            &format!("identityfile {}", key.path().display()),
+            "userknownhostsfile /dev/null",
+        ] {
+            assert!(lines.contains(&line), "{line}: {said}");
+        }
     }
 }

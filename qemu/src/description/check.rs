@@ -260,6 +260,16 @@ fn guest(
         table.network,
         table.pci,
     )?;
+    match &work {
+        Work::Payload(_) => {
+            devices::check_unattended(refuse, &table.name, &devices, "a payload")?;
+        }
+        Work::OwnInitramfs => {
+            let runs = "an initramfs of its own";
+            devices::check_unattended(refuse, &table.name, &devices, runs)?;
+        }
+        Work::Job(_) | Work::Shell => {}
+    }
     Ok(Guest {
         devices,
         limits: limits::check(refuse, &table.name, table.tee, &table.limits)?,

@@ -1,7 +1,8 @@
 //! Devices of guests: disks, networks and anything else on PCI that QEMU emulates.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -254,19 +255,11 @@ pub(super) fn of_guest(
     let networks = networks.map(|(n, table)| network(refuse, &place("network", n), table));
     let others = others.into_iter().enumerate();
     let others = others.map(|(n, table)| other(refuse, &place("pci", n), table));
-    let devices = Devices {
+    Ok(Devices {
         disks: disks.collect::<Result<_, _>>()?,
         networks: networks.collect::<Result<_, _>>()?,
         others: others.collect::<Result<_, _>>()?,
-    };
-    if devices.count() > DEVICES_MAX {
-        return Err(refuse.at(
-            format!("guest {guest}"),
-            format!("{} devices are more than a guest can have", devices.count()),
-            format!("Give it {DEVICES_MAX} at most: all of them share an interrupt line."),
-        ));
-    }
-    Ok(devices)
+    })
 }
 
 fn disk(
@@ -383,20 +376,130 @@ fn network(refuse: Refusals<'_>, place: &str, table: NetworkTable) -> Result<Net
 
 fn other(refuse: Refusals<'_>, place: &str, table: PciTable) -> Result<PciDevice, ConfigError> {
     let device = table.device;
-    let own = ["bus=", "addr=", "id="];
+    let place = format!("{place}: device");
+    let own = ["bus=", "addr=", "id=", "driver=", "multifunction="];
+    // The driver's name comes first, and `,,` would be a comma in a value.
     let unfit = device.is_empty()
+        || device.starts_with('{')
+        || device.contains(",,")
         || device.contains(|c: char| c.is_whitespace() || c.is_control())
         || device
             .split(',')
             .any(|part| own.iter().any(|name| part.starts_with(name)));
     if unfit {
         return Err(refuse.at(
-            format!("{place}: device"),
+            place,
             format!("{device:?} can't be given to QEMU"),
-            "Write what stands behind QEMU's -device, such as \"nvme,drive=d,serial=1\", without bus, addr and id.",
+            "Write what stands behind QEMU's -device, such as \"nvme,drive=d,serial=1\", without bus, addr, id, driver and multifunction.",
+        ));
+    }
+    let mut parts = device.split(',');
+    let driver = parts.next().unwrap_or_default();
+    let refusal = UNFIT_DRIVERS.iter().find(|(names, _)| {
+        let mut names = names.iter();
+        names.any(|name| driver.contains(name))
+    });
+    if let Some((_, reason)) = refusal {
+        return Err(refuse.at(
+            place,
+            format!("{driver} can't be a guest's: {reason}"),
+            "Give the guest a device with one function that QEMU itself emulates, such as nvme.",
+        ));
+    }
+    let is_virtio = VIRTIO_DRIVERS.iter().any(|name| driver.starts_with(name));
+    let settings: Vec<_> = parts.collect();
+    let is_set = |setting: &str| {
+        let (name, _) = setting.split_once('=').unwrap_or((setting, ""));
+        let mut said = settings.iter().filter(|part| {
+            let (other, _) = part.split_once('=').unwrap_or((part, ""));
+            other == name
+        });
+        // QEMU goes by the last one of several.
+        said.next() == Some(&setting) && said.next().is_none()
+    };
+    let mut needed = VIRTIO_SETTINGS.iter();
+    if is_virtio && let Some((setting, reason)) = needed.find(|(setting, _)| !is_set(setting)) {
+        return Err(refuse.at(
+            place,
+            format!("{driver} without {setting} {reason}"),
+            "Write, say, \"virtio-rng-pci,iommu_platform=on,disable-legacy=on\".",
         ));
     }
     Ok(PciDevice { device })
+}
+
+/// What is in the names of QEMU's devices that can't be a guest's, and why not.
+const UNFIT_DRIVERS: [(&[&str], &str); 4] = [
+    (
+        &["vfio"],
+        "a device of the host reaches memory by the host's IOMMU, not by the machine's SMMU",
+    ),
+    (
+        &[
+            "bridge",
+            "root-port",
+            "upstream",
+            "downstream",
+            "ioh3420",
+            "dec-21154",
+            "pxb",
+            "cxl-rp",
+        ],
+        "it leads to another bus, and a guest has functions alone",
+    ),
+    (
+        &["ivshmem"],
+        "its memory is shared with whoever else has it, on the host and in other guests",
+    ),
+    (
+        &["iommu", "smmu"],
+        "what stands before devices is the hypervisor's",
+    ),
+];
+
+/// What the names of QEMU's virtio devices begin with, whoever is behind them.
+const VIRTIO_DRIVERS: [&str; 2] = ["virtio-", "vhost-"];
+
+/// What a virtio device needs to be behind the SMMU, and what it does else.
+const VIRTIO_SETTINGS: [(&str, &str); 2] = [
+    (
+        "iommu_platform=on",
+        "goes around the SMMU and reaches the memory of the whole machine",
+    ),
+    (
+        "disable-legacy=on",
+        "has the interface of older drivers, which know nothing of an SMMU",
+    ),
+];
+
+/// Refuses what nobody does in a guest that does not run Debian's initramfs: mounting its disks and
+/// giving its networks addresses.
+pub(super) fn check_unattended(
+    refuse: Refusals<'_>,
+    guest: &str,
+    devices: &Devices,
+    runs: &str,
+) -> Result<(), ConfigError> {
+    let refusal = |kind: &str, n: usize, what: &str| {
+        Err(refuse.at(
+            format!("guest {guest}: {kind} {}: {what}", n + 1),
+            format!("the guest runs {runs}, which does not look at it"),
+            format!("Leave out `{what}`; what the guest runs has to do that by itself."),
+        ))
+    };
+    let mut disks = devices.disks.iter();
+    if let Some(n) = disks.position(|disk| disk.mount.is_some()) {
+        return refusal("disk", n, "mount");
+    }
+    let mut networks = devices.networks.iter();
+    let has_address = |network: &Network| match network {
+        Network::User { .. } => false,
+        Network::Segment { address, .. } => address.is_some(),
+    };
+    if let Some(n) = networks.position(has_address) {
+        return refusal("network", n, "address");
+    }
+    Ok(())
 }
 
 /// Refuses what only several guests together do wrong.
@@ -414,10 +517,20 @@ pub(super) fn check_together<'a>(
             ),
         ));
     }
-    let (mut images, mut ports) = (HashSet::new(), HashSet::new());
+    let (mut images, mut ports) = (HashMap::new(), HashSet::new());
     for (guest, devices) in guests {
+        // With the networks that were added for forwarded ports.
+        let count = devices.count();
+        if count > DEVICES_MAX {
+            return Err(refuse.at(
+                format!("guest {guest}"),
+                format!("{count} devices are more than a guest can have"),
+                format!("Give it {DEVICES_MAX} at most: all of them share an interrupt line."),
+            ));
+        }
         for disk in &devices.disks {
-            if !images.insert(disk.image.clone()) && !disk.read_only {
+            let known = images.insert(identity(&disk.image), disk.read_only);
+            if known.is_some_and(|read_only| !read_only || !disk.read_only) {
                 return Err(refuse.at(
                     format!("guest {guest}: disk"),
                     format!("{} is another disk's image, too", disk.image.display()),
@@ -442,3 +555,20 @@ pub(super) fn check_together<'a>(
     }
     Ok(())
 }
+
+/// What an image is known by, whatever path leads to it.
+fn identity(image: &Path) -> Result<(u64, u64), PathBuf> {
+    if let Ok(found) = std::fs::metadata(image) {
+        return Ok((found.dev(), found.ino()));
+    }
+    // It is made, and so is its folder.
+    let folders = image.ancestors().skip(1);
+    let mut known = folders.filter_map(|folder| {
+        let rest = image.strip_prefix(folder).ok()?;
+        Some(folder.canonicalize().ok()?.join(rest))
+    });
+    Err(known.next().unwrap_or_else(|| image.to_owned()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ChildStdin;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,6 +29,8 @@ const GREETING: &str = "bulkhead console of";
 const BUSY: &str = "another terminal is at this machine's console";
 /// For a terminal that does not read, which is left behind then, and for one that is about to go.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Pieces of output that a terminal may be behind.
+const BACKLOG: usize = 4096;
 /// How often one that is busy is asked again.
 const AGAIN: Duration = Duration::from_millis(50);
 
@@ -54,9 +56,58 @@ impl Write for Keyboard {
     }
 }
 
-type Visitor = Arc<Mutex<Option<UnixStream>>>;
+/// Who is at the console.
+struct Seat {
+    stream: UnixStream,
+    /// What is on its way to it; nothing once it was left behind.
+    output: Option<SyncSender<Vec<u8>>>,
+    /// Its writer has come to the end.
+    written: Receiver<()>,
+}
 
-fn lock(visitor: &Visitor) -> std::sync::MutexGuard<'_, Option<UnixStream>> {
+impl Seat {
+    fn take(stream: UnixStream) -> io::Result<Self> {
+        let (output, waiting) = mpsc::sync_channel::<Vec<u8>>(BACKLOG);
+        let (done, written) = mpsc::channel();
+        let mut writer = stream.try_clone()?;
+        thread::spawn(move || {
+            let all = waiting.iter().all(|bytes| writer.write_all(&bytes).is_ok());
+            if !all {
+                drop(writer.shutdown(Shutdown::Both));
+            }
+            // Nobody waits for it unless the run ends.
+            let _ = done.send(());
+        });
+        Ok(Self {
+            stream,
+            output: Some(output),
+            written,
+        })
+    }
+
+    /// Never waits: a machine does not stand still for a terminal.
+    fn show(&mut self, bytes: &[u8]) {
+        let behind = self
+            .output
+            .as_ref()
+            .is_some_and(|output| output.try_send(bytes.to_vec()).is_err());
+        if behind {
+            self.output = None;
+            drop(self.stream.shutdown(Shutdown::Both));
+        }
+    }
+
+    /// The run ends: what was said last still arrives.
+    fn end(mut self) {
+        self.output = None;
+        let _ = self.written.recv_timeout(PATIENCE);
+        drop(self.stream.shutdown(Shutdown::Both));
+    }
+}
+
+type Visitor = Arc<Mutex<Option<Seat>>>;
+
+fn lock(visitor: &Visitor) -> std::sync::MutexGuard<'_, Option<Seat>> {
     visitor.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -98,12 +149,8 @@ impl Socket {
 
     /// Passes on what came out of UART0.
     pub(crate) fn show(&self, bytes: &[u8]) {
-        let mut visitor = lock(&self.visitor);
-        let gone = visitor
-            .as_mut()
-            .is_some_and(|stream| stream.write_all(bytes).is_err());
-        if gone {
-            *visitor = None;
+        if let Some(seat) = lock(&self.visitor).as_mut() {
+            seat.show(bytes);
         }
     }
 }
@@ -111,8 +158,9 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         drop(std::fs::remove_file(&self.path));
-        if let Some(stream) = lock(&self.visitor).take() {
-            drop(stream.shutdown(Shutdown::Both));
+        let seat = lock(&self.visitor).take();
+        if let Some(seat) = seat {
+            seat.end();
         }
     }
 }
@@ -134,7 +182,10 @@ fn welcome(mut stream: UnixStream, greeting: &str, visitor: &Visitor, mut keyboa
         if told.is_err() || seat.is_some() {
             return;
         }
-        *seat = Some(stream);
+        let Ok(taken) = Seat::take(stream) else {
+            return;
+        };
+        *seat = Some(taken);
     }
     let mut reader = BufReader::new(reader);
     let mut buffer = [0; 1024];
@@ -148,12 +199,13 @@ fn welcome(mut stream: UnixStream, greeting: &str, visitor: &Visitor, mut keyboa
             break;
         }
     }
-    *lock(visitor) = None;
+    // The next one finds the prompt.
     drop(
         keyboard
             .write_all(&[DETACH])
             .and_then(|()| keyboard.flush()),
     );
+    *lock(visitor) = None;
 }
 
 /// The console of the machine whose run writes to `folder`, with the names of its guests.
@@ -178,6 +230,12 @@ pub fn connect(folder: &Path) -> Result<(Vec<String>, Operator)> {
         let heard = hear(stream, guests.clone());
         return Ok((guests, Operator::new(keyboard, heard, Interrupt::default())));
     }
+}
+
+/// Whether a machine runs whose run writes to `folder`, whoever is at its console.
+#[must_use]
+pub fn is_there(folder: &Path) -> bool {
+    UnixStream::connect(folder.join(NAME)).is_ok()
 }
 
 /// Connects, and reads the first line.
@@ -248,3 +306,6 @@ fn hear(mut reader: BufReader<UnixStream>, guests: Vec<String>) -> Receiver<Hear
     });
     receiver
 }
+
+#[cfg(test)]
+mod tests;

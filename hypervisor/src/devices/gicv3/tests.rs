@@ -1,5 +1,6 @@
 mod enabling;
 mod hardware;
+mod hostile_spis;
 mod lines;
 mod physical_spis;
 mod properties;

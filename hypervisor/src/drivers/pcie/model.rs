@@ -169,6 +169,8 @@ fn written_command(before: u32, value: u32) -> u32 {
 #[derive(Debug)]
 struct Port {
     words: [u32; 64],
+    /// Words of extended capabilities that are not 0, by number.
+    extended: BTreeMap<usize, u32>,
     behind: Vec<Function>,
 }
 
@@ -190,8 +192,11 @@ impl Port {
         words[15] = 0x0000_0100;
         let command = MEMORY | BUS_MASTER;
         let behind = behind.into_iter().map(|kind| Function::new(kind, command));
+        // Error reporting, then access control, which can do all there is, and does nothing.
+        let extended = [(0x40, 0x1482_0001), (0x52, 0x0001_000d), (0x53, 0x007f)];
         Self {
             words,
+            extended: extended.into(),
             behind: behind.collect(),
         }
     }
@@ -204,8 +209,20 @@ impl Port {
         (self.words[6] >> 8) as u8
     }
 
+    fn read(&self, number: usize) -> u32 {
+        let extended = self.extended.get(&number).copied();
+        let word = self.words.get(number).copied();
+        word.or(extended).unwrap_or(0)
+    }
+
     fn write(&mut self, number: usize, value: u32) {
         match number {
+            64.. => {
+                let head = number.checked_sub(1).map_or(0, |head| self.read(head));
+                assert_eq!(head as u16, 0x000d, "access control is all that is written");
+                let can = self.read(number) & 0xffff;
+                self.extended.insert(number, can | value & can << 16);
+            }
             1 => self.words[1] = written_command(self.words[1], value),
             6 => self.words[6] = value & 0x00ff_ffff,
             7 => {
@@ -346,6 +363,18 @@ impl ModelBridge {
         kept(port.words[1]) && kept(port.words[7]) && kept(port.behind[0].words[1])
     }
 
+    /// The port has these words of extended capabilities, by number, and no others.
+    pub fn set_extended(&self, port: u8, words: &[(usize, u32)]) {
+        let mut state = self.state();
+        let port = state.ports.get_mut(&port).expect("a port");
+        port.extended = words.iter().copied().collect();
+    }
+
+    /// A word of the port's extended capabilities.
+    pub fn extended(&self, port: u8, number: usize) -> u32 {
+        self.state().ports[&port].read(number)
+    }
+
     /// Another device is behind `port` from now on.
     pub fn replace(&self, port: u8, kind: FunctionKind) {
         let mut state = self.state();
@@ -382,7 +411,7 @@ impl Configuration for ModelBridge {
             return ALL_ONES;
         }
         let device = address.device();
-        let port = state.ports.get(&device).map(|port| port.words[number]);
+        let port = state.ports.get(&device).map(|port| port.read(number));
         let other = state.others.get(&device).map(|other| other.read(number));
         port.or(other).unwrap_or(ALL_ONES)
     }

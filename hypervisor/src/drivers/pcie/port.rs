@@ -19,6 +19,16 @@ const UPPER_HALVES: [u16; 3] = [0x28, 0x2c, 0x30];
 const BRIDGE_CONTROL: u16 = 0x3c;
 /// Bridge control: secondary bus reset.
 const SECONDARY_BUS_RESET: u32 = 1 << (16 + 6);
+/// Extended capabilities begin here: identifier, version, and where the next one is.
+const EXTENDED_CAPABILITIES: u16 = 0x100;
+const CONFIGURATION_END: u16 = 0x1000;
+/// Access Control Services, and its word with what the port can and, above that, what it does
+/// (PCI Express Base Specification 6.0, 7.7.11).
+const ACCESS_CONTROL: u16 = 0x000d;
+const ACCESS_CONTROL_WORD: u16 = 4;
+/// Source Validation, Translation Blocking, P2P Request Redirect, P2P Completion Redirect and
+/// Upstream Forwarding.
+const CONFINED: u32 = 0b1_1111;
 /// A base above its limit: nothing is forwarded.
 const NO_WINDOW: u32 = 0x0000_fff0;
 const NO_IO_WINDOW: u32 = 0x0000_00f0;
@@ -54,6 +64,7 @@ impl Port {
         for upper in UPPER_HALVES {
             configuration.write(address, upper, 0);
         }
+        confine(configuration, address);
         Ok(Self(address))
     }
 
@@ -77,5 +88,26 @@ impl Port {
             control & !SECONDARY_BUS_RESET
         };
         configuration.write(self.0, BRIDGE_CONTROL, control);
+    }
+}
+
+/// Has all that comes from behind the port go to the SMMU, under the bus number that is the port's,
+/// as far as the port can: not straight to what is behind another port, not as translated already,
+/// and not as another bus's.
+fn confine(configuration: &dyn Configuration, port: PciAddress) {
+    let mut at = EXTENDED_CAPABILITIES;
+    // A list that goes around ends, too.
+    for _ in EXTENDED_CAPABILITIES / 4..CONFIGURATION_END / 4 {
+        if at < EXTENDED_CAPABILITIES {
+            return;
+        }
+        let head = configuration.read(port, at);
+        let word = at + ACCESS_CONTROL_WORD;
+        if head as u16 == ACCESS_CONTROL && word < CONFIGURATION_END {
+            let can = configuration.read(port, word) & CONFINED;
+            configuration.write(port, word, can << 16);
+            return;
+        }
+        at = (head >> 20) as u16 & 0xffc;
     }
 }

@@ -94,6 +94,33 @@ fn it_does_nothing_before_it_is_told() {
 }
 
 #[test]
+fn its_port_leads_all_that_it_does_to_the_smmu() {
+    let bridge = bridge(FunctionKind::disk());
+    found(bridge);
+    assert_eq!(bridge.extended(PORT, 0x53), 0x001f_007f);
+}
+
+#[test]
+fn its_port_is_asked_for_nothing_that_it_can_not() {
+    for (words, at, expected) in [
+        // Source Validation and Upstream Forwarding alone.
+        (&[(0x40, 0x0001_000d), (0x41, 0x11)][..], 0x41, 0x11_0011),
+        (&[], 0x40, 0),
+        // Lists that lead to themselves, into the header, and to the end.
+        (&[(0x40, 0x1001_0001)], 0x41, 0),
+        (&[(0x40, 0x0401_0001)], 0x41, 0),
+        (&[(0x40, 0xffff_0001)], 0x3ff, 0),
+        (&[(0x40, u32::MAX)], 0x41, 0),
+        (&[(0x40, 0xffc1_0001), (0x3ff, 0x000d)], 0x3ff, 0x000d),
+    ] {
+        let bridge = bridge(FunctionKind::disk());
+        bridge.set_extended(PORT, words);
+        found(bridge);
+        assert_eq!(bridge.extended(PORT, at), expected);
+    }
+}
+
+#[test]
 fn its_port_forwards_its_window_and_nothing_else() {
     let bridge = bridge(FunctionKind::disk());
     let function = found(bridge);

@@ -57,6 +57,11 @@ impl Kind {
         commands: usize::MAX,
         illegal: None,
     };
+    /// The same for devices that can do ATS.
+    pub const WITH_ATS: Self = Self {
+        idr0: Self::STAGE_2.idr0 | 1 << 10,
+        ..Self::STAGE_2
+    };
     /// The same with stage 1 alone.
     pub const STAGE_1: Self = Self {
         idr0: Self::STAGE_2.idr0 & !1 | 1 << 1,
@@ -74,6 +79,8 @@ pub enum Refused {
 }
 
 const C_BAD_STREAMID: Refused = Refused::Event(0x02);
+/// F_TRANSL_FORBIDDEN.
+const F_FORBIDDEN: Refused = Refused::Event(0x07);
 const C_BAD_STE: Refused = Refused::Event(0x04);
 const C_BAD_CD: Refused = Refused::Event(0x0a);
 const F_TRANSLATION: Refused = Refused::Event(0x10);
@@ -209,6 +216,11 @@ impl ModelSmmu {
         reached
     }
 
+    /// The same for a device that says that it had the address translated before, by ATS.
+    pub fn translated_dma(&self, stream: u32, address: u64) -> Result<u64, Refused> {
+        self.state().translated_access(stream, address)
+    }
+
     /// Whether it says that events were lost: OVFLG and OVACKFLG differ.
     pub fn has_overflowed(&self) -> bool {
         let state = self.state();
@@ -301,6 +313,29 @@ impl State {
             _ => return Err(C_BAD_STE),
         };
         self.translate(&walk, address, write)
+    }
+
+    /// ATS: what says that it is translated passes without a look, unless CR0.ATSCHK says otherwise
+    /// and the entry's EATS does not allow it.
+    fn translated_access(&mut self, stream: u32, address: u64) -> Result<u64, Refused> {
+        if !self.has_ats() || self.cr0_acknowledged & 1 == 0 {
+            return Err(Refused::Aborted);
+        }
+        if self.cr0_acknowledged & 1 << 4 == 0 {
+            return Ok(address);
+        }
+        let entry = self.entry(stream)?;
+        if field(entry[0], 0, 4) == 1 {
+            return Err(Refused::Aborted);
+        }
+        match field(entry[1], 28, 2) {
+            0b00 => Err(F_FORBIDDEN),
+            _ => Ok(address),
+        }
+    }
+
+    fn has_ats(&self) -> bool {
+        self.kind.idr0 & 1 << 10 != 0
     }
 
     fn entry(&mut self, stream: u32) -> Result<[u64; 8], Refused> {
@@ -607,6 +642,7 @@ impl State {
         match at {
             offset::CR0 => {
                 assert_eq!(self.cr0, self.cr0_acknowledged, "one change at a time");
+                assert!(word & 1 << 4 == 0 || self.has_ats(), "ATSCHK is RES0");
                 self.cr0 = word;
                 self.delays[0] = DELAY;
             }
@@ -670,6 +706,8 @@ impl State {
         if self.was_off {
             for stream in TRYING {
                 let reached = self.access(stream, TRIED, false);
+                let translated = self.translated_access(stream, TRIED);
+                assert!(translated.is_err(), "stream {stream:#x} has it looked at");
                 assert_ne!(reached, Ok(TRIED), "stream {stream:#x} bypasses the SMMU");
             }
         }

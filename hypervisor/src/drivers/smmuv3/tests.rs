@@ -137,6 +137,23 @@ fn what_is_attached_reaches_exactly_what_its_tables_say() {
 }
 
 #[test]
+fn a_device_that_says_it_has_translated_reaches_nothing() {
+    let (model, smmu) = turned_on(Kind::WITH_ATS);
+    let tables = Tables::new(Stage::Two, 1, 0x1_0000_0000);
+    smmu.add(DISK).unwrap();
+    assert_eq!(model.translated_dma(NETWORK, TRIED), BAD_STREAM);
+    assert_eq!(model.translated_dma(DISK, TRIED), ABORTED);
+    smmu.attach(DISK, &tables.translation()).unwrap();
+    let forbidden = Err(Refused::Event(0x07));
+    for address in [tables.page, TRIED, 0] {
+        assert_eq!(model.translated_dma(DISK, address), forbidden);
+    }
+    assert_eq!(model.dma(DISK, TRIED, false), Ok(tables.page));
+    smmu.detach(DISK, 1).unwrap();
+    assert_eq!(model.translated_dma(DISK, tables.page), ABORTED);
+}
+
+#[test]
 fn what_is_detached_reaches_nothing_although_it_was_known_well() {
     for (kind, stage) in KINDS.into_iter().zip([Stage::One, Stage::Two]) {
         let (model, smmu) = turned_on(kind);

@@ -20,6 +20,10 @@ impl Bench {
         let mut parts = None;
         let vm = testing::vm_with_devices(1, testing::description(1), |ram| {
             let (made, devices) = devices(Kind::STAGE_2, &FunctionKind::disk(), ram);
+            while !devices.is_reset() {
+                let now = fake::register("cntpct_el0");
+                fake::set_register("cntpct_el0", now + timer::frequency() / 10);
+            }
             devices.hand_over().expect("the SMMU answers");
             parts = Some(made);
             Some(devices)

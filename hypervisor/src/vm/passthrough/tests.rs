@@ -223,8 +223,10 @@ fn one_that_does_not_come_back_is_waited_for_a_second() {
     pass(timer::frequency());
     assert!(!bench.devices.is_reset());
     pass(1);
-    assert!(bench.devices.is_reset(), "the VM starts without it");
-    assert_eq!(bench.devices.hand_over(), Ok(()));
+    assert!(bench.devices.is_reset(), "nobody waits any longer");
+    assert_eq!(bench.devices.hand_over(), Err(NotHandedOver::Gone(0)));
+    assert_eq!(bench.devices.take_away(), Ok(()));
+    assert_eq!([0, 1].map(|n| bench.dma(n)), [None; 2]);
 }
 
 #[test]
@@ -358,7 +360,8 @@ fn a_hand_over_that_fails_half_way_can_be_taken_back() {
             .parts
             .smmu
             .stop_after(if kind.idr0 & 1 == 0 { 6 } else { 4 });
-        assert_eq!(bench.devices.hand_over(), Err(SmmuError::Unresponsive));
+        let silent = NotHandedOver::Smmu(SmmuError::Unresponsive);
+        assert_eq!(bench.devices.hand_over(), Err(silent));
         assert!(!lines_are_on());
         assert_eq!(
             bench.parts.smmu.entry_in_memory(STREAMS[0])[0] & 0b1001,
