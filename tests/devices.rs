@@ -142,7 +142,7 @@ fn guests_reach_what_their_networks_lead_to_and_nothing_else() {
 const RESTARTS: &str = "RESTARTS";
 
 /// How often it is otherwise.
-const RESTARTS_USUALLY: u32 = 8;
+const RESTARTS_USUALLY: u32 = 4;
 
 /// For a start of Debian's kernel, on a host that has other things to do, too.
 const SECONDS_A_RESTART: u64 = 30;

@@ -324,6 +324,10 @@ fn submit(
     queue: &mut CommandQueue,
     commands: &[Command],
 ) -> Result<(), SmmuError> {
+    // One that went silent has earlier ones still.
+    if !queue.has_room(registers.read32(offset::CMDQ_CONS), commands.len() + 1) {
+        return Err(SmmuError::Unresponsive);
+    }
     for &command in commands.iter().chain(&[SYNCHRONIZE]) {
         queue.push(command);
     }

@@ -57,6 +57,12 @@ impl CommandQueue {
         self.producer
     }
 
+    /// Whether `count` commands can be pushed, where SMMU_CMDQ_CONS is `consumer`.
+    pub(super) fn has_room(&self, consumer: u32, count: usize) -> bool {
+        let waiting = self.producer.wrapping_sub(consumer) & POSITION;
+        waiting as usize + count <= ENTRIES as usize
+    }
+
     /// Whether all commands were consumed, as SMMU_CMDQ_CONS says.
     pub(super) fn is_empty(&self, consumer: u32) -> bool {
         consumer & POSITION == self.producer
@@ -99,5 +105,27 @@ impl EventQueue {
         let lost = (producer ^ self.consumer) & OVERFLOW != 0;
         self.consumer = producer & OVERFLOW | next(self.consumer & POSITION);
         Some((Event::of(words), lost, self.consumer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_that_nobody_reads_is_full_in_the_end() {
+        let mut queue = CommandQueue::new().expect("the heap has room");
+        // Also where the end was passed.
+        for start in [0, ENTRIES - 3, ENTRIES, POSITION] {
+            queue.producer = start;
+            assert!(queue.has_room(start, ENTRIES as usize));
+            assert!(!queue.has_room(start, ENTRIES as usize + 1));
+            for pushed in 0..ENTRIES {
+                assert!(queue.has_room(start, 1), "after {pushed}");
+                queue.push([0; 2]);
+            }
+            assert!(!queue.has_room(start, 1));
+            assert!(queue.has_room(next(start), 1));
+        }
     }
 }
