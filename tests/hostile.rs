@@ -38,6 +38,8 @@ fn beside_xtest(optee: &str) -> Scenario {
         payload = "hostile"
         [guest.tas]
         deny = []
+        [[guest.disk]]
+        size = "16MiB"
 
         [[guest]]
         name = "vm2"
